@@ -1,0 +1,209 @@
+//! Limits, timeouts and policy, each with its default and the reason for it.
+
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+/// Settings of a connection: limits, timeouts, and what a server accepts.
+///
+/// Every limit and timeout is on by default; a connection may be pointed at the open internet with
+/// `Config::default()`. Setters take and give the value, and a clone is one reference count, so a
+/// server makes one `Config` and hands a clone to each connection.
+///
+/// ```
+/// use bowline::Config;
+/// let config = Config::default()
+///     .max_message_size(64 << 20)
+///     .allow_origin("https://app.example");
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Config(Arc<Settings>);
+
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) max_message_size: u64,
+    pub(crate) max_frame_size: Option<u64>,
+    pub(crate) max_fragments: u32,
+    pub(crate) max_pending_pongs: usize,
+    pub(crate) max_send_queue: usize,
+    pub(crate) max_head_size: usize,
+    pub(crate) max_headers: usize,
+    pub(crate) handshake_timeout: Option<Duration>,
+    pub(crate) close_timeout: Option<Duration>,
+    pub(crate) progress_timeout: Option<Duration>,
+    pub(crate) send_timeout: Option<Duration>,
+    pub(crate) report_control_frames: bool,
+    pub(crate) origins: Origins,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Origins {
+    Any,
+    SameAnd(Vec<String>),
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            max_message_size: 1 << 20,
+            max_frame_size: None,
+            max_fragments: 1024,
+            max_pending_pongs: 4096,
+            max_send_queue: 1 << 20,
+            max_head_size: 16 << 10,
+            max_headers: 100,
+            handshake_timeout: Some(Duration::from_secs(10)),
+            close_timeout: Some(Duration::from_secs(5)),
+            progress_timeout: Some(Duration::from_secs(20)),
+            send_timeout: Some(Duration::from_secs(20)),
+            report_control_frames: false,
+            origins: Origins::SameAnd(Vec::new()),
+        }
+    }
+}
+
+impl Config {
+    /// The defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    pub(crate) fn get(&self) -> &Settings {
+        &self.0
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+        change(Arc::make_mut(&mut self.0));
+        self
+    }
+
+    /// The most bytes that a received message may have, over all its fragments. Beyond: Close 1009.
+    ///
+    /// Default 1 MiB: what other careful servers take, and enough for all but file transfer. Memory
+    /// follows what has come, never what a header announces. For messages of any size, received in
+    /// parts, set `u64::MAX`.
+    pub fn max_message_size(self, bytes: u64) -> Self {
+        self.with(|s| s.max_message_size = bytes)
+    }
+
+    /// The most payload bytes that one received frame may have. Beyond: Close 1009.
+    ///
+    /// Default: as [`max_message_size`](Self::max_message_size), since frames mean nothing to the receiver.
+    pub fn max_frame_size(self, bytes: u64) -> Self {
+        self.with(|s| s.max_frame_size = Some(bytes))
+    }
+
+    /// How many fragments a received message may have, beside one for every 32 bytes of payload
+    /// that it brought. Beyond: Close 1008.
+    ///
+    /// Default 1,024. Empty fragments cost the sender six bytes and are worth nothing, so a message
+    /// that is all fragments is an attack; one that carries data in small pieces is not.
+    pub fn max_fragments(self, count: u32) -> Self {
+        self.with(|s| s.max_fragments = count)
+    }
+
+    /// How many bytes of automatic pongs may wait to be sent; beyond that the newest pong replaces
+    /// the last one that waits, as RFC 6455 §5.5.3 allows.
+    ///
+    /// Default 4 KiB. A peer that pings and never reads then costs no more than this.
+    pub fn max_pending_pongs(self, bytes: usize) -> Self {
+        self.with(|s| s.max_pending_pongs = bytes)
+    }
+
+    /// How many bytes may wait to be sent before a further message has to wait for room (adapters)
+    /// or is given back ([`Refusal::QueueFull`](crate::Refusal::QueueFull), core). A message is
+    /// taken whole when there is any room, so the queue holds at most this plus one message.
+    ///
+    /// Default 1 MiB: enough to keep a fast network busy, little enough that a stuck peer shows.
+    pub fn max_send_queue(self, bytes: usize) -> Self {
+        self.with(|s| s.max_send_queue = bytes)
+    }
+
+    /// The most bytes of an HTTP head in the opening handshake; the first line and each header line
+    /// may have half of it. Beyond: status 414 or 431.
+    ///
+    /// Default 16 KiB (lines 8 KiB), the common limit of HTTP servers.
+    pub fn max_head_size(self, bytes: usize) -> Self {
+        self.with(|s| s.max_head_size = bytes)
+    }
+
+    /// The most header lines of an HTTP head in the opening handshake. Beyond: status 431.
+    ///
+    /// Default 100: browsers behind proxies send about 30.
+    pub fn max_headers(self, count: usize) -> Self {
+        self.with(|s| s.max_headers = count)
+    }
+
+    /// How long the opening handshake may take as a whole; bytes that arrive do not prolong it. For
+    /// a client it begins before the name is resolved. `None`: for ever.
+    ///
+    /// Default 10 s: slow networks finish in two, and a peer that sends a byte now and then must not
+    /// hold a place for ever.
+    pub fn handshake_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
+        let timeout = timeout.into();
+        self.with(|s| s.handshake_timeout = timeout)
+    }
+
+    /// How long to wait for the peer's Close after ours, for its end of the connection after both,
+    /// and for it to read the Close (or the HTTP refusal) that it is failed with. `None`: for ever.
+    ///
+    /// Default 5 s.
+    pub fn close_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
+        let timeout = timeout.into();
+        self.with(|s| s.close_timeout = timeout)
+    }
+
+    /// A frame or message that has begun must bring at least 1 KiB of payload, or end, in every
+    /// period of this length. Else: Close 1008 and [`Timeout::Progress`](crate::Timeout::Progress).
+    /// `None`: no such rule. An idle connection is never affected.
+    ///
+    /// Default 20 s: 51 bytes a second, slower than any working network.
+    pub fn progress_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
+        let timeout = timeout.into();
+        self.with(|s| s.progress_timeout = timeout)
+    }
+
+    /// While bytes wait to be sent, the peer must take some in every period of this length; else the
+    /// connection ends with [`Timeout::Send`](crate::Timeout::Send). `None`: no such rule.
+    ///
+    /// Default 20 s.
+    pub fn send_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
+        let timeout = timeout.into();
+        self.with(|s| s.send_timeout = timeout)
+    }
+
+    /// Whether pings and pongs are received like messages. Pings are answered in either case.
+    ///
+    /// Default `false`: few programs have a use for them.
+    pub fn report_control_frames(self, report: bool) -> Self {
+        self.with(|s| s.report_control_frames = report)
+    }
+
+    /// Server: also accept browsers' requests from this origin, written as browsers send it:
+    /// `scheme://host` or `scheme://host:port`. May be called repeatedly.
+    ///
+    /// Default: only the server's own host and port (compared with `Host`, whatever the scheme,
+    /// since TLS may end at a proxy), and clients that send no `Origin` since they are no browsers.
+    /// Any page on the web can make its visitor's browser open a WebSocket with the visitor's
+    /// cookies; this check is what stops it (RFC 6455 §10.2). Others get status 403.
+    pub fn allow_origin(self, origin: impl Into<String>) -> Self {
+        let origin = origin.into();
+        self.with(|s| match &mut s.origins {
+            Origins::Any => {}
+            Origins::SameAnd(list) => list.push(origin),
+        })
+    }
+
+    /// Server: accept browsers' requests from any origin. Right for public data, and where requests
+    /// are authorised by something other than cookies or the network that they come from.
+    pub fn allow_any_origin(self) -> Self {
+        self.with(|s| s.origins = Origins::Any)
+    }
+}
+
+impl Settings {
+    pub(crate) fn frame_limit(&self) -> u64 {
+        self.max_frame_size.unwrap_or(self.max_message_size)
+    }
+}

@@ -1,0 +1,260 @@
+//! Both halves together: the rules that tie the directions.
+
+use core::time::Duration;
+
+use crate::close::CloseCode;
+use crate::config::Config;
+use crate::error::{End, ProtocolError, SendError, Timeout};
+use crate::linger::Linger;
+use crate::message::{Message, MessageRef};
+use crate::recv::{Progress, Receiver, Replies, Role};
+use crate::recv_buf::RecvBuf;
+use crate::send::{Sender, Vectored};
+use crate::send_buf::SendBuf;
+
+/// One end of a WebSocket connection after the opening handshake, without its socket.
+///
+/// There are three values: bytes in ([`RecvBuf`]), rules (`Connection`), bytes out ([`SendBuf`]).
+/// An event borrows from the input alone, so it can be sent back while it is held:
+///
+/// ```
+/// use bowline::{Config, Connection, Progress, RecvBuf, SendBuf};
+///
+/// let mut connection = Connection::server(Config::default());
+/// let (mut input, mut out) = (RecvBuf::new(), SendBuf::new());
+///
+/// // A client's masked text frame "Hello" (RFC 6455 §5.7) comes from the socket.
+/// let bytes = b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58";
+/// input.space()[..bytes.len()].copy_from_slice(bytes);
+/// input.filled(bytes.len());
+///
+/// assert_eq!(connection.advance(&mut input, &mut out)?, Progress::Event);
+/// connection.send(input.event().unwrap(), &mut out)?;
+/// assert_eq!(out.pending(), b"\x81\x05Hello");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// The methods are of three kinds. Driving it: [`advance`](Self::advance) after every read,
+/// [`answer`](Self::answer) before every write, [`deadline`](Self::deadline) and
+/// [`on_time`](Self::on_time) around every wait, [`linger`](Self::linger) at the end. Using it:
+/// [`send`](Self::send) and its kin, [`start_close`](Self::start_close). Looking:
+/// [`end`](Self::end), [`close_sent`](Self::close_sent).
+#[derive(Debug)]
+pub struct Connection {
+    receiver: Receiver,
+    sender: Sender,
+    replies: Replies,
+}
+
+impl Connection {
+    /// The client's end. `mask_seed` seeds the generator of masking keys and must come from the
+    /// operating system's entropy (RFC 6455 §10.3).
+    pub fn client(config: Config, mask_seed: [u8; 32]) -> Self {
+        Self {
+            receiver: Receiver::new(Role::Client, config.clone()),
+            sender: Sender::client(config, mask_seed),
+            replies: Replies::default(),
+        }
+    }
+
+    /// The server's end.
+    pub fn server(config: Config) -> Self {
+        Self {
+            receiver: Receiver::new(Role::Server, config.clone()),
+            sender: Sender::server(config),
+            replies: Replies::default(),
+        }
+    }
+
+    /// Decodes until one event is ready, more bytes are needed, or the connection is over. Replies
+    /// (pong, Close, Close on a violation) are queued in `out`.
+    ///
+    /// If parts of a message were lent before, the rest of that message is skipped.
+    ///
+    /// # Errors
+    ///
+    /// The rule that the peer broke, and the same on every later call; the peer's Close frame is
+    /// in `out` then. See [`linger`](Self::linger) for what is left to do.
+    pub fn advance(
+        &mut self,
+        input: &mut RecvBuf,
+        out: &mut SendBuf,
+    ) -> Result<Progress, ProtocolError> {
+        let close_sent = self.sender.close_sent();
+        let progress = self.receiver.advance(input, &mut self.replies, close_sent);
+        self.after(progress, out)
+    }
+
+    /// Like [`advance`](Self::advance), but lends messages in parts, as they come: see
+    /// [`RecvBuf::part`]. Memory stays at one buffer, whatever the size of the message.
+    ///
+    /// # Errors
+    ///
+    /// As `advance`. Parts that were lent before the error belong to no whole message.
+    pub fn advance_parts(
+        &mut self,
+        input: &mut RecvBuf,
+        out: &mut SendBuf,
+    ) -> Result<Progress, ProtocolError> {
+        let close_sent = self.sender.close_sent();
+        let progress = self
+            .receiver
+            .advance_parts(input, &mut self.replies, close_sent);
+        self.after(progress, out)
+    }
+
+    fn after(
+        &mut self,
+        progress: Result<Progress, ProtocolError>,
+        out: &mut SendBuf,
+    ) -> Result<Progress, ProtocolError> {
+        if !self.replies.is_empty() {
+            self.sender.answer(&mut self.replies, out);
+        }
+        if self.receiver.end().is_some() {
+            self.sender.shut();
+        }
+        progress
+    }
+
+    /// Queues the pongs that had to wait until earlier ones left `out`; whether there is anything
+    /// to write. Call it before each write, and again when all is written.
+    pub fn answer(&mut self, out: &mut SendBuf) -> bool {
+        self.sender.answer(&mut self.replies, out);
+        !out.is_empty()
+    }
+
+    /// Queues a message as one frame, or a ping or pong. The payload is copied.
+    ///
+    /// # Errors
+    ///
+    /// The [`Refusal`](crate::Refusal); then nothing was queued.
+    pub fn send<'a>(
+        &mut self,
+        message: impl Into<MessageRef<'a>>,
+        out: &mut SendBuf,
+    ) -> Result<(), SendError> {
+        self.sender.send(message, out)
+    }
+
+    /// Like [`send`](Self::send) without the copy of a large payload: see [`Sender::send_owned`].
+    ///
+    /// # Errors
+    ///
+    /// The [`Refusal`](crate::Refusal), with the message.
+    pub fn send_owned(&mut self, message: Message, out: &mut SendBuf) -> Result<(), SendError> {
+        self.sender.send_owned(message, out)
+    }
+
+    /// Like [`send`](Self::send) without any copy, for one vectored write: see
+    /// [`Sender::send_borrowed`].
+    ///
+    /// # Errors
+    ///
+    /// The [`Refusal`](crate::Refusal); then nothing was queued.
+    pub fn send_borrowed<'a>(
+        &mut self,
+        message: impl Into<MessageRef<'a>>,
+        out: &'a mut SendBuf,
+    ) -> Result<Vectored<'a>, SendError> {
+        self.sender.send_borrowed(message, out)
+    }
+
+    /// Queues a part of a message whose length need not be known: see [`Sender::send_part`].
+    ///
+    /// # Errors
+    ///
+    /// The [`Refusal`](crate::Refusal); then nothing was queued, and the message stays open.
+    pub fn send_part<'a>(
+        &mut self,
+        part: impl Into<MessageRef<'a>>,
+        last: bool,
+        out: &mut SendBuf,
+    ) -> Result<(), SendError> {
+        self.sender.send_part(part, last, out)
+    }
+
+    /// Queues a ping. Its pong is received only with
+    /// [`Config::report_control_frames`](crate::Config::report_control_frames).
+    ///
+    /// # Errors
+    ///
+    /// The [`Refusal`](crate::Refusal), for one a payload of more than 125 bytes.
+    pub fn ping(&mut self, payload: &[u8], out: &mut SendBuf) -> Result<(), SendError> {
+        self.sender.send(MessageRef::Ping(payload), out)
+    }
+
+    /// Queues a Close frame; nothing can be sent after it (RFC 6455 §5.5.1). Go on with
+    /// [`advance`](Self::advance): messages that the peer sent before its own Close still come.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::CloseCode`](crate::Refusal::CloseCode),
+    /// [`Refusal::CloseReasonTooLong`](crate::Refusal::CloseReasonTooLong), or
+    /// [`Refusal::Closed`](crate::Refusal::Closed) if it was sent already.
+    pub fn start_close(
+        &mut self,
+        code: impl Into<CloseCode>,
+        reason: &str,
+        out: &mut SendBuf,
+    ) -> Result<(), SendError> {
+        self.sender.start_close(code, reason, out)
+    }
+
+    /// Whether Close was queued.
+    pub fn close_sent(&self) -> bool {
+        self.sender.close_sent()
+    }
+
+    /// How the connection ended, once it has.
+    pub fn end(&self) -> Option<&End> {
+        self.receiver.end()
+    }
+
+    /// When [`on_time`](Self::on_time) wants to be called, on the clock that `now` is read from; any
+    /// clock that only goes forward will do. Ask each time before waiting: that is when timers
+    /// start, so a connection that never has to wait never reads a clock.
+    pub fn deadline(&mut self, now: Duration, input: &RecvBuf, out: &SendBuf) -> Option<Duration> {
+        if self.end().is_some() {
+            return None;
+        }
+        let receiving = self.receiver.deadline(now, input, self.sender.close_sent());
+        let sending = self.sender.deadline(now, out);
+        receiving.into_iter().chain(sending).min()
+    }
+
+    /// Ends the connection if its [`deadline`](Self::deadline) is reached; else does nothing. The
+    /// next `advance` tells.
+    pub fn on_time(&mut self, now: Duration, input: &RecvBuf, out: &mut SendBuf) {
+        if self.end().is_some() {
+            return;
+        }
+        let close_sent = self.sender.close_sent();
+        if self.sender.is_stalled(now, out) {
+            self.receiver.give_up(End::TimedOut(Timeout::Send));
+        }
+        self.receiver
+            .on_time(now, input, &mut self.replies, close_sent);
+        self.sender.answer(&mut self.replies, out);
+        if self.receiver.end().is_some() {
+            self.sender.shut();
+        }
+    }
+
+    /// Tells that the transport broke, for example by a reset: the peer is gone.
+    pub fn transport_failed(&mut self, input: &RecvBuf) {
+        self.receiver.transport_failed(input);
+        self.sender.shut();
+    }
+
+    /// What is still to be done with the socket, once the connection has ended.
+    pub fn linger(&self) -> Linger {
+        self.receiver.linger()
+    }
+
+    /// Takes the connection apart, for two threads or tasks. The halves share nothing; the receiving
+    /// side hands its [`Replies`] to the sending side.
+    pub fn into_halves(self) -> (Receiver, Sender, Replies) {
+        (self.receiver, self.sender, self.replies)
+    }
+}

@@ -1,0 +1,169 @@
+//! The frame header codec (RFC 6455 §5.2). Stateless; knows layout, not rules.
+//!
+//! ```text
+//!  0                   1                   2                   3
+//!  0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
+//! +-+-+-+-+-------+-+-------------+-------------------------------+
+//! |F|R|R|R| opcode|M|  length     | length, 16 bits if it was 126 |
+//! |I|S|S|S|  (4)  |A|    (7)      |         64 bits if it was 127 |
+//! |N|V|V|V|       |S|             |         none otherwise        |
+//! | |1|2|3|       |K|             |                               |
+//! +-+-+-+-+-------+-+-------------+-------------------------------+
+//! |  masking key, 4 bytes if MASK is set, then the payload        |
+//! +---------------------------------------------------------------+
+//! ```
+
+pub(crate) const FIN: u8 = 0x80;
+pub(crate) const RSV: u8 = 0x70;
+pub(crate) const MASK: u8 = 0x80;
+
+/// The longest payload of a control frame, and the longest 7-bit length (§5.5).
+pub(crate) const MAX_CONTROL: usize = 125;
+
+/// The longest header: two bytes, a 64-bit length, a masking key.
+pub(crate) const MAX_HEADER: usize = 14;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Opcode {
+    Continuation = 0x0,
+    Text = 0x1,
+    Binary = 0x2,
+    Close = 0x8,
+    Ping = 0x9,
+    Pong = 0xA,
+}
+
+impl Opcode {
+    /// The opcode in a frame's first byte, or `None` for a reserved one (§5.2).
+    pub(crate) fn of(first: u8) -> Option<Self> {
+        Some(match first & 0x0F {
+            0x0 => Self::Continuation,
+            0x1 => Self::Text,
+            0x2 => Self::Binary,
+            0x8 => Self::Close,
+            0x9 => Self::Ping,
+            0xA => Self::Pong,
+            _ => return None,
+        })
+    }
+
+    pub(crate) fn is_control(self) -> bool {
+        self as u8 & 0x08 != 0
+    }
+}
+
+/// How the payload length is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Length {
+    pub(crate) value: u64,
+    /// Bytes that it takes after the second header byte: 0, 2 or 8.
+    pub(crate) size: usize,
+}
+
+impl Length {
+    /// Reads the length of a header that starts at `bytes[0]`; `None` until enough of it is there.
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+        Some(match bytes.get(1)? & !MASK {
+            126 => Self {
+                value: u64::from(u16::from_be_bytes(*bytes.get(2..)?.first_chunk()?)),
+                size: 2,
+            },
+            127 => Self {
+                value: u64::from_be_bytes(*bytes.get(2..)?.first_chunk()?),
+                size: 8,
+            },
+            short => Self {
+                value: u64::from(short),
+                size: 0,
+            },
+        })
+    }
+
+    /// "The minimal number of bytes MUST be used" (§5.2).
+    pub(crate) fn is_minimal(self) -> bool {
+        match self.size {
+            0 => true,
+            2 => self.value > MAX_CONTROL as u64,
+            _ => self.value > u64::from(u16::MAX),
+        }
+    }
+}
+
+/// Writes a header into `buffer` and returns the part of it that was used.
+pub(crate) fn encode(
+    buffer: &mut [u8; MAX_HEADER],
+    fin: bool,
+    opcode: Opcode,
+    length: u64,
+    key: Option<[u8; 4]>,
+) -> &[u8] {
+    let mask = if key.is_some() { MASK } else { 0 };
+    buffer[0] = opcode as u8 | if fin { FIN } else { 0 };
+    let mut size = 2;
+    if length <= MAX_CONTROL as u64 {
+        buffer[1] = mask | length as u8;
+    } else if let Ok(length) = u16::try_from(length) {
+        buffer[1] = mask | 126;
+        buffer[2..4].copy_from_slice(&length.to_be_bytes());
+        size = 4;
+    } else {
+        buffer[1] = mask | 127;
+        buffer[2..10].copy_from_slice(&length.to_be_bytes());
+        size = 10;
+    }
+    if let Some(key) = key {
+        buffer[size..size + 4].copy_from_slice(&key);
+        size += 4;
+    }
+    &buffer[..size]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_length_form_round_trips_and_is_minimal() {
+        for (value, size) in [
+            (0, 0),
+            (1, 0),
+            (125, 0),
+            (126, 2),
+            (127, 2),
+            (65_535, 2),
+            (65_536, 8),
+            (u64::MAX >> 1, 8),
+        ] {
+            for key in [None, Some([1, 2, 3, 4])] {
+                let mut buffer = [0; MAX_HEADER];
+                let header = encode(&mut buffer, true, Opcode::Binary, value, key);
+                let length = Length::decode(header).unwrap();
+                assert_eq!(length, Length { value, size });
+                assert!(length.is_minimal());
+                assert_eq!(header.len(), 2 + size + if key.is_some() { 4 } else { 0 });
+                for cut in 0..2 + size {
+                    assert_eq!(Length::decode(&header[..cut]), None);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn longer_forms_than_needed_are_not_minimal() {
+        assert!(
+            !Length {
+                value: 125,
+                size: 2
+            }
+            .is_minimal()
+        );
+        assert!(
+            !Length {
+                value: 65_535,
+                size: 8
+            }
+            .is_minimal()
+        );
+    }
+}

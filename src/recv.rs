@@ -1,0 +1,618 @@
+//! The receiving half: the order of frames, fragments, limits, UTF-8 (RFC 6455 §5, §8.1, §10.4).
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use crate::close::{self, CloseCode};
+use crate::config::Config;
+use crate::error::{End, Initiator, ProtocolError, Rule, Timeout, Truncation};
+use crate::frame::{self, FIN, Length, MASK, MAX_CONTROL, Opcode, RSV};
+use crate::linger::Linger;
+use crate::mask;
+use crate::recv_buf::{Kind, RecvBuf};
+use crate::utf8::{self, Checked};
+
+/// A message that is under way must bring this much payload in every progress timeout.
+const PROGRESS: u32 = 1024;
+
+/// Which end of the connection this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Masks what it sends (RFC 6455 §5.1).
+    Client,
+    /// Requires what it receives to be masked.
+    Server,
+}
+
+/// What [`Connection::advance`](crate::Connection::advance) came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Progress {
+    /// [`RecvBuf::event`] has something.
+    Event,
+    /// More bytes from the peer are needed. Send what waits to be sent before waiting for them.
+    NeedInput,
+    /// The connection is over; `end` tells how. Send what waits to be sent, then [`Linger`].
+    Ended,
+}
+
+/// Answers that the receiving half owes the peer: automatic pongs, and one Close.
+///
+/// The one thing that the halves of a split connection exchange. It is bounded by
+/// [`Config::max_pending_pongs`].
+#[derive(Debug, Default)]
+pub struct Replies {
+    pongs: Option<Box<Pongs>>,
+    close: Option<CloseReply>,
+}
+
+/// Payloads, each behind one byte of length.
+#[derive(Debug, Default)]
+struct Pongs {
+    bytes: Vec<u8>,
+    last: usize,
+}
+
+/// A Close frame to be sent, with no body if it has no code.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CloseReply(pub(crate) Option<CloseCode>);
+
+impl Replies {
+    /// Whether nothing is owed.
+    pub fn is_empty(&self) -> bool {
+        self.pongs.is_none() && self.close.is_none()
+    }
+
+    /// Adds what `newer` holds, leaving it empty.
+    pub fn merge(&mut self, newer: &mut Self, config: &Config) {
+        if let Some(pongs) = newer.pongs.take() {
+            for payload in pongs.payloads() {
+                self.pong(payload, config);
+            }
+        }
+        self.close = self.close.or(newer.close.take());
+    }
+
+    /// Owes a pong. Half of the limit may wait here; the other half is for what is in the `SendBuf`.
+    fn pong(&mut self, payload: &[u8], config: &Config) {
+        let pongs = self.pongs.get_or_insert_default();
+        // Each takes its header on the wire, of at most six bytes, not the one byte of length here.
+        let wire = pongs.bytes.len() + 5 * pongs.payloads().count();
+        if wire + payload.len() + 6 > config.get().max_pending_pongs / 2 {
+            // "A Pong frame for only the most recently processed Ping" will do (§5.5.3).
+            pongs.bytes.truncate(pongs.last);
+        }
+        pongs.last = pongs.bytes.len();
+        pongs.bytes.push(payload.len() as u8);
+        pongs.bytes.extend_from_slice(payload);
+    }
+
+    /// Takes the pongs, calling `send` for each payload.
+    pub(crate) fn take_pongs(&mut self, send: impl FnMut(&[u8])) {
+        if let Some(pongs) = self.pongs.take() {
+            pongs.payloads().for_each(send);
+        }
+    }
+
+    pub(crate) fn has_pongs(&self) -> bool {
+        self.pongs.is_some()
+    }
+
+    pub(crate) fn take_close(&mut self) -> Option<CloseReply> {
+        self.close.take()
+    }
+}
+
+impl Pongs {
+    fn payloads(&self) -> impl Iterator<Item = &[u8]> {
+        let mut rest = &self.bytes[..];
+        core::iter::from_fn(move || {
+            let (&len, behind) = rest.split_first()?;
+            let (payload, behind) = behind.split_at_checked(usize::from(len))?;
+            rest = behind;
+            Some(payload)
+        })
+    }
+}
+
+/// Frames in, events out: the receiving half of a [`Connection`](crate::Connection).
+///
+/// It knows nothing of the sending half; what it owes the peer goes to [`Replies`].
+#[derive(Debug)]
+pub struct Receiver {
+    config: Config,
+    role: Role,
+    stage: Stage,
+    /// The type of the message that is under way.
+    message: Option<Kind>,
+    /// Whether the data frame that is under way ends its message.
+    fin: bool,
+    /// Where in the key the next payload byte stands.
+    phase: u8,
+    /// How many bytes at the end of the assembled text begin a character that is not complete.
+    tail: u8,
+    /// Whether a part of the message that is under way was lent.
+    parted: bool,
+    key: [u8; 4],
+    /// Payload bytes that the data frame under way still needs.
+    remaining: u64,
+    /// Payload bytes of the message, with all of the frame under way.
+    message_len: u64,
+    fragments: u32,
+    /// Bytes that were decoded.
+    offset: u64,
+    /// Grows with the payload received and with each message; wraps.
+    progress: u32,
+    /// `progress` when the timer was set.
+    timer_mark: u32,
+    /// When the timer was set, in ns plus one; 0 if it is not. There is one timer: once Close is
+    /// sent it is the close timeout, before that the progress timeout.
+    timer: u64,
+    timer_is_close: bool,
+    end: Option<Box<End>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Stage {
+    Header,
+    Data,
+    Control(Opcode, u8),
+}
+
+/// A header that broke no rule.
+struct Header {
+    opcode: Opcode,
+    fin: bool,
+    len: u64,
+    key: [u8; 4],
+    size: usize,
+}
+
+impl Receiver {
+    pub(crate) fn new(role: Role, config: Config) -> Self {
+        Self {
+            config,
+            role,
+            stage: Stage::Header,
+            message: None,
+            fin: false,
+            phase: 0,
+            tail: 0,
+            parted: false,
+            key: [0; 4],
+            remaining: 0,
+            message_len: 0,
+            fragments: 0,
+            offset: 0,
+            progress: 0,
+            timer_mark: 0,
+            timer: 0,
+            timer_is_close: false,
+            end: None,
+        }
+    }
+
+    /// Which end of the connection this is.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// How the connection ended, once it has.
+    pub fn end(&self) -> Option<&End> {
+        self.end.as_deref()
+    }
+
+    /// Decodes until an event is ready, more bytes are needed, or the connection is over. What the
+    /// peer is owed is added to `replies`; `close_sent` is
+    /// [`Sender::close_sent`](crate::Sender::close_sent).
+    ///
+    /// If parts of a message were lent before, the rest of that message is skipped.
+    ///
+    /// # Errors
+    ///
+    /// The rule that the peer broke, and the same on every later call.
+    pub fn advance(
+        &mut self,
+        input: &mut RecvBuf,
+        replies: &mut Replies,
+        close_sent: bool,
+    ) -> Result<Progress, ProtocolError> {
+        self.run(input, replies, close_sent, false)
+    }
+
+    /// Like [`advance`](Self::advance), but lends the payload in parts, as it comes:
+    /// see [`RecvBuf::part`].
+    ///
+    /// # Errors
+    ///
+    /// As `advance`. Parts that were lent before the error belong to no whole message.
+    pub fn advance_parts(
+        &mut self,
+        input: &mut RecvBuf,
+        replies: &mut Replies,
+        close_sent: bool,
+    ) -> Result<Progress, ProtocolError> {
+        self.run(input, replies, close_sent, true)
+    }
+
+    fn run(
+        &mut self,
+        input: &mut RecvBuf,
+        replies: &mut Replies,
+        close_sent: bool,
+        parts: bool,
+    ) -> Result<Progress, ProtocolError> {
+        input.end_event();
+        match self.end.as_deref() {
+            Some(End::Failed(error)) => return Err(*error),
+            Some(_) => return Ok(Progress::Ended),
+            None => {}
+        }
+        self.decode(input, replies, close_sent, parts)
+            .map_err(|rule| {
+                let error = ProtocolError::new(rule, self.offset);
+                self.end = Some(Box::new(End::Failed(error)));
+                replies.close = Some(CloseReply(Some(error.close_code())));
+                error
+            })
+    }
+
+    fn decode(
+        &mut self,
+        input: &mut RecvBuf,
+        replies: &mut Replies,
+        close_sent: bool,
+        parts: bool,
+    ) -> Result<Progress, Rule> {
+        loop {
+            match self.stage {
+                Stage::Header => {
+                    let Some(header) = self.header(input.unread())? else {
+                        input.set_want(0);
+                        return Ok(self.starved(input, parts));
+                    };
+                    input.skip(header.size);
+                    self.begin(&header);
+                }
+                Stage::Data => {
+                    let available = input.unread().len() as u64;
+                    let n = available.min(self.remaining) as usize;
+                    if n > 0 {
+                        mask::apply(input.assemble(n), self.key, usize::from(self.phase));
+                        self.phase = (self.phase + (n % 4) as u8) % 4;
+                        self.remaining -= n as u64;
+                        self.progress = self.progress.wrapping_add(n as u32);
+                        self.check_text(input, n)?;
+                        self.offset += n as u64;
+                    }
+                    if self.remaining > 0 {
+                        // Room for the rest of the message, if this frame ends it; in parts, none of
+                        // it has to be there at once.
+                        input.set_want(match (parts, self.fin) {
+                            (true, _) => 0,
+                            (false, true) => self.remaining,
+                            (false, false) => self.remaining + self.message_len / 2,
+                        });
+                        return Ok(self.starved(input, parts));
+                    }
+                    self.stage = Stage::Header;
+                    if self.fin && self.finish(input, parts)? {
+                        return Ok(Progress::Event);
+                    }
+                }
+                Stage::Control(opcode, len) => {
+                    let len = usize::from(len);
+                    if input.unread().len() < len {
+                        input.set_want(0);
+                        return Ok(self.starved(input, parts));
+                    }
+                    mask::apply(input.unparsed_mut(len), self.key, 0);
+                    let payload = &input.unread()[..len];
+                    match opcode {
+                        Opcode::Close => {
+                            let (code, reason) = close::decode(payload)?;
+                            self.closed(code, reason, close_sent, replies);
+                            input.discard();
+                            return Ok(Progress::Ended);
+                        }
+                        Opcode::Ping => replies.pong(payload, &self.config),
+                        _ => {}
+                    }
+                    self.stage = Stage::Header;
+                    self.offset += len as u64;
+                    if self.config.get().report_control_frames {
+                        let kind = match opcode {
+                            Opcode::Ping => Kind::Ping,
+                            _ => Kind::Pong,
+                        };
+                        input.lend_control(kind, len);
+                        return Ok(Progress::Event);
+                    }
+                    input.skip(len);
+                }
+            }
+        }
+    }
+
+    /// Reads a header. Each rule fires as soon as the bytes that decide it are there.
+    fn header(&self, bytes: &[u8]) -> Result<Option<Header>, Rule> {
+        let Some(&first) = bytes.first() else {
+            return Ok(None);
+        };
+        // §5.2: no extension that was agreed on gives them a meaning.
+        if first & RSV != 0 {
+            return Err(Rule::ReservedBits);
+        }
+        let opcode = Opcode::of(first).ok_or(Rule::ReservedOpcode)?;
+        let fin = first & FIN != 0;
+        if opcode.is_control() {
+            if !fin {
+                return Err(Rule::FragmentedControl);
+            }
+        } else {
+            // §5.4
+            match (opcode, self.message) {
+                (Opcode::Continuation, None) => return Err(Rule::UnexpectedContinuation),
+                (Opcode::Text | Opcode::Binary, Some(_)) => {
+                    return Err(Rule::ExpectedContinuation);
+                }
+                _ => {}
+            }
+            let earned = self.message_len / 32;
+            if u64::from(self.fragments)
+                >= u64::from(self.config.get().max_fragments).saturating_add(earned)
+            {
+                return Err(Rule::TooManyFragments);
+            }
+        }
+        let Some(&second) = bytes.get(1) else {
+            return Ok(None);
+        };
+        // §5.1
+        let masked = second & MASK != 0;
+        match self.role {
+            Role::Server if !masked => return Err(Rule::Unmasked),
+            Role::Client if masked => return Err(Rule::Masked),
+            _ => {}
+        }
+        if opcode.is_control() {
+            match second & !MASK {
+                1 if opcode == Opcode::Close => return Err(Rule::CloseLength),
+                len if usize::from(len) > MAX_CONTROL => return Err(Rule::ControlTooLong),
+                _ => {}
+            }
+        }
+        let Some(length) = Length::decode(bytes) else {
+            return Ok(None);
+        };
+        // §5.2: "the most significant bit MUST be 0", "the minimal number of bytes MUST be used"
+        if length.value >> 63 != 0 {
+            return Err(Rule::LengthOverflow);
+        }
+        if !length.is_minimal() {
+            return Err(Rule::NonMinimalLength);
+        }
+        if !opcode.is_control() {
+            if length.value > self.config.get().frame_limit() {
+                return Err(Rule::FrameTooBig);
+            }
+            if self.message_len.saturating_add(length.value) > self.config.get().max_message_size {
+                return Err(Rule::MessageTooBig);
+            }
+        }
+        let mut size = 2 + length.size;
+        let mut key = [0; 4];
+        if masked {
+            let Some(&found) = bytes.get(size..).and_then(<[u8]>::first_chunk) else {
+                return Ok(None);
+            };
+            key = found;
+            size += key.len();
+        }
+        debug_assert!(size <= frame::MAX_HEADER);
+        Ok((bytes.len() >= size).then_some(Header {
+            opcode,
+            fin,
+            len: length.value,
+            key,
+            size,
+        }))
+    }
+
+    fn begin(&mut self, header: &Header) {
+        self.offset += header.size as u64;
+        self.key = header.key;
+        if header.opcode.is_control() {
+            self.stage = Stage::Control(header.opcode, header.len as u8);
+            return;
+        }
+        match header.opcode {
+            Opcode::Text => self.message = Some(Kind::Text),
+            Opcode::Binary => self.message = Some(Kind::Binary),
+            _ => {}
+        }
+        self.stage = Stage::Data;
+        self.fin = header.fin;
+        self.phase = 0;
+        self.remaining = header.len;
+        self.message_len += header.len;
+        self.fragments = self.fragments.saturating_add(1);
+    }
+
+    /// Checks the `n` bytes of text that were assembled last, with those of a character before them.
+    fn check_text(&mut self, input: &RecvBuf, n: usize) -> Result<(), Rule> {
+        if self.message != Some(Kind::Text) {
+            return Ok(());
+        }
+        let fresh = n + usize::from(self.tail);
+        let assembled = input.assembled_len();
+        match utf8::check(input.assembled(assembled - fresh)) {
+            Checked::UpTo(end) => {
+                self.tail = (fresh - end) as u8;
+                Ok(())
+            }
+            Checked::InvalidAt(at) => {
+                self.offset += at.saturating_sub(usize::from(self.tail)) as u64;
+                Err(Rule::InvalidUtf8)
+            }
+        }
+    }
+
+    /// Ends the message that is under way; whether there is an event.
+    fn finish(&mut self, input: &mut RecvBuf, parts: bool) -> Result<bool, Rule> {
+        if self.tail > 0 {
+            return Err(Rule::InvalidUtf8);
+        }
+        let kind = self.message.take().unwrap_or(Kind::Binary);
+        let parted = core::mem::take(&mut self.parted);
+        self.message_len = 0;
+        self.fragments = 0;
+        self.progress = self.progress.wrapping_add(PROGRESS);
+        let lend = parts || !parted;
+        if lend {
+            input.lend_message(kind, input.assembled_len(), !parted, true);
+        } else {
+            input.drop_message(0);
+        }
+        Ok(lend)
+    }
+
+    /// The input is used up.
+    fn starved(&mut self, input: &mut RecvBuf, parts: bool) -> Progress {
+        if let Some(kind) = self.message {
+            let ready = input.assembled_len() - usize::from(self.tail);
+            if parts && ready > 0 {
+                input.lend_message(kind, ready, !self.parted, false);
+                self.parted = true;
+                return Progress::Event;
+            }
+            if self.parted {
+                input.drop_message(usize::from(self.tail));
+            }
+        }
+        if input.is_eof() {
+            self.end = Some(Box::new(End::PeerGone(self.truncation(input))));
+            return Progress::Ended;
+        }
+        Progress::NeedInput
+    }
+
+    fn truncation(&self, input: &RecvBuf) -> Truncation {
+        match self.stage {
+            Stage::Data | Stage::Control(..) => Truncation::InPayload,
+            Stage::Header if !input.unread().is_empty() => Truncation::InHeader,
+            Stage::Header if self.message.is_some() => Truncation::InMessage,
+            Stage::Header => Truncation::BetweenMessages,
+        }
+    }
+
+    /// The peer's Close came: it answers ours, or is answered with its own code (§5.5.1).
+    fn closed(
+        &mut self,
+        code: Option<CloseCode>,
+        reason: String,
+        close_sent: bool,
+        replies: &mut Replies,
+    ) {
+        let initiator = if close_sent {
+            Initiator::Local
+        } else {
+            Initiator::Remote
+        };
+        self.end = Some(Box::new(End::Closed {
+            initiator,
+            code,
+            reason,
+        }));
+        replies.close = Some(CloseReply(code));
+    }
+
+    /// The connection is over without the peer's doing: nobody receives any more, or it took too long.
+    pub(crate) fn give_up(&mut self, end: End) {
+        if self.end.is_none() {
+            self.end = Some(Box::new(end));
+        }
+    }
+
+    /// Tells that the transport broke, for example by a reset: the peer is gone.
+    pub fn transport_failed(&mut self, input: &RecvBuf) {
+        let end = End::PeerGone(self.truncation(input));
+        self.give_up(end);
+    }
+
+    /// When [`on_time`](Self::on_time) wants to be called, on the clock that `now` is read from; any
+    /// clock that only goes forward will do. Ask each time before waiting: that is when timers start.
+    pub fn deadline(
+        &mut self,
+        now: Duration,
+        input: &RecvBuf,
+        close_sent: bool,
+    ) -> Option<Duration> {
+        let begun = self.message.is_some()
+            || !matches!(self.stage, Stage::Header)
+            || !input.unread().is_empty();
+        let timeout = if self.end.is_some() {
+            None
+        } else if close_sent && self.config.get().close_timeout.is_some() {
+            self.config.get().close_timeout
+        } else if begun {
+            self.config.get().progress_timeout
+        } else {
+            None
+        };
+        let Some(timeout) = timeout else {
+            self.timer = 0;
+            return None;
+        };
+        let is_close = close_sent && self.config.get().close_timeout.is_some();
+        let moved = self.progress.wrapping_sub(self.timer_mark) >= PROGRESS;
+        if self.timer == 0 || is_close != self.timer_is_close || (!is_close && moved) {
+            self.timer = 1 + u64::try_from(now.as_nanos()).unwrap_or(u64::MAX - 1);
+            self.timer_mark = self.progress;
+            self.timer_is_close = is_close;
+        }
+        Some(Duration::from_nanos(self.timer - 1).saturating_add(timeout))
+    }
+
+    /// Ends the connection if its [`deadline`](Self::deadline) is reached; else does nothing.
+    pub fn on_time(
+        &mut self,
+        now: Duration,
+        input: &RecvBuf,
+        replies: &mut Replies,
+        close_sent: bool,
+    ) {
+        if self
+            .deadline(now, input, close_sent)
+            .is_some_and(|at| at <= now)
+        {
+            let timeout = if self.timer_is_close {
+                Timeout::Close
+            } else {
+                replies.close = Some(CloseReply(Some(CloseCode::POLICY_VIOLATION)));
+                Timeout::Progress
+            };
+            self.give_up(End::TimedOut(timeout));
+        }
+    }
+
+    /// What is still to be done with the socket, once the connection has ended.
+    pub fn linger(&self) -> Linger {
+        let timeout = self.config.get().close_timeout;
+        match (self.end(), self.role) {
+            // §7.1.1: the server closes first, at once; the client waits for that.
+            (Some(End::Closed { .. }), Role::Client) => Linger::until_eof(timeout),
+            (Some(End::Failed(_) | End::TimedOut(Timeout::Progress)), _) => {
+                Linger::discarding(timeout)
+            }
+            _ => Linger::at_once(timeout),
+        }
+    }
+}

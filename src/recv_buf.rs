@@ -1,0 +1,325 @@
+//! The input buffer: what the socket delivered, the message under assembly, and the event that is lent.
+
+use alloc::boxed::Box;
+use core::ops::Range;
+
+use bytes::Bytes;
+
+use crate::message::{Message, MessageRef, Part, Text};
+use crate::{pool, utf8};
+
+/// A remainder of at most this many bytes moves out of a pooled buffer while the connection waits.
+const SMALL: usize = 4 << 10;
+
+/// Offer the socket at least this much room.
+const MIN_READ: usize = 4 << 10;
+
+/// An owned payload up to this size is copied, so that it never holds on to a larger buffer.
+const COPY_UP_TO: usize = 4 << 10;
+
+/// Bytes from the peer, and the event that [`Connection::advance`](crate::Connection::advance)
+/// found in them.
+///
+/// The order of calls: fill it ([`space`](Self::space), [`filled`](Self::filled), at the end
+/// [`eof`](Self::eof)), advance the connection, look at the [`event`](Self::event). An event lives
+/// until the next `advance` or `space`.
+///
+/// Payloads are unmasked where they lie and fragments are moved together, so an event is one slice
+/// without a copy of the message. Its memory grows with the bytes that came, at most doubling, and
+/// never with what a header announces; while nothing is buffered, [`release`](Self::release) gives
+/// all of it back.
+///
+/// ```text
+///   0      message    message_end     read           filled       len
+///   | spent |  assembled  |  spent     |  not parsed   |  room      |
+/// ```
+#[derive(Debug, Default)]
+pub struct RecvBuf {
+    /// Initialised over its whole length.
+    storage: Box<[u8]>,
+    message: usize,
+    message_end: usize,
+    read: usize,
+    filled: usize,
+    /// Bytes that the frame in progress still needs: how far growth makes sense.
+    want: u32,
+    /// The event's place is a position, not a borrow, so that decoding never fights over the
+    /// buffer: a message's bytes begin at `message`, a control frame's end at `read`.
+    event: Option<Kind>,
+    event_len: usize,
+    first: bool,
+    last: bool,
+    eof: bool,
+}
+
+/// The type of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Text,
+    Binary,
+    Ping,
+    Pong,
+}
+
+impl RecvBuf {
+    /// An empty buffer. It allocates nothing until it is filled.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A buffer that begins with bytes that were read already, for example behind another HTTP
+    /// parser's request head.
+    pub fn with_unread(bytes: &[u8]) -> Self {
+        Self {
+            storage: bytes.into(),
+            filled: bytes.len(),
+            ..Self::default()
+        }
+    }
+
+    /// Room for bytes from the socket, never empty. Put some at its start, then call
+    /// [`filled`](Self::filled). Ends the current event.
+    pub fn space(&mut self) -> &mut [u8] {
+        self.end_event();
+        let live = self.compact_len();
+        if live == 0 {
+            self.rewind();
+            if self.storage.len() > 4 * pool::SIZE {
+                self.storage = Box::default();
+            }
+        }
+        let room = (self.want as usize).clamp(1, MIN_READ);
+        if self.storage.len() - self.filled < room {
+            let free = self.storage.len() - live;
+            if free >= room && free >= self.storage.len() / 4 {
+                self.compact();
+            } else {
+                self.grow(live);
+            }
+        }
+        &mut self.storage[self.filled..]
+    }
+
+    /// Tells that the socket put `n` bytes at the start of [`space`](Self::space). More than there
+    /// was room for counts as all of the room.
+    pub fn filled(&mut self, n: usize) {
+        debug_assert!(n <= self.storage.len() - self.filled);
+        self.filled = (self.filled + n).min(self.storage.len());
+    }
+
+    /// Tells that no more bytes will come.
+    pub fn eof(&mut self) {
+        self.eof = true;
+    }
+
+    /// What the last `advance` found.
+    pub fn event(&self) -> Option<MessageRef<'_>> {
+        let kind = self.event?;
+        let bytes = &self.storage[self.event_range(kind)];
+        Some(match kind {
+            // SAFETY: the receiver has validated the bytes of a text event, whole or in parts that
+            // end at a character, and nothing writes to them while the event stands.
+            #[allow(unsafe_code)]
+            Kind::Text => MessageRef::Text(unsafe { utf8::trusted(bytes) }),
+            Kind::Binary => MessageRef::Binary(bytes),
+            Kind::Ping => MessageRef::Ping(bytes),
+            Kind::Pong => MessageRef::Pong(bytes),
+        })
+    }
+
+    /// What the last [`advance_parts`](crate::Connection::advance_parts) found.
+    pub fn part(&self) -> Option<Part<'_>> {
+        Some(Part {
+            payload: self.event()?,
+            first: self.first,
+            last: self.last,
+        })
+    }
+
+    /// Takes the event as an owned message: up to 4 KiB copied, above that the buffer itself where
+    /// the message fills most of it. Ends the event.
+    pub fn take_event(&mut self) -> Option<Message> {
+        let kind = self.event?;
+        let Range { start, end } = self.event_range(kind);
+        // A pooled buffer is not given away, nor one that holds more of the message.
+        let payload = if end - start > COPY_UP_TO.max(self.storage.len() / 2)
+            && self.storage.len() != pool::SIZE
+            && end == self.message_end
+        {
+            let rest = self.storage[self.read..self.filled].into();
+            let mut storage = core::mem::replace(&mut self.storage, rest).into_vec();
+            storage.truncate(end);
+            self.event = None;
+            (self.message, self.message_end, self.read) = (0, 0, 0);
+            self.filled = self.storage.len();
+            Bytes::from(storage).slice(start..)
+        } else {
+            let payload = Bytes::copy_from_slice(&self.storage[start..end]);
+            self.end_event();
+            payload
+        };
+        Some(match kind {
+            // SAFETY: as in `event`.
+            #[allow(unsafe_code)]
+            Kind::Text => Message::Text(unsafe { Text::trusted(payload) }),
+            Kind::Binary => Message::Binary(payload),
+            Kind::Ping => Message::Ping(payload),
+            Kind::Pong => Message::Pong(payload),
+        })
+    }
+
+    /// Bytes that came and were not parsed.
+    pub fn unread(&self) -> &[u8] {
+        &self.storage[self.read..self.filled]
+    }
+
+    /// Gives the memory back while the connection waits for its peer: all of it if nothing is
+    /// buffered; a small remainder moves to an allocation of its own size. Ends the current event.
+    pub fn release(&mut self) {
+        self.end_event();
+        let live = self.compact_len();
+        if live == 0 {
+            self.rewind();
+            pool::give_back(core::mem::take(&mut self.storage));
+        } else if live <= SMALL && self.storage.len() >= pool::SIZE {
+            self.relocate(alloc::vec![0; live].into());
+        }
+    }
+
+    pub(crate) fn is_eof(&self) -> bool {
+        self.eof
+    }
+
+    /// Steps over `n` parsed bytes.
+    pub(crate) fn skip(&mut self, n: usize) {
+        self.read += n;
+        debug_assert!(self.read <= self.filled);
+    }
+
+    /// Drops everything that was not parsed.
+    pub(crate) fn discard(&mut self) -> usize {
+        let n = self.filled - self.read;
+        self.end_event();
+        self.rewind();
+        n
+    }
+
+    /// Moves the next `n` unparsed bytes behind the message under assembly and gives them.
+    pub(crate) fn assemble(&mut self, n: usize) -> &mut [u8] {
+        if self.message == self.message_end {
+            self.message = self.read;
+            self.message_end = self.read;
+        } else if self.message_end != self.read {
+            self.storage
+                .copy_within(self.read..self.read + n, self.message_end);
+        }
+        let start = self.message_end;
+        self.message_end += n;
+        self.read += n;
+        &mut self.storage[start..start + n]
+    }
+
+    /// How much of the message is assembled.
+    pub(crate) fn assembled_len(&self) -> usize {
+        self.message_end - self.message
+    }
+
+    /// The message under assembly, from `from` bytes into it.
+    pub(crate) fn assembled(&self, from: usize) -> &[u8] {
+        &self.storage[self.message + from..self.message_end]
+    }
+
+    /// The next `n` unparsed bytes, to be unmasked in place.
+    pub(crate) fn unparsed_mut(&mut self, n: usize) -> &mut [u8] {
+        &mut self.storage[self.read..self.read + n]
+    }
+
+    /// Tells how many bytes the frame in progress still needs.
+    pub(crate) fn set_want(&mut self, want: u64) {
+        self.want = u32::try_from(want).unwrap_or(u32::MAX);
+    }
+
+    /// Lends the first `len` bytes of the message under assembly.
+    pub(crate) fn lend_message(&mut self, kind: Kind, len: usize, first: bool, last: bool) {
+        (self.event, self.event_len) = (Some(kind), len);
+        (self.first, self.last) = (first, last);
+    }
+
+    /// Lends the next `len` unparsed bytes as a control frame's payload and steps over them.
+    pub(crate) fn lend_control(&mut self, kind: Kind, len: usize) {
+        (self.event, self.event_len) = (Some(kind), len);
+        (self.first, self.last) = (true, true);
+        self.read += len;
+    }
+
+    /// Forgets the event and what it lent.
+    pub(crate) fn end_event(&mut self) {
+        if let Some(Kind::Text | Kind::Binary) = self.event.take() {
+            self.message += self.event_len;
+        }
+        if self.read == self.filled && self.message == self.message_end {
+            self.rewind();
+        }
+    }
+
+    /// Drops the message under assembly but for its last `keep` bytes.
+    pub(crate) fn drop_message(&mut self, keep: usize) {
+        self.message = self.message_end - keep;
+    }
+
+    fn event_range(&self, kind: Kind) -> Range<usize> {
+        match kind {
+            Kind::Text | Kind::Binary => self.message..self.message + self.event_len,
+            Kind::Ping | Kind::Pong => self.read - self.event_len..self.read,
+        }
+    }
+
+    fn rewind(&mut self) {
+        (self.message, self.message_end, self.read, self.filled) = (0, 0, 0, 0);
+    }
+
+    /// How many bytes are alive: the message under assembly and what was not parsed.
+    fn compact_len(&self) -> usize {
+        self.assembled_len() + (self.filled - self.read)
+    }
+
+    /// Moves the live bytes together at the start.
+    fn compact(&mut self) {
+        let assembled = self.assembled_len();
+        self.storage.copy_within(self.message..self.message_end, 0);
+        self.storage.copy_within(self.read..self.filled, assembled);
+        self.set_compact(assembled);
+    }
+
+    fn set_compact(&mut self, assembled: usize) {
+        self.filled = assembled + (self.filled - self.read);
+        (self.message, self.message_end, self.read) = (0, assembled, assembled);
+    }
+
+    /// Moves the live bytes to `new`, which has room for them.
+    fn relocate(&mut self, mut new: Box<[u8]>) {
+        let assembled = self.assembled_len();
+        let unread = self.filled - self.read;
+        new[..assembled].copy_from_slice(&self.storage[self.message..self.message_end]);
+        new[assembled..assembled + unread].copy_from_slice(&self.storage[self.read..self.filled]);
+        self.set_compact(assembled);
+        pool::give_back(core::mem::replace(&mut self.storage, new));
+    }
+
+    /// At most doubles what is alive, so that memory follows the bytes that came.
+    fn grow(&mut self, live: usize) {
+        let room = (self.want as usize).clamp(MIN_READ, live.max(pool::SIZE));
+        let new = if live + room <= pool::SIZE {
+            pool::take()
+        } else {
+            alloc::vec![0; live + room].into()
+        };
+        self.relocate(new);
+    }
+}
+
+impl Drop for RecvBuf {
+    fn drop(&mut self) {
+        pool::give_back(core::mem::take(&mut self.storage));
+    }
+}

@@ -1,0 +1,354 @@
+//! The sending half: messages to frames, masking, Close (RFC 6455 §5.1 to §5.5).
+
+use alloc::boxed::Box;
+use core::fmt;
+use core::time::Duration;
+
+use bytes::Bytes;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use crate::close::{CloseCode, MAX_REASON};
+use crate::config::Config;
+use crate::error::{Refusal, SendError};
+use crate::frame::{self, MAX_CONTROL, MAX_HEADER, Opcode};
+use crate::mask;
+use crate::message::{Message, MessageRef};
+use crate::recv::{CloseReply, Replies};
+use crate::send_buf::SendBuf;
+
+/// An owned payload from this size on is queued by reference, not copied.
+const SHARE_FROM: usize = 16 << 10;
+
+/// Messages in, frames out: the sending half of a [`Connection`](crate::Connection).
+pub struct Sender {
+    config: Config,
+    /// A client's masking keys come from a CSPRNG (RFC 6455 §5.3, §10.3). Boxed: a server has none.
+    keys: Option<Box<StdRng>>,
+    /// The type of the message that is being sent in parts.
+    open: Option<Opcode>,
+    close_sent: bool,
+    closed: bool,
+    /// When the timer was set, in ns plus one; 0 if it is not.
+    timer: u64,
+    timer_mark: u32,
+}
+
+impl Sender {
+    pub(crate) fn client(config: Config, mask_seed: [u8; 32]) -> Self {
+        let keys = Some(Box::new(StdRng::from_seed(mask_seed)));
+        Self {
+            keys,
+            ..Self::server(config)
+        }
+    }
+
+    pub(crate) fn server(config: Config) -> Self {
+        Self {
+            config,
+            keys: None,
+            open: None,
+            close_sent: false,
+            closed: false,
+            timer: 0,
+            timer_mark: 0,
+        }
+    }
+
+    /// Queues a message as one frame, or a ping or pong. The payload is copied.
+    ///
+    /// # Errors
+    ///
+    /// The [`Refusal`]; then nothing was queued.
+    pub fn send<'a>(
+        &mut self,
+        message: impl Into<MessageRef<'a>>,
+        out: &mut SendBuf,
+    ) -> Result<(), SendError> {
+        let message = message.into();
+        self.admit(&message, out)?;
+        self.frame(true, message.opcode(), message.as_bytes(), out);
+        Ok(())
+    }
+
+    /// Like [`send`](Self::send), but a payload of 16 KiB or more is not copied: a server queues it
+    /// by reference, and a client masks it in place if nobody else holds it.
+    ///
+    /// # Errors
+    ///
+    /// The [`Refusal`], with the message.
+    pub fn send_owned(&mut self, message: Message, out: &mut SendBuf) -> Result<(), SendError> {
+        if let Err(refusal) = self.admit(&message.borrow(), out) {
+            return Err(SendError::new(refusal, Some(message)));
+        }
+        let opcode = message.borrow().opcode();
+        let payload = message.into_bytes();
+        if payload.len() < SHARE_FROM {
+            self.frame(true, opcode, &payload, out);
+            return Ok(());
+        }
+        let key = self.key();
+        let payload = match key {
+            None => payload,
+            Some(key) => match payload.try_into_mut() {
+                Ok(mut payload) => {
+                    mask::apply(&mut payload, key, 0);
+                    payload.freeze()
+                }
+                Err(shared) => {
+                    let mut payload = shared.to_vec();
+                    mask::apply(&mut payload, key, 0);
+                    Bytes::from(payload)
+                }
+            },
+        };
+        header(true, opcode, payload.len(), key, out);
+        out.append_shared(payload);
+        Ok(())
+    }
+
+    /// Like [`send`](Self::send), but a server's payload is not copied: write the
+    /// [`slices`](Vectored::slices) with one vectored write. What was not written when the value is
+    /// dropped is copied to `out`. A client has to copy, because it masks.
+    ///
+    /// # Errors
+    ///
+    /// The [`Refusal`]; then nothing was queued.
+    pub fn send_borrowed<'a>(
+        &mut self,
+        message: impl Into<MessageRef<'a>>,
+        out: &'a mut SendBuf,
+    ) -> Result<Vectored<'a>, SendError> {
+        let message = message.into();
+        self.admit(&message, out)?;
+        let payload = message.as_bytes();
+        let rest = if self.keys.is_some() {
+            self.frame(true, message.opcode(), payload, out);
+            &[]
+        } else {
+            header(true, message.opcode(), payload.len(), None, out);
+            payload
+        };
+        Ok(Vectored { out, rest })
+    }
+
+    /// Queues a part of a message whose length need not be known, as one fragment (RFC 6455 §5.4).
+    /// The first part begins a message of its type; the one with `last` ends it and may be empty.
+    /// Pings, pongs and Close may be sent between parts.
+    ///
+    /// # Errors
+    ///
+    /// The [`Refusal`]; then nothing was queued, and the message stays open.
+    pub fn send_part<'a>(
+        &mut self,
+        part: impl Into<MessageRef<'a>>,
+        last: bool,
+        out: &mut SendBuf,
+    ) -> Result<(), SendError> {
+        let part = part.into();
+        let opcode = part.opcode();
+        if opcode.is_control() || self.open.is_some_and(|open| open != opcode) {
+            return Err(Refusal::PartMismatch.into());
+        }
+        self.has_room(out)?;
+        let continues = self.open.is_some();
+        self.open = if last { None } else { Some(opcode) };
+        let opcode = if continues {
+            Opcode::Continuation
+        } else {
+            opcode
+        };
+        self.frame(last, opcode, part.as_bytes(), out);
+        Ok(())
+    }
+
+    /// Queues a Close frame; nothing can be sent after it (RFC 6455 §5.5.1). Messages that the peer
+    /// sent before its own Close can still be received.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::CloseCode`], [`Refusal::CloseReasonTooLong`], or [`Refusal::Closed`] if it was
+    /// sent already.
+    pub fn start_close(
+        &mut self,
+        code: impl Into<CloseCode>,
+        reason: &str,
+        out: &mut SendBuf,
+    ) -> Result<(), SendError> {
+        let code = code.into();
+        if !code.is_sendable() {
+            return Err(Refusal::CloseCode.into());
+        }
+        if reason.len() > MAX_REASON {
+            return Err(Refusal::CloseReasonTooLong.into());
+        }
+        if self.closed {
+            return Err(Refusal::Closed.into());
+        }
+        self.close(CloseReply(Some(code)), reason, out);
+        Ok(())
+    }
+
+    /// Queues what the receiving half owes the peer. Pongs may stay behind in `replies` while
+    /// earlier ones wait in `out`, which bounds them; call it again when `out` is empty.
+    pub fn answer(&mut self, replies: &mut Replies, out: &mut SendBuf) {
+        if replies.has_pongs() && !out.has_pongs() {
+            replies.take_pongs(|payload| {
+                if !self.closed {
+                    self.frame(true, Opcode::Pong, payload, out);
+                }
+            });
+            out.mark_pongs();
+        }
+        if let Some(reply) = replies.take_close() {
+            // Pongs that would have to wait are overtaken, and nothing follows a Close.
+            replies.take_pongs(|_| ());
+            if !self.closed {
+                self.close(reply, "", out);
+            }
+        }
+    }
+
+    /// Whether Close was queued.
+    pub fn close_sent(&self) -> bool {
+        self.close_sent
+    }
+
+    /// Refuses all that would be sent from now on: the connection has ended.
+    pub fn shut(&mut self) {
+        self.closed = true;
+    }
+
+    /// Whether everything would be refused: Close was queued or the connection has ended.
+    pub fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// When the peer must have taken some of what waits in `out`; ask each time before waiting.
+    /// The clock is as in [`Receiver::deadline`](crate::Receiver::deadline).
+    pub fn deadline(&mut self, now: Duration, out: &SendBuf) -> Option<Duration> {
+        let timeout = self.config.get().send_timeout.filter(|_| !out.is_empty());
+        let Some(timeout) = timeout else {
+            self.timer = 0;
+            return None;
+        };
+        if self.timer == 0 || self.timer_mark != out.left() {
+            self.timer = 1 + u64::try_from(now.as_nanos()).unwrap_or(u64::MAX - 1);
+            self.timer_mark = out.left();
+        }
+        Some(Duration::from_nanos(self.timer - 1).saturating_add(timeout))
+    }
+
+    /// Whether the [`deadline`](Self::deadline) is reached: the connection is over, with
+    /// [`Timeout::Send`](crate::Timeout::Send).
+    pub fn is_stalled(&mut self, now: Duration, out: &SendBuf) -> bool {
+        self.deadline(now, out).is_some_and(|at| at <= now)
+    }
+
+    fn admit(&self, message: &MessageRef<'_>, out: &SendBuf) -> Result<(), Refusal> {
+        self.has_room(out)?;
+        if message.opcode().is_control() {
+            if message.as_bytes().len() > MAX_CONTROL {
+                return Err(Refusal::ControlTooLong);
+            }
+        } else if self.open.is_some() {
+            return Err(Refusal::MessageOpen);
+        }
+        Ok(())
+    }
+
+    fn has_room(&self, out: &SendBuf) -> Result<(), Refusal> {
+        if self.closed {
+            Err(Refusal::Closed)
+        } else if out.len() >= self.config.get().max_send_queue.max(1) {
+            Err(Refusal::QueueFull)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// A fresh key for each frame (§5.3), or none for a server.
+    fn key(&mut self) -> Option<[u8; 4]> {
+        let keys = self.keys.as_mut()?;
+        Some(keys.next_u32().to_ne_bytes())
+    }
+
+    fn frame(&mut self, fin: bool, opcode: Opcode, payload: &[u8], out: &mut SendBuf) {
+        let key = self.key();
+        header(fin, opcode, payload.len(), key, out);
+        out.append(|buffer| {
+            let start = buffer.len();
+            buffer.extend_from_slice(payload);
+            if let Some(key) = key {
+                mask::apply(&mut buffer[start..], key, 0);
+            }
+        });
+    }
+
+    fn close(&mut self, CloseReply(code): CloseReply, reason: &str, out: &mut SendBuf) {
+        let mut payload = [0; MAX_CONTROL];
+        let mut len = 0;
+        if let Some(code) = code {
+            len = 2 + reason.len();
+            payload[..2].copy_from_slice(&code.get().to_be_bytes());
+            payload[2..len].copy_from_slice(reason.as_bytes());
+        }
+        self.frame(true, Opcode::Close, &payload[..len], out);
+        self.close_sent = true;
+        self.closed = true;
+    }
+}
+
+impl fmt::Debug for Sender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Without the key generator's state.
+        f.debug_struct("Sender")
+            .field("close_sent", &self.close_sent)
+            .field("closed", &self.closed)
+            .finish_non_exhaustive()
+    }
+}
+
+fn header(fin: bool, opcode: Opcode, len: usize, key: Option<[u8; 4]>, out: &mut SendBuf) {
+    out.append(|buffer| {
+        let mut bytes = [0; MAX_HEADER];
+        buffer.extend_from_slice(frame::encode(&mut bytes, fin, opcode, len as u64, key));
+    });
+}
+
+/// A frame that is half queued: its header behind what waits in the [`SendBuf`], its payload still
+/// with its owner. See [`Sender::send_borrowed`].
+#[derive(Debug)]
+pub struct Vectored<'a> {
+    out: &'a mut SendBuf,
+    rest: &'a [u8],
+}
+
+impl Vectored<'_> {
+    /// All that is to be written, in order; no slice is empty.
+    pub fn slices(&self) -> impl Iterator<Item = &[u8]> {
+        let rest = Some(self.rest).filter(|rest| !rest.is_empty());
+        self.out.pending_slices().chain(rest)
+    }
+
+    /// Tells that the socket took the first `n` bytes.
+    pub fn sent(&mut self, n: usize) {
+        let queued = n.min(self.out.len());
+        self.out.sent(queued);
+        self.rest = &self.rest[(n - queued).min(self.rest.len())..];
+    }
+}
+
+impl Drop for Vectored<'_> {
+    fn drop(&mut self) {
+        if !self.rest.is_empty() {
+            self.out
+                .append(|buffer| buffer.extend_from_slice(self.rest));
+        }
+    }
+}
