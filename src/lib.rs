@@ -6,6 +6,15 @@ extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
+// HTTP bytes to agreed parameters.
+pub mod handshake;
+// Loops around sockets.
+#[cfg(feature = "std")]
+mod adapter;
+#[cfg(feature = "std")]
+pub mod blocking;
+#[cfg(feature = "tokio")]
+pub mod tokio;
 // Stateless codecs and the buffers.
 mod close;
 mod frame;
@@ -24,6 +33,8 @@ mod config;
 mod connection;
 mod error;
 
+#[cfg(feature = "std")]
+pub use adapter::{Closed, Error};
 pub use close::CloseCode;
 pub use config::Config;
 pub use connection::Connection;

@@ -1,0 +1,155 @@
+//! What the adapters share: their error, the clock, entropy.
+
+use core::convert::Infallible;
+use core::fmt;
+use core::time::Duration;
+use std::io;
+use std::sync::LazyLock;
+use std::time::Instant;
+
+use rand::TryRng;
+use rand::rngs::SysRng;
+
+use crate::error::{End, SendError};
+use crate::handshake::{ConnectError, InvalidRequest, RequestError};
+
+/// Fed bytes leave at the latest when this many wait.
+pub(crate) const FLUSH_FROM: usize = 16 << 10;
+
+/// Why an operation of an adapter failed. A clean close is none of these: then `recv` gives `None`.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// The socket failed, or a timeout that was set for this one call ran out
+    /// ([`io::ErrorKind::WouldBlock`] or [`io::ErrorKind::TimedOut`]); the latter may be tried again.
+    Io(io::Error),
+    /// The connection has ended, not cleanly: how. Every later `recv` gives the same.
+    Ended(End),
+    /// The message was not taken for sending; it is given back.
+    Send(SendError),
+    /// Server: the request opened no WebSocket. The client was told.
+    Request(RequestError),
+    /// Client: the server opened no WebSocket.
+    Connect(ConnectError),
+    /// The URL, a header or a subprotocol cannot be sent.
+    Invalid(InvalidRequest),
+    /// A `wss` URL: TLS is not built in. Connect a TLS stream yourself and use `client`.
+    TlsNotBuiltIn,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io(error) => error.fmt(f),
+            Self::Ended(end) => end.fmt(f),
+            Self::Send(error) => error.fmt(f),
+            Self::Request(error) => error.fmt(f),
+            Self::Connect(error) => error.fmt(f),
+            Self::Invalid(error) => error.fmt(f),
+            Self::TlsNotBuiltIn => f.write_str(
+                "TLS is not built in: connect a TLS stream and open the WebSocket over it",
+            ),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Io(error) => Some(error),
+            Self::Send(error) => Some(error),
+            Self::Request(error) => Some(error),
+            Self::Connect(error) => Some(error),
+            Self::Invalid(error) => Some(error),
+            Self::Ended(End::Failed(error)) => Some(error),
+            Self::Ended(_) | Self::TlsNotBuiltIn => None,
+        }
+    }
+}
+
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl From<SendError> for Error {
+    fn from(error: SendError) -> Self {
+        Self::Send(error)
+    }
+}
+
+impl From<RequestError> for Error {
+    fn from(error: RequestError) -> Self {
+        Self::Request(error)
+    }
+}
+
+impl From<ConnectError> for Error {
+    fn from(error: ConnectError) -> Self {
+        Self::Connect(error)
+    }
+}
+
+impl From<InvalidRequest> for Error {
+    fn from(error: InvalidRequest) -> Self {
+        Self::Invalid(error)
+    }
+}
+
+impl From<Infallible> for Error {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
+}
+
+/// How a closing handshake that this side began went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Closed {
+    /// How the connection ended: clean if the peer's Close came in time.
+    pub end: End,
+    /// How many messages of the peer came between, and were dropped. To receive them, use
+    /// `start_close` and go on with `recv`.
+    pub discarded: u64,
+}
+
+/// What `recv` gives once the connection has ended.
+pub(crate) fn result_of(end: &End) -> Result<(), Error> {
+    match end {
+        End::Closed { .. } => Ok(()),
+        end => Err(Error::Ended(end.clone())),
+    }
+}
+
+/// Whether an I/O error means that the peer is gone.
+pub(crate) fn is_peer_gone(error: &io::Error) -> bool {
+    use io::ErrorKind::*;
+    matches!(
+        error.kind(),
+        ConnectionReset | ConnectionAborted | BrokenPipe | UnexpectedEof | NotConnected
+    )
+}
+
+/// A clock that only goes forward; where it began does not matter.
+pub(crate) fn epoch() -> Instant {
+    static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
+    *EPOCH
+}
+
+/// 32 bytes of the operating system's entropy.
+pub(crate) fn seed() -> io::Result<[u8; 32]> {
+    let mut seed = [0; 32];
+    SysRng.try_fill_bytes(&mut seed).map_err(io::Error::other)?;
+    Ok(seed)
+}
+
+/// The time that one of several attempts may take: an equal share of what is left.
+pub(crate) fn share(
+    deadline: Option<Duration>,
+    now: Duration,
+    attempts: usize,
+) -> Option<Duration> {
+    let left = deadline?.saturating_sub(now);
+    Some(left / u32::try_from(attempts.max(1)).unwrap_or(u32::MAX))
+}

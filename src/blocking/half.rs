@@ -1,0 +1,354 @@
+//! Halves for two threads, which exchange nothing but one bounded slot of replies.
+//!
+//! The receiving half fills the slot, then tries the writer's lock; a sending half looks at the slot
+//! again after it has let go of the lock. So no reply is left behind, and the receiving half never
+//! waits for a sender that is blocked by a peer that does not read.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+
+use super::io::{Link, Reader, Writer};
+use super::stream::BlockingStream;
+use crate::adapter::{Error, FLUSH_FROM};
+use crate::close::CloseCode;
+use crate::config::Config;
+use crate::error::{End, Timeout};
+use crate::message::{Message, MessageRef, Part};
+use crate::recv::Replies;
+
+#[derive(Debug)]
+struct Shared<S: BlockingStream> {
+    writer: Mutex<Writer<S>>,
+    slot: Mutex<Replies>,
+    close_sent: AtomicBool,
+    receiver_gone: AtomicBool,
+    config: Config,
+}
+
+/// Nothing in a writer is broken by a panic elsewhere, so poison means nothing here.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
+    match mutex.try_lock() {
+        Ok(guard) => Some(guard),
+        Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
+    }
+}
+
+impl<S: BlockingStream> Shared<S> {
+    /// Moves the replies from the slot to the writer's queue; whether there were any.
+    fn answer(&self, writer: &mut Writer<S>) -> bool {
+        let mut slot = lock(&self.slot);
+        let any = !slot.is_empty();
+        writer.sender.answer(&mut slot, &mut writer.out);
+        self.close_sent
+            .store(writer.sender.close_sent(), Ordering::Release);
+        any
+    }
+
+    fn slot_is_empty(&self) -> bool {
+        lock(&self.slot).is_empty()
+    }
+}
+
+pub(super) fn split<S: BlockingStream>(
+    mut reader: Reader,
+    mut writer: Writer<S>,
+) -> Result<(SendHalf<S>, RecvHalf<S>), Error> {
+    let stream = writer.stream()?.try_clone()?;
+    let shared = Arc::new(Shared {
+        config: reader.receiver.config().clone(),
+        close_sent: AtomicBool::new(writer.sender.close_sent()),
+        slot: Mutex::new(core::mem::take(&mut reader.replies)),
+        writer: Mutex::new(writer),
+        receiver_gone: AtomicBool::new(false),
+    });
+    let link = Half {
+        stream,
+        shared: Arc::clone(&shared),
+    };
+    Ok((SendHalf { shared }, RecvHalf { reader, link }))
+}
+
+/// The receiving side's way to the writer.
+#[derive(Debug)]
+struct Half<S: BlockingStream> {
+    stream: S,
+    shared: Arc<Shared<S>>,
+}
+
+impl<S: BlockingStream> Link for Half<S> {
+    type Stream = S;
+
+    fn stream(&mut self) -> io::Result<&mut S> {
+        Ok(&mut self.stream)
+    }
+
+    fn close_sent(&self) -> bool {
+        self.shared.close_sent.load(Ordering::Acquire)
+    }
+
+    fn flush(&mut self, replies: &mut Replies) -> io::Result<bool> {
+        // A holder of the lock looks at the slot again when it is done.
+        Ok(self
+            .write(replies)?
+            .unwrap_or_else(|| self.shared.slot_is_empty()))
+    }
+
+    fn finish(&mut self, replies: &mut Replies) -> io::Result<bool> {
+        Ok(self.write(replies)?.unwrap_or(false))
+    }
+
+    fn fed(&self) -> usize {
+        0
+    }
+
+    fn shut(&mut self) {
+        // A sender that is blocked in a write finds out by that write.
+        if let Some(mut writer) = try_lock(&self.shared.writer) {
+            writer.shut();
+        }
+    }
+}
+
+impl<S: BlockingStream> Half<S> {
+    /// Hands the replies over and writes what the socket takes; whether that was all, or `None` if a
+    /// sender holds the lock.
+    fn write(&self, replies: &mut Replies) -> io::Result<Option<bool>> {
+        let shared = &*self.shared;
+        if !replies.is_empty() {
+            lock(&shared.slot).merge(replies, &shared.config);
+        }
+        let Some(mut writer) = try_lock(&shared.writer) else {
+            return Ok(None);
+        };
+        loop {
+            shared.answer(&mut writer);
+            if writer.out.is_empty() {
+                return Ok(Some(true));
+            }
+            if !writer.try_write()? {
+                return Ok(Some(false));
+            }
+        }
+    }
+}
+
+/// The half that receives. It answers pings and Close, also after the sending half was dropped.
+/// Dropping both closes the socket.
+#[derive(Debug)]
+pub struct RecvHalf<S: BlockingStream> {
+    reader: Reader,
+    link: Half<S>,
+}
+
+impl<S: BlockingStream> RecvHalf<S> {
+    /// Waits for the next message; see [`WebSocket::recv`](super::WebSocket::recv).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn recv(&mut self) -> Result<Option<Message>, Error> {
+        let event = self.reader.next(&mut self.link, false)?;
+        Ok(if event {
+            self.reader.input.take_event()
+        } else {
+            None
+        })
+    }
+
+    /// Like [`recv`](Self::recv), but lends the message, without a copy.
+    ///
+    /// # Errors
+    ///
+    /// As `recv`.
+    pub fn recv_borrowed(&mut self) -> Result<Option<MessageRef<'_>>, Error> {
+        let event = self.reader.next(&mut self.link, false)?;
+        Ok(if event {
+            self.reader.input.event()
+        } else {
+            None
+        })
+    }
+
+    /// Waits for the next part of a message; see [`WebSocket::recv_part`](super::WebSocket::recv_part).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn recv_part(&mut self) -> Result<Option<Part<'_>>, Error> {
+        let event = self.reader.next(&mut self.link, true)?;
+        Ok(if event {
+            self.reader.input.part()
+        } else {
+            None
+        })
+    }
+
+    /// How the connection ended, once it has.
+    pub fn end(&self) -> Option<&End> {
+        self.reader.receiver.end()
+    }
+
+    /// The stream. Reading from it or writing to it breaks the connection.
+    pub fn get_ref(&self) -> &S {
+        &self.link.stream
+    }
+}
+
+impl<S: BlockingStream> Drop for RecvHalf<S> {
+    fn drop(&mut self) {
+        self.link
+            .shared
+            .receiver_gone
+            .store(true, Ordering::Release);
+    }
+}
+
+/// The half that sends. Share it between threads behind a lock of yours, or clone it: each clone
+/// sends whole messages, one after the other.
+#[derive(Debug)]
+pub struct SendHalf<S: BlockingStream> {
+    shared: Arc<Shared<S>>,
+}
+
+impl<S: BlockingStream> SendHalf<S> {
+    /// Sends a message: its bytes were handed to the socket when this returns. Waits while the peer
+    /// does not read, at most [`Config::send_timeout`](crate::Config::send_timeout) without progress.
+    ///
+    /// # Errors
+    ///
+    /// As [`WebSocket::send`](super::WebSocket::send).
+    pub fn send(&mut self, message: impl Into<Message>) -> Result<(), Error> {
+        let message = message.into();
+        self.write(true, |writer| queue(writer, message))
+    }
+
+    /// Queues a message; it leaves with the next `send` or `flush`, when 16 KiB are queued, or with
+    /// the next reply of the receiving half.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub fn feed(&mut self, message: impl Into<Message>) -> Result<(), Error> {
+        let message = message.into();
+        self.write(false, |writer| queue(writer, message))
+    }
+
+    /// Sends a part of a message; see [`WebSocket::send_part`](super::WebSocket::send_part).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn send_part<'a>(
+        &mut self,
+        part: impl Into<MessageRef<'a>>,
+        last: bool,
+    ) -> Result<(), Error> {
+        let part = part.into();
+        self.write(last, |writer| {
+            Ok(writer.sender.send_part(part, last, &mut writer.out)?)
+        })
+    }
+
+    /// Hands all that is queued to the socket.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub fn flush(&mut self) -> Result<(), Error> {
+        self.write(true, |_| Ok(()))
+    }
+
+    /// Sends a ping; see [`WebSocket::ping`](super::WebSocket::ping).
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub fn ping(&mut self, payload: &[u8]) -> Result<(), Error> {
+        self.send(MessageRef::Ping(payload))
+    }
+
+    /// Sends Close. The receiving half goes on until the peer's Close and tells how the connection
+    /// ended. If it was dropped, nobody can tell, and this gives [`End::Unconfirmed`].
+    ///
+    /// # Errors
+    ///
+    /// As [`WebSocket::start_close`](super::WebSocket::start_close).
+    pub fn close(
+        &mut self,
+        code: impl Into<CloseCode>,
+        reason: &str,
+    ) -> Result<Option<End>, Error> {
+        let code = code.into();
+        self.write(true, |writer| {
+            Ok(writer.sender.start_close(code, reason, &mut writer.out)?)
+        })?;
+        if !self.shared.receiver_gone.load(Ordering::Acquire) {
+            return Ok(None);
+        }
+        lock(&self.shared.writer).stream()?.shutdown_write()?;
+        Ok(Some(End::Unconfirmed))
+    }
+
+    /// Queues with the lock held, writes, and afterwards takes care of replies that came meanwhile.
+    fn write(
+        &mut self,
+        mut flush: bool,
+        queue: impl FnOnce(&mut Writer<S>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let shared = &*self.shared;
+        let mut writer = lock(&shared.writer);
+        flush |= shared.answer(&mut writer);
+        let mut result = queue(&mut writer);
+        loop {
+            shared
+                .close_sent
+                .store(writer.sender.close_sent(), Ordering::Release);
+            if flush || writer.out.len() >= FLUSH_FROM {
+                result = result.and(send_all(&mut writer));
+            }
+            drop(writer);
+            if shared.slot_is_empty() {
+                return result;
+            }
+            match try_lock(&shared.writer) {
+                Some(again) => writer = again,
+                None => return result,
+            }
+            flush = shared.answer(&mut writer);
+        }
+    }
+}
+
+impl<S: BlockingStream> Clone for SendHalf<S> {
+    fn clone(&self) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+        }
+    }
+}
+
+/// Queues a message, making room first if there is none.
+fn queue<S: BlockingStream>(writer: &mut Writer<S>, message: Message) -> Result<(), Error> {
+    if writer.is_full() {
+        send_all(writer)?;
+    }
+    Ok(writer.sender.send_owned(message, &mut writer.out)?)
+}
+
+fn send_all<S: BlockingStream>(writer: &mut Writer<S>) -> Result<(), Error> {
+    writer.write_all().map_err(|error| {
+        writer.shut();
+        match error.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+                Error::Ended(End::TimedOut(Timeout::Send))
+            }
+            _ => error.into(),
+        }
+    })
+}

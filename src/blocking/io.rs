@@ -1,0 +1,352 @@
+//! The loops: read when the receiver needs input, write what the sender queued, leave politely.
+
+use core::time::Duration;
+use std::io::{self, ErrorKind, IoSlice, Read};
+
+use super::stream::BlockingStream;
+use crate::adapter::{Error, FLUSH_FROM, epoch, is_peer_gone, result_of};
+use crate::error::{End, Timeout};
+use crate::linger::Linger;
+use crate::recv::{Progress, Receiver, Replies};
+use crate::recv_buf::RecvBuf;
+use crate::send::Sender;
+use crate::send_buf::SendBuf;
+
+/// How many slices one vectored write takes.
+const MAX_SLICES: usize = 16;
+
+/// While replies wait for a peer that does not read, how often to try again beside reading.
+const RETRY: Duration = Duration::from_millis(20);
+
+pub(super) fn now() -> Duration {
+    epoch().elapsed()
+}
+
+fn timed_out(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+}
+
+/// A timeout as sockets take it: they refuse zero.
+fn at_least_a_little(timeout: Duration) -> Duration {
+    timeout.max(Duration::from_millis(1))
+}
+
+/// What the receiving side needs of the other: its stream to read from, and a way to the writer.
+pub(super) trait Link {
+    type Stream: BlockingStream;
+
+    fn stream(&mut self) -> io::Result<&mut Self::Stream>;
+
+    fn close_sent(&self) -> bool;
+
+    /// Sends the replies and all that is queued; whether nothing was left waiting.
+    fn flush(&mut self, replies: &mut Replies) -> io::Result<bool>;
+
+    /// Like `flush`, for the last time: a sender that is at work counts as something waiting.
+    fn finish(&mut self, replies: &mut Replies) -> io::Result<bool>;
+
+    /// How many bytes were fed and wait for this side to send them.
+    fn fed(&self) -> usize;
+
+    /// Nothing can be sent any more.
+    fn shut(&mut self);
+}
+
+/// The receiving side.
+#[derive(Debug)]
+pub(super) struct Reader {
+    pub(super) receiver: Receiver,
+    pub(super) replies: Replies,
+    pub(super) input: RecvBuf,
+    left: bool,
+}
+
+impl Reader {
+    pub(super) fn new(receiver: Receiver, replies: Replies, input: RecvBuf) -> Self {
+        Self {
+            receiver,
+            replies,
+            input,
+            left: false,
+        }
+    }
+
+    /// Waits for an event; `false` after a clean close.
+    pub(super) fn next(&mut self, link: &mut impl Link, parts: bool) -> Result<bool, Error> {
+        if link.fed() >= FLUSH_FROM {
+            self.flush(link)?;
+        }
+        loop {
+            let close_sent = link.close_sent();
+            let (input, replies) = (&mut self.input, &mut self.replies);
+            let progress = if parts {
+                self.receiver.advance_parts(input, replies, close_sent)
+            } else {
+                self.receiver.advance(input, replies, close_sent)
+            };
+            match progress {
+                Ok(Progress::Event) => return Ok(true),
+                Ok(Progress::NeedInput) => self.wait(link)?,
+                Ok(Progress::Ended) | Err(_) => {
+                    self.leave(link);
+                    let end = self.receiver.end().unwrap_or(&End::Unconfirmed);
+                    return result_of(end).map(|()| false);
+                }
+            }
+        }
+    }
+
+    /// Sends all that waits.
+    pub(super) fn flush(&mut self, link: &mut impl Link) -> Result<(), Error> {
+        match link.flush(&mut self.replies) {
+            Ok(_) => Ok(()),
+            Err(error) if timed_out(&error) => {
+                let end = End::TimedOut(Timeout::Send);
+                self.receiver.give_up(end.clone());
+                link.shut();
+                Err(Error::Ended(end))
+            }
+            Err(error) => {
+                link.shut();
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Sends what waits, then reads once.
+    fn wait(&mut self, link: &mut impl Link) -> Result<(), Error> {
+        let all_sent = match link.flush(&mut self.replies) {
+            Ok(all_sent) => all_sent,
+            Err(error) if timed_out(&error) => {
+                self.receiver.give_up(End::TimedOut(Timeout::Send));
+                return Ok(());
+            }
+            Err(_) => {
+                // What cannot be sent is lost, but what the peer said last may still be read.
+                link.shut();
+                true
+            }
+        };
+        let now = now();
+        let close_sent = link.close_sent();
+        let deadline = self.receiver.deadline(now, &self.input, close_sent);
+        let retry = if all_sent { None } else { Some(now + RETRY) };
+        let limit = deadline
+            .into_iter()
+            .chain(retry)
+            .min()
+            .map(|at| at.saturating_sub(now));
+        if deadline.is_some_and(|at| at <= now) {
+            self.on_time(close_sent);
+            return Ok(());
+        }
+        let stream = link.stream()?;
+        let users = match limit {
+            None => None,
+            Some(limit) => {
+                let users = stream.read_timeout()?;
+                let least = users.map_or(limit, |users| users.min(limit));
+                stream.set_read_timeout(Some(at_least_a_little(least)))?;
+                users
+            }
+        };
+        let result = stream.read(self.input.space());
+        if limit.is_some() {
+            stream.set_read_timeout(users)?;
+        }
+        match result {
+            Ok(0) => self.input.eof(),
+            Ok(n) => self.input.filled(n),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if timed_out(&error) => match limit {
+                Some(limit) if users.is_none_or(|users| users > limit) => self.on_time(close_sent),
+                _ => return Err(error.into()),
+            },
+            Err(error) if is_peer_gone(&error) => self.receiver.transport_failed(&self.input),
+            Err(error) => {
+                self.receiver.transport_failed(&self.input);
+                link.shut();
+                return Err(error.into());
+            }
+        }
+        Ok(())
+    }
+
+    fn on_time(&mut self, close_sent: bool) {
+        self.receiver
+            .on_time(now(), &self.input, &mut self.replies, close_sent);
+    }
+
+    /// Leaves the socket so that the last bytes arrive.
+    fn leave(&mut self, link: &mut impl Link) {
+        if core::mem::replace(&mut self.left, true) {
+            return;
+        }
+        let mut linger = self.receiver.linger();
+        let deadline = linger.deadline(now());
+        if let Some(End::PeerGone(_) | End::TimedOut(Timeout::Send | Timeout::Close)) =
+            self.receiver.end()
+        {
+            link.shut();
+        } else {
+            if let (Some(at), Ok(stream)) = (deadline, link.stream()) {
+                let _ = stream.set_write_timeout(Some(at_least_a_little(at.saturating_sub(now()))));
+            }
+            // It is the last that is sent; if it cannot be, there is nobody to tell.
+            while let Ok(false) = link.finish(&mut self.replies) {
+                if deadline.is_some_and(|at| at <= now()) {
+                    break;
+                }
+                std::thread::sleep(RETRY);
+            }
+            link.shut();
+        }
+        if let Ok(stream) = link.stream() {
+            drain(stream, &mut linger);
+        }
+    }
+}
+
+/// Reads until there is nothing left to wait for.
+pub(super) fn drain(stream: &mut impl BlockingStream, linger: &mut Linger) {
+    if linger.shutdown_first() {
+        let _ = stream.shutdown_write();
+    }
+    let mut scratch = [0; 4096];
+    while !linger.is_done() {
+        if let Some(at) = linger.deadline(now()) {
+            let left = at.saturating_sub(now());
+            if left.is_zero()
+                || stream
+                    .set_read_timeout(Some(at_least_a_little(left)))
+                    .is_err()
+            {
+                break;
+            }
+        }
+        match stream.read(&mut scratch) {
+            Ok(n) => linger.discard(n),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(_) => break,
+        }
+    }
+    let _ = stream.shutdown_write();
+}
+
+/// The sending side, with its own handle of the stream.
+#[derive(Debug)]
+pub(super) struct Writer<S: BlockingStream> {
+    /// `None` only once `into_stream` has taken it.
+    stream: Option<S>,
+    pub(super) sender: Sender,
+    pub(super) out: SendBuf,
+}
+
+impl<S: BlockingStream> Writer<S> {
+    pub(super) fn new(stream: S, sender: Sender) -> Self {
+        Self {
+            stream: Some(stream),
+            sender,
+            out: SendBuf::new(),
+        }
+    }
+
+    pub(super) fn get_ref(&self) -> &S {
+        match &self.stream {
+            Some(stream) => stream,
+            None => unreachable!("into_stream consumes the writer"),
+        }
+    }
+
+    pub(super) fn into_stream(mut self) -> io::Result<S> {
+        self.stream.take().ok_or(ErrorKind::NotConnected.into())
+    }
+
+    /// Whether a message would be refused for lack of room.
+    pub(super) fn is_full(&self) -> bool {
+        self.out.len() >= self.sender.config().get().max_send_queue
+    }
+
+    /// Writes all that is queued.
+    pub(super) fn write_all(&mut self) -> io::Result<()> {
+        let stream = self.stream.as_mut().ok_or(ErrorKind::NotConnected)?;
+        write_all(stream, &mut self.out)
+    }
+
+    /// Writes what the socket takes without blocking; whether that was all.
+    pub(super) fn try_write(&mut self) -> io::Result<bool> {
+        if self.out.is_empty() {
+            return Ok(true);
+        }
+        let stream = self.stream.as_mut().ok_or(ErrorKind::NotConnected)?;
+        stream.set_nonblocking(true)?;
+        let result = write_all(stream, &mut self.out);
+        stream.set_nonblocking(false)?;
+        match result {
+            Ok(()) => Ok(true),
+            Err(error) if timed_out(&error) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl<S: BlockingStream> Link for Writer<S> {
+    type Stream = S;
+
+    fn stream(&mut self) -> io::Result<&mut S> {
+        self.stream.as_mut().ok_or(ErrorKind::NotConnected.into())
+    }
+
+    fn close_sent(&self) -> bool {
+        self.sender.close_sent()
+    }
+
+    fn flush(&mut self, replies: &mut Replies) -> io::Result<bool> {
+        loop {
+            self.sender.answer(replies, &mut self.out);
+            if self.out.is_empty() {
+                return Ok(true);
+            }
+            self.write_all()?;
+        }
+    }
+
+    fn finish(&mut self, replies: &mut Replies) -> io::Result<bool> {
+        self.flush(replies)
+    }
+
+    fn fed(&self) -> usize {
+        self.out.len()
+    }
+
+    fn shut(&mut self) {
+        self.sender.shut();
+        self.out = SendBuf::new();
+    }
+}
+
+impl<S: BlockingStream> Drop for Writer<S> {
+    fn drop(&mut self) {
+        if self.stream.is_some() {
+            let _ = self.try_write();
+        }
+    }
+}
+
+pub(super) fn write_all(stream: &mut impl BlockingStream, out: &mut SendBuf) -> io::Result<()> {
+    while !out.is_empty() {
+        let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+        let mut count = 0;
+        for (slot, slice) in slices.iter_mut().zip(out.pending_slices()) {
+            *slot = IoSlice::new(slice);
+            count += 1;
+        }
+        match stream.write_vectored(&slices[..count]) {
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            Ok(n) => out.sent(n),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    stream.flush()
+}

@@ -1,0 +1,142 @@
+//! What the blocking adapter asks of a stream beside reading and writing.
+
+use core::time::Duration;
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpStream};
+#[cfg(unix)]
+use std::os::unix::net::UnixStream;
+
+/// A blocking stream with timeouts and a second handle for splitting.
+///
+/// TCP and Unix streams have both. For a stream that has neither there is [`Plain`].
+pub trait BlockingStream: Read + Write {
+    /// How long a read may block; `None`: for ever.
+    ///
+    /// # Errors
+    ///
+    /// The stream's.
+    fn read_timeout(&self) -> io::Result<Option<Duration>>;
+
+    /// Sets how long a read may block; never called with a zero duration.
+    ///
+    /// # Errors
+    ///
+    /// The stream's.
+    fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()>;
+
+    /// Sets how long a write may block; never called with a zero duration.
+    ///
+    /// # Errors
+    ///
+    /// The stream's.
+    fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()>;
+
+    /// Sets whether reads and writes return at once when they would block.
+    ///
+    /// # Errors
+    ///
+    /// The stream's.
+    fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()>;
+
+    /// Tells the peer that no more bytes come. Reading goes on.
+    ///
+    /// # Errors
+    ///
+    /// The stream's.
+    fn shutdown_write(&mut self) -> io::Result<()>;
+
+    /// Another handle of the same stream, for the other half of a split connection.
+    ///
+    /// # Errors
+    ///
+    /// The stream's; [`io::ErrorKind::Unsupported`] if it has no second handle.
+    fn try_clone(&self) -> io::Result<Self>
+    where
+        Self: Sized;
+}
+
+macro_rules! socket {
+    ($socket:ty) => {
+        impl BlockingStream for $socket {
+            fn read_timeout(&self) -> io::Result<Option<Duration>> {
+                self.read_timeout()
+            }
+
+            fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+                self.set_read_timeout(timeout)
+            }
+
+            fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+                self.set_write_timeout(timeout)
+            }
+
+            fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
+                self.set_nonblocking(nonblocking)
+            }
+
+            fn shutdown_write(&mut self) -> io::Result<()> {
+                self.shutdown(Shutdown::Write)
+            }
+
+            fn try_clone(&self) -> io::Result<Self> {
+                self.try_clone()
+            }
+        }
+    };
+}
+
+socket!(TcpStream);
+#[cfg(unix)]
+socket!(UnixStream);
+
+/// Any `Read + Write`, without timeouts and without splitting: none of
+/// [`Config`](crate::Config)'s timeouts takes effect while a read or write blocks, the connection
+/// cannot be split, and the stream is flushed where a socket's write side would be shut.
+#[derive(Clone, Debug, Default)]
+pub struct Plain<S>(pub S);
+
+impl<S: Read> Read for Plain<S> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
+impl<S: Write> Write for Plain<S> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn write_vectored(&mut self, slices: &[io::IoSlice<'_>]) -> io::Result<usize> {
+        self.0.write_vectored(slices)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+impl<S: Read + Write> BlockingStream for Plain<S> {
+    fn read_timeout(&self) -> io::Result<Option<Duration>> {
+        Ok(None)
+    }
+
+    fn set_read_timeout(&self, _timeout: Option<Duration>) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn set_write_timeout(&self, _timeout: Option<Duration>) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn set_nonblocking(&self, _nonblocking: bool) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn shutdown_write(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+
+    fn try_clone(&self) -> io::Result<Self> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}

@@ -1,0 +1,473 @@
+//! The client's side: a request to bytes, bytes to a connection or the server's refusal (RFC 6455 §4.1).
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::fmt;
+use core::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use super::head::{self, HeadError, HeadReader, Headers, Response};
+use super::url::Url;
+use super::{InvalidRequest, is_token, key, lists_token};
+use crate::config::Config;
+use crate::connection::Connection;
+use crate::recv_buf::RecvBuf;
+use crate::send_buf::SendBuf;
+
+/// This much of a refusal's body is kept.
+const MAX_BODY: usize = 64 << 10;
+
+/// This many interim responses are read over (RFC 9110 §15.2).
+const MAX_INTERIM: u8 = 8;
+
+/// What a client asks for: a URL, and what goes into the request beside it.
+///
+/// ```
+/// use bowline::handshake::ClientRequest;
+/// let request = ClientRequest::new("ws://user:secret@[::1]:9001/chat?room=1")?
+///     .header("Cookie", "session=abc")?
+///     .origin("https://app.example")?
+///     .subprotocol("chat.v2")?;
+/// # Ok::<(), bowline::handshake::InvalidRequest>(())
+/// ```
+///
+/// Credentials in the URL become an `Authorization` header with the Basic scheme (RFC 7617).
+#[derive(Clone)]
+pub struct ClientRequest {
+    url: Url,
+    headers: Headers,
+    origin: Option<String>,
+    subprotocols: Vec<String>,
+}
+
+impl ClientRequest {
+    /// A request for a `ws` or `wss` URL.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the URL: RFC 6455 §3 allows no fragment; hosts are ASCII (IDNA names in
+    /// their `xn--` form), and what is not visible ASCII elsewhere is percent-encoded.
+    pub fn new(url: &str) -> Result<Self, InvalidRequest> {
+        let url = Url::parse(url)?;
+        let mut headers = Headers::default();
+        if let Some(credentials) = &url.credentials {
+            headers.push(
+                "Authorization",
+                key::basic_credentials(credentials).as_bytes(),
+            );
+        }
+        Ok(Self {
+            url,
+            headers,
+            origin: None,
+            subprotocols: Vec::new(),
+        })
+    }
+
+    /// Adds a header, such as `Cookie` or `Authorization` (which replaces the URL's credentials).
+    ///
+    /// # Errors
+    ///
+    /// If it is malformed (CR, LF, NUL) or one that the handshake writes itself.
+    pub fn header(mut self, name: &str, value: &str) -> Result<Self, InvalidRequest> {
+        if name.eq_ignore_ascii_case("Authorization") && self.url.credentials.take().is_some() {
+            self.headers = Headers::default().with_all_but(&self.headers, name);
+        }
+        self.headers.push_user(name, value)?;
+        Ok(self)
+    }
+
+    /// Sends an `Origin`, as a browser does for the page that it shows.
+    ///
+    /// # Errors
+    ///
+    /// If it has a byte that a header cannot have.
+    pub fn origin(mut self, origin: &str) -> Result<Self, InvalidRequest> {
+        if !head::is_field_value(origin.as_bytes()) {
+            return Err(InvalidRequest::Header("Origin".into()));
+        }
+        self.origin = Some(origin.into());
+        Ok(self)
+    }
+
+    /// Offers a subprotocol; the first one offered is the most preferred.
+    ///
+    /// # Errors
+    ///
+    /// If it is no token or was offered already.
+    pub fn subprotocol(mut self, name: &str) -> Result<Self, InvalidRequest> {
+        if !is_token(name.as_bytes()) || self.subprotocols.iter().any(|other| other == name) {
+            return Err(InvalidRequest::Subprotocol(name.into()));
+        }
+        self.subprotocols.push(name.into());
+        Ok(self)
+    }
+
+    /// Whether the URL is a `wss` one, for TLS.
+    pub fn is_secure(&self) -> bool {
+        self.url.secure
+    }
+
+    /// The host to connect to: a name, or an address (IPv6 without brackets).
+    pub fn host(&self) -> &str {
+        &self.url.host
+    }
+
+    /// The port to connect to.
+    pub fn port(&self) -> u16 {
+        self.url.port
+    }
+
+    fn encode(&self, key: &str, out: &mut SendBuf) {
+        let mut headers = Headers::default();
+        headers.push("Host", self.url.host_header().as_bytes());
+        headers.push("Upgrade", b"websocket");
+        headers.push("Connection", b"Upgrade");
+        headers.push("Sec-WebSocket-Key", key.as_bytes());
+        headers.push("Sec-WebSocket-Version", b"13");
+        if !self.subprotocols.is_empty() {
+            headers.push(
+                "Sec-WebSocket-Protocol",
+                self.subprotocols.join(", ").as_bytes(),
+            );
+        }
+        if let Some(origin) = &self.origin {
+            headers.push("Origin", origin.as_bytes());
+        }
+        for (name, value) in self.headers.iter() {
+            headers.push(name, value);
+        }
+        head::write_head(
+            format_args!("GET {} HTTP/1.1", self.url.target),
+            &headers,
+            out,
+        );
+    }
+}
+
+impl TryFrom<&str> for ClientRequest {
+    type Error = InvalidRequest;
+
+    fn try_from(url: &str) -> Result<Self, InvalidRequest> {
+        Self::new(url)
+    }
+}
+
+impl TryFrom<&String> for ClientRequest {
+    type Error = InvalidRequest;
+
+    fn try_from(url: &String) -> Result<Self, InvalidRequest> {
+        Self::new(url)
+    }
+}
+
+impl fmt::Debug for ClientRequest {
+    /// Without credentials, the query and the values of headers: they may be secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientRequest")
+            .field("host", &self.url.host_header())
+            .field(
+                "path",
+                &self.url.target.split('?').next().unwrap_or_default(),
+            )
+            .field("headers", &self.headers)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a client got no WebSocket from the server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The server answered with another status than 101, and this.
+    Refused(Box<Response>),
+    /// Not HTTP/1.1 as RFC 9112 writes it.
+    Malformed,
+    /// Larger than [`Config::max_head_size`](crate::Config::max_head_size) or
+    /// [`Config::max_headers`](crate::Config::max_headers) allow.
+    HeadTooBig,
+    /// More than eight interim responses.
+    TooManyInterim,
+    /// Not complete within [`Config::handshake_timeout`](crate::Config::handshake_timeout).
+    TimedOut,
+    /// The server closed the connection before its response was complete.
+    Gone,
+    /// `Upgrade` is not `websocket`, or `Connection` does not list `Upgrade` (RFC 6455 §4.1).
+    NotUpgraded,
+    /// `Sec-WebSocket-Accept` is not the one that the key calls for (RFC 6455 §4.1).
+    WrongAccept,
+    /// The server uses an extension that was not offered (RFC 6455 §4.1).
+    Extension,
+    /// The server selected a subprotocol that was not offered, or several (RFC 6455 §4.1).
+    Subprotocol,
+    /// The response that opens the connection claims to have a body (RFC 9112 §6).
+    Body,
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Refused(response) => {
+                return write!(f, "server answered with status {}", response.status());
+            }
+            Self::Malformed => "malformed HTTP response",
+            Self::HeadTooBig => "response head too big",
+            Self::TooManyInterim => "too many interim responses",
+            Self::TimedOut => "opening handshake not complete in time",
+            Self::Gone => "server went away during the opening handshake",
+            Self::NotUpgraded => "server did not upgrade to WebSocket",
+            Self::WrongAccept => "Sec-WebSocket-Accept does not match the key",
+            Self::Extension => "server uses an extension that was not offered",
+            Self::Subprotocol => "server selected a subprotocol that was not offered",
+            Self::Body => "server's 101 response claims to have a body",
+        })
+    }
+}
+
+impl core::error::Error for ConnectError {}
+
+impl From<HeadError> for ConnectError {
+    fn from(error: HeadError) -> Self {
+        match error {
+            HeadError::Malformed => Self::Malformed,
+            HeadError::FirstLineTooLong | HeadError::TooBig => Self::HeadTooBig,
+        }
+    }
+}
+
+/// Sends a [`ClientRequest`] and reads the server's answer.
+#[derive(Debug)]
+pub struct ClientHandshake {
+    config: Config,
+    accept: String,
+    subprotocols: Vec<String>,
+    connection_seed: [u8; 32],
+    reader: HeadReader,
+    interim: u8,
+    refusal: Option<(Box<Response>, Body)>,
+    since: Option<Duration>,
+}
+
+/// Where a refusal's body ends (RFC 9112 §6.3).
+#[derive(Clone, Copy, Debug)]
+enum Body {
+    Length(u64),
+    UntilEof,
+    /// Between chunks.
+    Chunks,
+    /// In a chunk, with this much left of its data and the line end behind it.
+    Chunk(u64),
+}
+
+impl ClientHandshake {
+    /// Queues the request. `seed` must come from the operating system's entropy: the key and the
+    /// connection's masking keys are made from it (RFC 6455 §4.1, §10.3).
+    pub fn new(request: &ClientRequest, config: Config, seed: [u8; 32], out: &mut SendBuf) -> Self {
+        let mut random = StdRng::from_seed(seed);
+        let mut nonce = [0; 16];
+        random.fill_bytes(&mut nonce);
+        // The key is sent in the clear, so the masking keys come from a seed of their own.
+        let mut connection_seed = [0; 32];
+        random.fill_bytes(&mut connection_seed);
+        let key = key::encode(nonce);
+        request.encode(&key, out);
+        Self {
+            config,
+            accept: key::accept_key(&key),
+            subprotocols: request.subprotocols.clone(),
+            connection_seed,
+            reader: HeadReader::default(),
+            interim: 0,
+            refusal: None,
+            since: None,
+        }
+    }
+
+    /// Gives the connection, and the response that opened it, once that is complete in `input`;
+    /// `None`: read more. What follows the response stays in `input`: it is the first frames.
+    ///
+    /// # Errors
+    ///
+    /// Why there is no connection; close the socket then.
+    pub fn read(
+        &mut self,
+        input: &mut RecvBuf,
+    ) -> Result<Option<(Connection, Response)>, ConnectError> {
+        loop {
+            if self.refusal.is_some() {
+                return self.read_body(input);
+            }
+            let Some(end) = self.reader.find_end(input.unread(), &self.config)? else {
+                return if input.is_eof() {
+                    Err(ConnectError::Gone)
+                } else {
+                    Ok(None)
+                };
+            };
+            let mut fields = vec![httparse::EMPTY_HEADER; self.reader.lines];
+            let mut parsed = httparse::Response::new(&mut fields);
+            match parsed.parse(&input.unread()[..end]) {
+                Ok(httparse::Status::Complete(_)) => {}
+                _ => return Err(ConnectError::Malformed),
+            }
+            let mut response = Response::new(parsed.code.unwrap_or_default());
+            response.headers = Headers::from_parsed(parsed.headers);
+            let http_1_1 = parsed.version == Some(1);
+            input.skip(end);
+            self.reader = HeadReader::default();
+            match response.status {
+                101 if http_1_1 => {
+                    self.check(&response.headers)?;
+                    let connection = Connection::client(self.config.clone(), self.connection_seed);
+                    return Ok(Some((connection, response)));
+                }
+                100 | 102..=199 if http_1_1 => {
+                    self.interim += 1;
+                    if self.interim > MAX_INTERIM {
+                        return Err(ConnectError::TooManyInterim);
+                    }
+                }
+                200..=999 => {
+                    let body = Body::of(&response);
+                    self.refusal = Some((Box::new(response), body));
+                }
+                // HTTP/1.0 has no upgrade and no interim responses (RFC 9110 §15.2).
+                _ => return Err(ConnectError::Malformed),
+            }
+        }
+    }
+
+    /// The client's checks of RFC 6455 §4.1.
+    fn check(&self, headers: &Headers) -> Result<(), ConnectError> {
+        let upgrade = match headers.only("Upgrade") {
+            Ok(Some(value)) => value.eq_ignore_ascii_case(b"websocket"),
+            _ => false,
+        };
+        if !upgrade || !lists_token(headers.all("Connection"), "upgrade") {
+            return Err(ConnectError::NotUpgraded);
+        }
+        if headers.only("Sec-WebSocket-Accept") != Ok(Some(self.accept.as_bytes())) {
+            return Err(ConnectError::WrongAccept);
+        }
+        if headers.get("Sec-WebSocket-Extensions").is_some() {
+            return Err(ConnectError::Extension);
+        }
+        match headers.only("Sec-WebSocket-Protocol") {
+            Ok(None) => {}
+            Ok(Some(name)) if self.subprotocols.iter().any(|ours| ours.as_bytes() == name) => {}
+            _ => return Err(ConnectError::Subprotocol),
+        }
+        let no_length = matches!(headers.only("Content-Length"), Ok(None | Some(b"0")));
+        if headers.get("Transfer-Encoding").is_some() || !no_length {
+            return Err(ConnectError::Body);
+        }
+        Ok(())
+    }
+
+    fn read_body(
+        &mut self,
+        input: &mut RecvBuf,
+    ) -> Result<Option<(Connection, Response)>, ConnectError> {
+        let Some((response, body)) = &mut self.refusal else {
+            return Ok(None);
+        };
+        let ended = body.read(input, &mut response.body);
+        if ended || input.is_eof() || response.body.len() >= MAX_BODY {
+            Err(self.refused())
+        } else {
+            Ok(None)
+        }
+    }
+
+    fn refused(&mut self) -> ConnectError {
+        match self.refusal.take() {
+            Some((response, _)) => ConnectError::Refused(response),
+            None => ConnectError::Gone,
+        }
+    }
+
+    /// When the response must be complete. The first call starts the time; an adapter makes it
+    /// before it resolves the host's name.
+    pub fn deadline(&mut self, now: Duration) -> Option<Duration> {
+        let since = *self.since.get_or_insert(now);
+        Some(since.saturating_add(self.config.get().handshake_timeout?))
+    }
+
+    /// Whether that time is over.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError::TimedOut`] if it is, or the refusal with as much of its body as has come.
+    pub fn on_time(&mut self, now: Duration) -> Result<(), ConnectError> {
+        match self.deadline(now) {
+            Some(deadline) if deadline <= now => Err(match self.refusal {
+                Some(_) => self.refused(),
+                None => ConnectError::TimedOut,
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Body {
+    fn of(response: &Response) -> Self {
+        if matches!(response.status, 204 | 304) {
+            return Self::Length(0);
+        }
+        if lists_token(response.headers.all("Transfer-Encoding"), "chunked") {
+            return Self::Chunks;
+        }
+        match response.headers.get_str("Content-Length").map(str::parse) {
+            Some(Ok(length)) => Self::Length(length),
+            _ => Self::UntilEof,
+        }
+    }
+
+    /// Moves what has come to `body`; whether that was all.
+    fn read(&mut self, input: &mut RecvBuf, body: &mut Vec<u8>) -> bool {
+        let mut take = |input: &mut RecvBuf, most: u64| {
+            let n = most.min(input.unread().len() as u64) as usize;
+            let room = MAX_BODY.saturating_sub(body.len());
+            body.extend_from_slice(&input.unread()[..n.min(room)]);
+            input.skip(n);
+            n as u64
+        };
+        loop {
+            match self {
+                Self::Length(left) => {
+                    *left -= take(input, *left);
+                    return *left == 0;
+                }
+                Self::UntilEof => {
+                    take(input, u64::MAX);
+                    return false;
+                }
+                Self::Chunks => match httparse::parse_chunk_size(input.unread()) {
+                    Ok(httparse::Status::Complete((n, size))) => {
+                        input.skip(n);
+                        if size == 0 {
+                            return true;
+                        }
+                        *self = Self::Chunk(size.saturating_add(2));
+                    }
+                    Ok(httparse::Status::Partial) => return false,
+                    Err(_) => return true,
+                },
+                Self::Chunk(left) => {
+                    if *left > 2 {
+                        *left -= take(input, *left - 2);
+                    }
+                    if *left > 2 || input.unread().len() < 2 {
+                        return false;
+                    }
+                    input.skip(2);
+                    *self = Self::Chunks;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,357 @@
+//! HTTP/1.1 heads: read with bounds, written with checks.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt::{self, Write as _};
+
+use super::{InvalidRequest, is_token, is_token_byte};
+use crate::config::Config;
+use crate::send_buf::SendBuf;
+
+/// Finds the end of a head. Each byte is looked at once, however slowly they come.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct HeadReader {
+    scanned: usize,
+    line_start: usize,
+    /// Complete lines, the first one included.
+    pub(crate) lines: usize,
+}
+
+/// Why a head cannot be taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HeadError {
+    Malformed,
+    FirstLineTooLong,
+    TooBig,
+}
+
+impl HeadReader {
+    /// The length of the head at the start of `bytes`, once its end is there.
+    pub(crate) fn find_end(
+        &mut self,
+        bytes: &[u8],
+        config: &Config,
+    ) -> Result<Option<usize>, HeadError> {
+        let limits = config.get();
+        let max_line = limits.max_head_size / 2;
+        while let Some(found) = bytes[self.scanned..].iter().position(|&byte| byte == b'\n') {
+            let end = self.scanned + found;
+            let line = &bytes[self.line_start..end];
+            self.check_line(line, max_line)?;
+            // A lone LF is read as a line's end by some and not by others: never accept it
+            // (RFC 9112 §2.2 leaves the choice).
+            if line.last() != Some(&b'\r') {
+                return Err(HeadError::Malformed);
+            }
+            self.scanned = end + 1;
+            self.line_start = end + 1;
+            if end + 1 > limits.max_head_size {
+                return Err(HeadError::TooBig);
+            }
+            if line.len() > 1 {
+                self.lines += 1;
+            } else if self.lines > 0 {
+                return Ok(Some(end + 1));
+            } else if end > 1 {
+                // One empty line before the first line is forgiven (RFC 9112 §2.2).
+                return Err(HeadError::Malformed);
+            }
+            if self.lines > limits.max_headers + 1 {
+                return Err(HeadError::TooBig);
+            }
+        }
+        self.scanned = bytes.len();
+        self.check_line(&bytes[self.line_start..], max_line)?;
+        if bytes.len() > limits.max_head_size {
+            return Err(HeadError::TooBig);
+        }
+        Ok(None)
+    }
+
+    fn check_line(&self, line: &[u8], max: usize) -> Result<(), HeadError> {
+        if self.lines == 0 {
+            // What cannot begin a method or a version is no HTTP: a TLS hello, for example.
+            if line
+                .first()
+                .is_some_and(|&byte| byte != b'\r' && !is_token_byte(byte))
+            {
+                return Err(HeadError::Malformed);
+            }
+            if line.len() > max {
+                return Err(HeadError::FirstLineTooLong);
+            }
+        } else if line.len() > max {
+            return Err(HeadError::TooBig);
+        }
+        Ok(())
+    }
+}
+
+/// Header fields in the order of the wire. Names compare without regard to case.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Headers {
+    bytes: Vec<u8>,
+    fields: Vec<Field>,
+}
+
+/// Where a field lies in the bytes: the name, then the value.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Field {
+    start: u32,
+    name_end: u32,
+    end: u32,
+}
+
+impl Headers {
+    /// All fields.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.fields.iter().map(|field| {
+            let name = &self.bytes[field.start as usize..field.name_end as usize];
+            let value = &self.bytes[field.name_end as usize..field.end as usize];
+            (core::str::from_utf8(name).unwrap_or_default(), value)
+        })
+    }
+
+    /// The values of every field of this name.
+    pub fn all(&self, name: &str) -> impl Iterator<Item = &[u8]> {
+        self.iter()
+            .filter(move |(found, _)| found.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value)
+    }
+
+    /// The value of the first field of this name.
+    pub fn get(&self, name: &str) -> Option<&[u8]> {
+        self.all(name).next()
+    }
+
+    /// The value of the first field of this name, if it is ASCII or other UTF-8.
+    pub fn get_str(&self, name: &str) -> Option<&str> {
+        core::str::from_utf8(self.get(name)?).ok()
+    }
+
+    /// The value of the only field of this name; `Err` if there are several.
+    pub(crate) fn only(&self, name: &str) -> Result<Option<&[u8]>, ()> {
+        let mut all = self.all(name);
+        let first = all.next();
+        if all.next().is_some() {
+            Err(())
+        } else {
+            Ok(first)
+        }
+    }
+
+    pub(crate) fn push(&mut self, name: &str, value: &[u8]) {
+        let start = self.bytes.len() as u32;
+        self.bytes.extend_from_slice(name.as_bytes());
+        let name_end = self.bytes.len() as u32;
+        self.bytes.extend_from_slice(value);
+        self.fields.push(Field {
+            start,
+            name_end,
+            end: self.bytes.len() as u32,
+        });
+    }
+
+    /// Adds a field of the user's: no byte that could end it early, no name that is the
+    /// handshake's own.
+    pub(crate) fn push_user(&mut self, name: &str, value: &str) -> Result<(), InvalidRequest> {
+        const RESERVED: [&str; 6] = [
+            "connection",
+            "upgrade",
+            "host",
+            "origin",
+            "content-length",
+            "transfer-encoding",
+        ];
+        let own = "sec-websocket-";
+        if RESERVED
+            .iter()
+            .any(|reserved| name.eq_ignore_ascii_case(reserved))
+            || name
+                .get(..own.len())
+                .is_some_and(|start| start.eq_ignore_ascii_case(own))
+        {
+            return Err(InvalidRequest::ReservedHeader(name.into()));
+        }
+        if !is_token(name.as_bytes()) || !is_field_value(value.as_bytes()) {
+            return Err(InvalidRequest::Header(name.into()));
+        }
+        self.push(name, value.as_bytes());
+        Ok(())
+    }
+
+    /// Adds the fields of `other` that have another name.
+    pub(crate) fn with_all_but(mut self, other: &Self, name: &str) -> Self {
+        for (found, value) in other
+            .iter()
+            .filter(|(found, _)| !found.eq_ignore_ascii_case(name))
+        {
+            self.push(found, value);
+        }
+        self
+    }
+
+    pub(crate) fn from_parsed(parsed: &[httparse::Header<'_>]) -> Self {
+        let mut headers = Self::default();
+        for header in parsed {
+            headers.push(header.name, header.value.trim_ascii());
+        }
+        headers
+    }
+
+    fn write(&self, head: &mut Vec<u8>) {
+        for (name, value) in self.iter() {
+            for part in [name.as_bytes(), b": ", value, b"\r\n"] {
+                head.extend_from_slice(part);
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Headers {
+    /// Names only: values may be secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list()
+            .entries(self.iter().map(|(name, _)| name))
+            .finish()
+    }
+}
+
+/// No control characters but tabs, no space around it (RFC 9110 §5.5).
+pub(crate) fn is_field_value(value: &[u8]) -> bool {
+    value.trim_ascii().len() == value.len()
+        && value
+            .iter()
+            .all(|&byte| byte == b'\t' || (byte >= b' ' && byte != 0x7f))
+}
+
+/// Writes a head: the first line, fields, an empty line.
+pub(crate) fn write_head(first_line: fmt::Arguments<'_>, headers: &Headers, out: &mut SendBuf) {
+    let mut line = String::new();
+    // Writing to a string cannot fail.
+    let _ = line.write_fmt(first_line);
+    out.append(|buffer| {
+        buffer.extend_from_slice(line.as_bytes());
+        buffer.extend_from_slice(b"\r\n");
+        headers.write(buffer);
+        buffer.extend_from_slice(b"\r\n");
+    });
+}
+
+/// An HTTP response: the one that opened the connection, one that a client was refused with, or a
+/// server's answer to a request that it does not accept.
+///
+/// ```
+/// use bowline::handshake::Response;
+/// let page = Response::new(200).header("Content-Type", "text/html")?.body("<h1>Hello</h1>");
+/// # Ok::<(), bowline::handshake::InvalidRequest>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Response {
+    pub(crate) status: u16,
+    pub(crate) headers: Headers,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Response {
+    /// A response with this status code and nothing else.
+    pub fn new(status: u16) -> Self {
+        Self {
+            status,
+            headers: Headers::default(),
+            body: Vec::new(),
+        }
+    }
+
+    /// Adds a header.
+    ///
+    /// # Errors
+    ///
+    /// If it is malformed, or one that is written for you: `Connection`, `Content-Length` and those
+    /// of the handshake.
+    pub fn header(mut self, name: &str, value: &str) -> Result<Self, InvalidRequest> {
+        self.headers.push_user(name, value)?;
+        Ok(self)
+    }
+
+    /// Sets the body.
+    pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
+        self.body = body.into();
+        self
+    }
+
+    /// The status code.
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// The headers; of one that was made here, only those that were added.
+    pub fn headers(&self) -> &Headers {
+        &self.headers
+    }
+
+    /// The body; of one that a client was refused with, at most the first 64 KiB.
+    pub fn body_bytes(&self) -> &[u8] {
+        &self.body
+    }
+
+    /// The subprotocol that the server selected.
+    pub fn subprotocol(&self) -> Option<&str> {
+        self.headers.get_str("Sec-WebSocket-Protocol")
+    }
+
+    /// Queues the response. One that opens no WebSocket says `Connection: close`: the connection is
+    /// to be closed behind it, in the way that [`Linger`](crate::Linger) describes.
+    pub fn encode(&self, out: &mut SendBuf) {
+        let mut headers = self.headers.clone();
+        if self.status != 101 {
+            let close: &[u8] = match headers.get("Upgrade") {
+                // RFC 9110 §7.8: who sends Upgrade lists it in Connection.
+                Some(_) => b"close, Upgrade",
+                None => b"close",
+            };
+            headers.push("Connection", close);
+            // §8.6 of RFC 9110: not with these.
+            if self.status >= 200 && self.status != 204 {
+                let mut length = String::new();
+                let _ = write!(length, "{}", self.body.len());
+                headers.push("Content-Length", length.as_bytes());
+            }
+        }
+        let reason = reason_phrase(self.status);
+        write_head(
+            format_args!("HTTP/1.1 {:03} {reason}", self.status),
+            &headers,
+            out,
+        );
+        out.append(|buffer| buffer.extend_from_slice(&self.body));
+    }
+}
+
+/// The customary phrase; it may be empty.
+fn reason_phrase(status: u16) -> &'static str {
+    match status {
+        101 => "Switching Protocols",
+        200 => "OK",
+        204 => "No Content",
+        301 => "Moved Permanently",
+        302 => "Found",
+        304 => "Not Modified",
+        307 => "Temporary Redirect",
+        308 => "Permanent Redirect",
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        408 => "Request Timeout",
+        414 => "URI Too Long",
+        426 => "Upgrade Required",
+        429 => "Too Many Requests",
+        431 => "Request Header Fields Too Large",
+        500 => "Internal Server Error",
+        503 => "Service Unavailable",
+        505 => "HTTP Version Not Supported",
+        _ => "",
+    }
+}

@@ -1,0 +1,66 @@
+//! `Sec-WebSocket-Key` and `Sec-WebSocket-Accept` (RFC 6455 §4.1, §4.2.2).
+
+use alloc::string::String;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use sha1::{Digest, Sha1};
+
+/// Proves to the client that the answer comes from a WebSocket server (RFC 6455 §1.3).
+const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/// The `Sec-WebSocket-Accept` that answers a `Sec-WebSocket-Key` (RFC 6455 §4.2.2).
+///
+/// ```
+/// use bowline::handshake::accept_key;
+/// assert_eq!(accept_key("dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+/// ```
+pub fn accept_key(key: &str) -> String {
+    let digest = Sha1::new().chain_update(key).chain_update(GUID).finalize();
+    STANDARD.encode(digest)
+}
+
+/// Whether a key is the base64 of 16 bytes, as it must be (§4.2.1).
+pub(crate) fn is_valid(key: &[u8]) -> bool {
+    let mut decoded = [0; 18];
+    key.len() == 24 && STANDARD.decode_slice(key, &mut decoded) == Ok(16)
+}
+
+/// A key from 16 random bytes.
+pub(crate) fn encode(nonce: [u8; 16]) -> String {
+    STANDARD.encode(nonce)
+}
+
+/// The value of an `Authorization` header with Basic credentials (RFC 7617).
+pub(crate) fn basic_credentials(user_and_password: &[u8]) -> String {
+    alloc::format!("Basic {}", STANDARD.encode(user_and_password))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accept_values() {
+        assert_eq!(
+            accept_key("x3JJHMbDL1EzLkh9GBhXDw=="),
+            "HSmrc0sMlYUkAGmm5OPpG2HaGWk="
+        );
+    }
+
+    #[test]
+    fn a_key_is_the_base64_of_sixteen_bytes() {
+        assert!(is_valid(b"dGhlIHNhbXBsZSBub25jZQ=="));
+        for key in [
+            &b""[..],
+            b"AAAAAAAAAAAAAAAAAAAA",
+            b"AAAAAAAAAAAAAAAAAAAAAAA=",
+            b"AAAAAAAAAAAAAAAAAAAAAAAA",
+            b"dGhlIHNhbXBsZSBub25jZQ",
+            b"dGhlIHNhbXBsZSBub25jZ-==",
+            b" GhlIHNhbXBsZSBub25jZQ==",
+        ] {
+            assert!(!is_valid(key), "{key:?}");
+        }
+    }
+}

@@ -1,0 +1,569 @@
+//! The server's side: bytes to a request, a request to a connection or a refusal (RFC 6455 §4.2).
+
+use alloc::string::String;
+use alloc::vec;
+use core::fmt;
+use core::time::Duration;
+
+use super::head::{HeadError, HeadReader, Headers, Response};
+use super::{InvalidRequest, is_token, key, list, lists_token};
+use crate::config::{Config, Origins};
+use crate::recv_buf::RecvBuf;
+
+/// Why a request does not open a WebSocket. It is the client's fault; [`response`](Self::response)
+/// is what it is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// Not HTTP/1.1 as RFC 9112 writes it. Status 400.
+    Malformed,
+    /// Another version of HTTP than 1.1 (RFC 6455 §4.2.1). Status 505.
+    HttpVersion,
+    /// The request line is longer than half of
+    /// [`Config::max_head_size`](crate::Config::max_head_size). Status 414.
+    TargetTooLong,
+    /// Larger than [`Config::max_head_size`](crate::Config::max_head_size) or
+    /// [`Config::max_headers`](crate::Config::max_headers) allow. Status 431.
+    HeadTooBig,
+    /// Not complete within [`Config::handshake_timeout`](crate::Config::handshake_timeout). Status 408.
+    TimedOut,
+    /// The client went away before the request was complete. There is nobody to answer.
+    Gone,
+    /// No `Host`, several, or a malformed one (RFC 9112 §3.2). Status 400.
+    Host,
+    /// The request has a body (RFC 6455 §4.1 gives it none). Status 400.
+    Body,
+    /// A target with a fragment, or of no form that a GET has (RFC 9112 §3.2). Status 400.
+    Target,
+    /// Not GET (RFC 6455 §4.2.1). Status 405.
+    Method,
+    /// No `Upgrade: websocket` with `Connection: Upgrade`: an ordinary request. Status 426.
+    NotUpgrade,
+    /// Not exactly one `Sec-WebSocket-Key` of 16 bytes in base64 (RFC 6455 §4.2.1). Status 400.
+    Key,
+    /// No `Sec-WebSocket-Version`, or several (RFC 6455 §4.2.1). Status 400.
+    VersionMissing,
+    /// A `Sec-WebSocket-Version` other than 13 (RFC 6455 §4.4). Status 426.
+    Version,
+    /// `Sec-WebSocket-Protocol` is not a list of different tokens (RFC 6455 §4.1). Status 400.
+    Subprotocols,
+    /// Several `Origin` headers. Status 400.
+    Origin,
+    /// A page of another origin, refused by the origin policy (RFC 6455 §10.2): see
+    /// [`Config::allow_origin`](crate::Config::allow_origin). Status 403.
+    ForeignOrigin,
+}
+
+impl RequestError {
+    /// The answer that the client gets: status, headers that the status asks for, and the reason in
+    /// plain text.
+    pub fn response(&self) -> Response {
+        let status = match self {
+            Self::Method => 405,
+            Self::TimedOut => 408,
+            Self::TargetTooLong => 414,
+            Self::NotUpgrade | Self::Version => 426,
+            Self::HeadTooBig => 431,
+            Self::HttpVersion => 505,
+            Self::ForeignOrigin => 403,
+            _ => 400,
+        };
+        let mut response = Response::new(status).body(alloc::format!("{self}\n"));
+        let headers = &mut response.headers;
+        if *self == Self::Method {
+            headers.push("Allow", b"GET");
+        }
+        if status == 426 {
+            headers.push("Upgrade", b"websocket");
+        }
+        // §4.4: the versions that would do.
+        if status == 426 || *self == Self::VersionMissing {
+            headers.push("Sec-WebSocket-Version", b"13");
+        }
+        headers.push("Content-Type", b"text/plain; charset=utf-8");
+        response
+    }
+}
+
+impl fmt::Display for RequestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Malformed => "malformed HTTP request",
+            Self::HttpVersion => "only HTTP/1.1 is served here",
+            Self::TargetTooLong => "request line too long",
+            Self::HeadTooBig => "request head too big",
+            Self::TimedOut => "request not complete in time",
+            Self::Gone => "client went away during the opening handshake",
+            Self::Host => "exactly one valid Host header is needed",
+            Self::Body => "a request for a WebSocket has no body",
+            Self::Target => "invalid request target",
+            Self::Method => "only GET is served here",
+            Self::NotUpgrade => "this is a WebSocket server: send Upgrade: websocket",
+            Self::Key => "exactly one Sec-WebSocket-Key of 16 bytes in base64 is needed",
+            Self::VersionMissing => "exactly one Sec-WebSocket-Version is needed",
+            Self::Version => "only version 13 of WebSocket is served here",
+            Self::Subprotocols => "Sec-WebSocket-Protocol is not a list of different tokens",
+            Self::Origin => "more than one Origin header",
+            Self::ForeignOrigin => {
+                "cross-origin request refused; the server can allow it with Config::allow_origin"
+            }
+        })
+    }
+}
+
+impl core::error::Error for RequestError {}
+
+impl From<HeadError> for RequestError {
+    fn from(error: HeadError) -> Self {
+        match error {
+            HeadError::Malformed => Self::Malformed,
+            HeadError::FirstLineTooLong => Self::TargetTooLong,
+            HeadError::TooBig => Self::HeadTooBig,
+        }
+    }
+}
+
+/// Reads the request that a client opens with.
+///
+/// ```
+/// use bowline::handshake::{Accept, ServerHandshake};
+/// use bowline::{Config, RecvBuf, SendBuf};
+///
+/// let config = Config::default();
+/// let mut handshake = ServerHandshake::new(config.clone());
+/// let (mut input, mut out) = (RecvBuf::new(), SendBuf::new());
+/// let bytes = b"GET /chat HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+///     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+/// input.space()[..bytes.len()].copy_from_slice(bytes);
+/// input.filled(bytes.len());
+///
+/// if let Some(request) = handshake.read(&mut input)? {
+///     request.upgrade(&config)?.accept(Accept::new())?.encode(&mut out);
+///     // The handshake is over; what is left in `input` are frames.
+///     let connection = bowline::Connection::server(config);
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct ServerHandshake {
+    config: Config,
+    reader: HeadReader,
+    since: Option<Duration>,
+}
+
+impl ServerHandshake {
+    /// Expects a request.
+    pub fn new(config: Config) -> Self {
+        Self {
+            config,
+            reader: HeadReader::default(),
+            since: None,
+        }
+    }
+
+    /// Gives the request once all of its head is in `input`; `None`: read more. What follows the
+    /// head stays in `input`. The request is well-formed HTTP but need not ask for a WebSocket.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, as soon as the bytes show it. Send the
+    /// [`response`](RequestError::response) and leave with [`linger`](Self::linger).
+    pub fn read(&mut self, input: &mut RecvBuf) -> Result<Option<Request>, RequestError> {
+        let Some(end) = self.reader.find_end(input.unread(), &self.config)? else {
+            return if input.is_eof() {
+                Err(RequestError::Gone)
+            } else {
+                Ok(None)
+            };
+        };
+        let mut fields = vec![httparse::EMPTY_HEADER; self.reader.lines];
+        let mut parsed = httparse::Request::new(&mut fields);
+        match parsed.parse(&input.unread()[..end]) {
+            Ok(httparse::Status::Complete(_)) => {}
+            Err(httparse::Error::Version) => return Err(RequestError::HttpVersion),
+            _ => return Err(RequestError::Malformed),
+        }
+        if parsed.version != Some(1) {
+            return Err(RequestError::HttpVersion);
+        }
+        let request = Request {
+            method: parsed.method.unwrap_or_default().into(),
+            target: parsed.path.unwrap_or_default().into(),
+            headers: Headers::from_parsed(parsed.headers),
+        };
+        request.check_http()?;
+        input.skip(end);
+        Ok(Some(request))
+    }
+
+    /// When the request must be complete. The first call starts the time: make it before the first wait.
+    pub fn deadline(&mut self, now: Duration) -> Option<Duration> {
+        let since = *self.since.get_or_insert(now);
+        Some(since.saturating_add(self.config.get().handshake_timeout?))
+    }
+
+    /// Whether that time is over.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError::TimedOut`] if it is.
+    pub fn on_time(&mut self, now: Duration) -> Result<(), RequestError> {
+        match self.deadline(now) {
+            Some(deadline) if deadline <= now => Err(RequestError::TimedOut),
+            _ => Ok(()),
+        }
+    }
+
+    /// How to leave the socket after a response that opened no WebSocket.
+    pub fn linger(&self) -> crate::Linger {
+        crate::Linger::discarding(self.config.get().close_timeout)
+    }
+}
+
+/// A client's request, before anything is answered.
+#[derive(Clone)]
+pub struct Request {
+    method: String,
+    target: String,
+    headers: Headers,
+}
+
+impl Request {
+    /// Takes a request that another HTTP/1.1 parser has read, so that its server can upgrade.
+    /// The version must be 1.1, which that parser knows.
+    ///
+    /// ```
+    /// use bowline::handshake::{Accept, Request};
+    /// let request = Request::from_parts("GET", "/chat", [
+    ///     ("Host", "example.com"),
+    ///     ("Upgrade", "websocket"),
+    ///     ("Connection", "Upgrade"),
+    ///     ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ///     ("Sec-WebSocket-Version", "13"),
+    /// ])?;
+    /// let response = request.upgrade(&bowline::Config::default())?.accept(Accept::new())?;
+    /// assert_eq!(response.status(), 101);
+    /// assert_eq!(
+    ///     response.headers().get("Sec-WebSocket-Accept"),
+    ///     Some(&b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="[..]),
+    /// );
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The same as [`ServerHandshake::read`], of those that are left.
+    pub fn from_parts<N: AsRef<str>, V: AsRef<[u8]>>(
+        method: &str,
+        target: &str,
+        headers: impl IntoIterator<Item = (N, V)>,
+    ) -> Result<Self, RequestError> {
+        let mut fields = Headers::default();
+        for (name, value) in headers {
+            fields.push(name.as_ref(), value.as_ref().trim_ascii());
+        }
+        let request = Self {
+            method: method.into(),
+            target: target.into(),
+            headers: fields,
+        };
+        request.check_http()?;
+        Ok(request)
+    }
+
+    /// The method; a WebSocket is opened with `GET`.
+    pub fn method(&self) -> &str {
+        &self.method
+    }
+
+    /// The target as it was sent: usually path and query.
+    pub fn target(&self) -> &str {
+        &self.target
+    }
+
+    /// The target up to its query.
+    pub fn path(&self) -> &str {
+        self.target.split('?').next().unwrap_or_default()
+    }
+
+    /// The query, behind the `?`.
+    pub fn query(&self) -> Option<&str> {
+        Some(self.target.split_once('?')?.1)
+    }
+
+    /// All headers.
+    pub fn headers(&self) -> &Headers {
+        &self.headers
+    }
+
+    /// The `Host`: host, and port unless it is the scheme's own.
+    pub fn host(&self) -> &str {
+        self.headers.get_str("Host").unwrap_or_default()
+    }
+
+    /// The `Origin` of the page that opened the connection; only browsers send it.
+    pub fn origin(&self) -> Option<&str> {
+        self.headers.get_str("Origin")
+    }
+
+    /// The value of a cookie (RFC 6265 §4.2).
+    pub fn cookie(&self, name: &str) -> Option<&str> {
+        self.headers
+            .all("Cookie")
+            .filter_map(|line| core::str::from_utf8(line).ok())
+            .flat_map(|line| line.split(';'))
+            .filter_map(|pair| pair.split_once('='))
+            .find(|(found, _)| found.trim() == name)
+            .map(|(_, value)| value.trim())
+    }
+
+    /// The subprotocols that the client offers, most preferred first.
+    pub fn subprotocols(&self) -> impl Iterator<Item = &str> {
+        list(self.headers.all("Sec-WebSocket-Protocol"))
+            .filter_map(|name| core::str::from_utf8(name).ok())
+    }
+
+    /// The first of the client's subprotocols that is in `supported`.
+    pub fn select_subprotocol(&self, supported: &[impl AsRef<str>]) -> Option<&str> {
+        self.subprotocols()
+            .find(|offered| supported.iter().any(|name| name.as_ref() == *offered))
+    }
+
+    /// Whether it asks for a WebSocket at all: if not, it may be answered like any other request.
+    pub fn is_upgrade(&self) -> bool {
+        lists_token(self.headers.all("Upgrade"), "websocket")
+            && lists_token(self.headers.all("Connection"), "upgrade")
+    }
+
+    /// Checks all that RFC 6455 §4.2.1 asks, and the origin policy; then it may be accepted.
+    ///
+    /// # Errors
+    ///
+    /// The first rule that it breaks.
+    pub fn upgrade(&self, config: &Config) -> Result<Upgrade<'_>, RequestError> {
+        if self.method != "GET" {
+            return Err(RequestError::Method);
+        }
+        if !self.is_upgrade() {
+            return Err(RequestError::NotUpgrade);
+        }
+        match self.headers.only("Sec-WebSocket-Version") {
+            Ok(Some(b"13")) => {}
+            Ok(Some(_)) => return Err(RequestError::Version),
+            _ => return Err(RequestError::VersionMissing),
+        }
+        match self.headers.only("Sec-WebSocket-Key") {
+            Ok(Some(found)) if key::is_valid(found) => {}
+            _ => return Err(RequestError::Key),
+        }
+        let offers = || list(self.headers.all("Sec-WebSocket-Protocol"));
+        for (i, offer) in offers().enumerate() {
+            if !is_token(offer) || offers().take(i).any(|earlier| earlier == offer) {
+                return Err(RequestError::Subprotocols);
+            }
+        }
+        match self.headers.only("Origin") {
+            Err(()) => Err(RequestError::Origin),
+            Ok(None) => Ok(Upgrade(self)),
+            Ok(Some(origin)) if self.allows(origin, config) => Ok(Upgrade(self)),
+            Ok(Some(_)) => Err(RequestError::ForeignOrigin),
+        }
+    }
+
+    /// What any HTTP request must keep to, WebSocket or not.
+    fn check_http(&self) -> Result<(), RequestError> {
+        // RFC 9112 §3.2: exactly one Host, else 400.
+        match self.headers.only("Host") {
+            Ok(Some(host)) if is_host(host) => {}
+            _ => return Err(RequestError::Host),
+        }
+        // RFC 9112 §6: whoever disagrees on where the body ends can be made to see another request
+        // in it, and no request that belongs here has one.
+        if self.headers.get("Transfer-Encoding").is_some() {
+            return Err(RequestError::Body);
+        }
+        match self.headers.only("Content-Length") {
+            Ok(None | Some(b"0")) => {}
+            _ => return Err(RequestError::Body),
+        }
+        let target = self.target.as_bytes();
+        let absolute = |scheme: &str| {
+            target
+                .get(..scheme.len())
+                .is_some_and(|start| start.eq_ignore_ascii_case(scheme.as_bytes()))
+        };
+        let form = target.starts_with(b"/") || absolute("http://") || absolute("https://");
+        if self.method == "GET" && !form
+            || !target
+                .iter()
+                .all(|&byte| byte.is_ascii_graphic() && byte != b'#')
+        {
+            return Err(RequestError::Target);
+        }
+        Ok(())
+    }
+
+    /// The origin policy: by name, or the same host and port.
+    fn allows(&self, origin: &[u8], config: &Config) -> bool {
+        let Origins::SameAnd(allowed) = &config.get().origins else {
+            return true;
+        };
+        let Some((scheme, authority)) = split_origin(origin) else {
+            return false;
+        };
+        if allowed.iter().any(|allowed| {
+            split_origin(allowed.as_bytes()).is_some_and(|(its_scheme, its_authority)| {
+                its_scheme.eq_ignore_ascii_case(scheme)
+                    && same_authority(its_authority, authority, default_port(scheme))
+            })
+        }) {
+            return true;
+        }
+        // The scheme does not count: TLS may end at a proxy. A Host without a port stands for the
+        // default one of whatever scheme the browser used.
+        same_authority(authority, self.host().as_bytes(), default_port(scheme))
+    }
+}
+
+impl fmt::Debug for Request {
+    /// Without the query and the values of headers: they may be secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request")
+            .field("method", &self.method)
+            .field("path", &self.path())
+            .field("headers", &self.headers)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A request that keeps to all of RFC 6455 §4.2.1 and to the origin policy, and may be accepted.
+#[derive(Clone, Copy, Debug)]
+pub struct Upgrade<'a>(&'a Request);
+
+impl Upgrade<'_> {
+    /// The response that opens the WebSocket.
+    ///
+    /// # Errors
+    ///
+    /// If `accept` names a subprotocol that the client did not offer.
+    pub fn accept(&self, accept: Accept) -> Result<Response, InvalidRequest> {
+        let key = self
+            .0
+            .headers
+            .get_str("Sec-WebSocket-Key")
+            .unwrap_or_default();
+        let mut response = Response::new(101);
+        let headers = &mut response.headers;
+        headers.push("Upgrade", b"websocket");
+        headers.push("Connection", b"Upgrade");
+        headers.push("Sec-WebSocket-Accept", key::accept_key(key).as_bytes());
+        if let Some(name) = accept.subprotocol {
+            if !self.0.subprotocols().any(|offered| offered == name) {
+                return Err(InvalidRequest::SubprotocolNotOffered(name));
+            }
+            headers.push("Sec-WebSocket-Protocol", name.as_bytes());
+        }
+        for (name, value) in accept.headers.iter() {
+            headers.push(name, value);
+        }
+        Ok(response)
+    }
+}
+
+/// What a server adds to the response that opens a WebSocket.
+#[derive(Clone, Debug, Default)]
+pub struct Accept {
+    subprotocol: Option<String>,
+    headers: Headers,
+}
+
+impl Accept {
+    /// Nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Selects a subprotocol; it must be one that the client offered: see
+    /// [`Request::select_subprotocol`]. `None` selects none.
+    pub fn subprotocol<'a>(mut self, name: impl Into<Option<&'a str>>) -> Self {
+        self.subprotocol = name.into().map(String::from);
+        self
+    }
+
+    /// Adds a header, such as `Set-Cookie`.
+    ///
+    /// # Errors
+    ///
+    /// If it is malformed or one of the handshake's own.
+    pub fn header(mut self, name: &str, value: &str) -> Result<Self, InvalidRequest> {
+        self.headers.push_user(name, value)?;
+        Ok(self)
+    }
+}
+
+/// `uri-host [ ":" port ]` (RFC 9110 §7.2).
+fn is_host(host: &[u8]) -> bool {
+    let (name, port) = split_port(host);
+    let name_is_valid = match name.strip_prefix(b"[") {
+        Some(address) => address
+            .strip_suffix(b"]")
+            .and_then(|address| core::str::from_utf8(address).ok())
+            .is_some_and(|address| address.parse::<core::net::Ipv6Addr>().is_ok()),
+        // reg-name of RFC 3986 §3.2.2
+        None => {
+            !name.is_empty()
+                && name
+                    .iter()
+                    .all(|&b| b.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(&b))
+        }
+    };
+    name_is_valid && port.is_none_or(|port| port.is_empty() || parse_port(port).is_some())
+}
+
+/// Splits the port off, at a colon that is not inside brackets.
+fn split_port(authority: &[u8]) -> (&[u8], Option<&[u8]>) {
+    let behind_address = authority
+        .iter()
+        .rposition(|&byte| byte == b']')
+        .map_or(0, |at| at + 1);
+    match authority[behind_address..]
+        .iter()
+        .position(|&byte| byte == b':')
+    {
+        Some(at) => {
+            let (name, port) = authority.split_at(behind_address + at);
+            (name, Some(&port[1..]))
+        }
+        None => (authority, None),
+    }
+}
+
+fn parse_port(port: &[u8]) -> Option<u16> {
+    if !port.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    core::str::from_utf8(port).ok()?.parse().ok()
+}
+
+/// `scheme://host[:port]`, and nothing more (RFC 6454 §6.2); not `null`.
+fn split_origin(origin: &[u8]) -> Option<(&str, &[u8])> {
+    let (scheme, authority) = core::str::from_utf8(origin).ok()?.split_once("://")?;
+    is_host(authority.as_bytes()).then_some((scheme, authority.as_bytes()))
+}
+
+fn default_port(scheme: &str) -> Option<u16> {
+    match scheme {
+        _ if scheme.eq_ignore_ascii_case("http") => Some(80),
+        _ if scheme.eq_ignore_ascii_case("https") => Some(443),
+        _ => None,
+    }
+}
+
+fn same_authority(a: &[u8], b: &[u8], default_port: Option<u16>) -> bool {
+    let ((a_name, a_port), (b_name, b_port)) = (split_port(a), split_port(b));
+    let port = |port: Option<&[u8]>| match port {
+        None | Some(b"") => default_port,
+        Some(port) => parse_port(port),
+    };
+    a_name.eq_ignore_ascii_case(b_name) && port(a_port) == port(b_port)
+}

@@ -1,0 +1,317 @@
+//! Halves for two tasks. The writer's lock is held only while it is polled, never across an await,
+//! so neither half waits for the other.
+
+use core::future::poll_fn;
+use core::task::{Context, Poll};
+use core::time::Duration;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use ::tokio::io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf};
+
+use super::io::{Link, Reader, Side, Writer, poll_read};
+use crate::adapter::{Error, FLUSH_FROM};
+use crate::close::CloseCode;
+use crate::error::End;
+use crate::message::{Message, MessageRef, Part};
+use crate::recv::Replies;
+use crate::recv_buf::RecvBuf;
+
+#[derive(Debug)]
+struct Shared<S: AsyncRead + AsyncWrite> {
+    writer: Mutex<Writer<WriteHalf<S>>>,
+    close_sent: AtomicBool,
+    receiver_gone: AtomicBool,
+}
+
+impl<S: AsyncRead + AsyncWrite> Shared<S> {
+    fn writer(&self) -> MutexGuard<'_, Writer<WriteHalf<S>>> {
+        // Nothing in a writer is broken by a panic elsewhere, so poison means nothing here.
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs with the writer, and keeps the flag in step.
+    fn with<T>(&self, run: impl FnOnce(&mut Writer<WriteHalf<S>>) -> T) -> T {
+        let mut writer = self.writer();
+        let result = run(&mut writer);
+        self.close_sent
+            .store(writer.sender.close_sent(), Ordering::Release);
+        result
+    }
+}
+
+pub(super) fn split<S: AsyncRead + AsyncWrite + Unpin>(
+    reader: Reader,
+    writer: Writer<S>,
+) -> (SendHalf<S>, RecvHalf<S>) {
+    let mut read = None;
+    let mut writer = writer.map(|stream| {
+        let (read_half, write_half) = ::tokio::io::split(stream);
+        read = Some(read_half);
+        write_half
+    });
+    writer.share();
+    let shared = Arc::new(Shared {
+        close_sent: AtomicBool::new(writer.sender.close_sent()),
+        receiver_gone: AtomicBool::new(false),
+        writer: Mutex::new(writer),
+    });
+    let link = Half {
+        read,
+        shared: Arc::clone(&shared),
+    };
+    (
+        SendHalf { shared },
+        RecvHalf {
+            reader,
+            link,
+            failed: false,
+        },
+    )
+}
+
+/// The receiving side's way to the writer.
+#[derive(Debug)]
+pub(super) struct Half<S: AsyncRead + AsyncWrite> {
+    /// `None` only if the writer had lost its stream.
+    read: Option<ReadHalf<S>>,
+    shared: Arc<Shared<S>>,
+}
+
+impl<S: AsyncRead + AsyncWrite> Link for Half<S> {
+    fn poll_read(&mut self, cx: &mut Context<'_>, input: &mut RecvBuf) -> Poll<io::Result<()>> {
+        let read = self.read.as_mut().ok_or(io::ErrorKind::NotConnected)?;
+        poll_read(read, cx, input)
+    }
+
+    fn close_sent(&self) -> bool {
+        self.shared.close_sent.load(Ordering::Acquire)
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>, replies: &mut Replies) -> Poll<io::Result<()>> {
+        self.shared
+            .with(|writer| writer.poll_send(cx, Side::Receiving, replies))
+    }
+
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.shared
+            .with(|writer| writer.poll_shutdown(cx, Side::Receiving))
+    }
+
+    fn fed(&self) -> usize {
+        // The sending half minds its own.
+        0
+    }
+
+    fn send_deadline(&mut self, now: Duration) -> Option<Duration> {
+        self.shared
+            .with(|writer| writer.sender.deadline(now, &writer.out))
+    }
+
+    fn shut(&mut self) {
+        self.shared.with(Writer::shut);
+    }
+}
+
+/// The half that receives. It answers pings and Close, also after the sending half was dropped.
+/// Dropping both closes the socket. It is also a [`Stream`](futures_core::Stream).
+#[derive(Debug)]
+pub struct RecvHalf<S: AsyncRead + AsyncWrite + Unpin> {
+    pub(super) reader: Reader,
+    pub(super) link: Half<S>,
+    pub(super) failed: bool,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> RecvHalf<S> {
+    /// Waits for the next message; see [`WebSocket::recv`](super::WebSocket::recv). Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn recv(&mut self) -> Result<Option<Message>, Error> {
+        let event = poll_fn(|cx| self.reader.poll_next(cx, &mut self.link, false)).await?;
+        Ok(if event {
+            self.reader.input.take_event()
+        } else {
+            None
+        })
+    }
+
+    /// Like [`recv`](Self::recv), but lends the message, without a copy. Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// As `recv`.
+    pub async fn recv_borrowed(&mut self) -> Result<Option<MessageRef<'_>>, Error> {
+        let event = poll_fn(|cx| self.reader.poll_next(cx, &mut self.link, false)).await?;
+        Ok(if event {
+            self.reader.input.event()
+        } else {
+            None
+        })
+    }
+
+    /// Waits for the next part of a message; see [`WebSocket::recv_part`](super::WebSocket::recv_part).
+    /// Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn recv_part(&mut self) -> Result<Option<Part<'_>>, Error> {
+        let event = poll_fn(|cx| self.reader.poll_next(cx, &mut self.link, true)).await?;
+        Ok(if event {
+            self.reader.input.part()
+        } else {
+            None
+        })
+    }
+
+    /// How the connection ended, once it has.
+    pub fn end(&self) -> Option<&End> {
+        self.reader.receiver.end()
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Drop for RecvHalf<S> {
+    fn drop(&mut self) {
+        self.link
+            .shared
+            .receiver_gone
+            .store(true, Ordering::Release);
+    }
+}
+
+/// The half that sends. It is also a [`Sink`](futures_sink::Sink).
+#[derive(Debug)]
+pub struct SendHalf<S: AsyncRead + AsyncWrite + Unpin> {
+    shared: Arc<Shared<S>>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> SendHalf<S> {
+    /// Sends a message: its bytes were handed to the socket when this is done. Cancel safe as
+    /// [`WebSocket::send`](super::WebSocket::send) is.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn send(&mut self, message: impl Into<Message>) -> Result<(), Error> {
+        let message = message.into();
+        poll_fn(|cx| self.poll_room(cx)).await?;
+        self.queue(message)?;
+        self.flush().await
+    }
+
+    /// Queues a message; it leaves with the next `send` or `flush`, when 16 KiB are queued, or with
+    /// the next reply of the receiving half. Cancel safe as [`send`](Self::send) is.
+    ///
+    /// # Errors
+    ///
+    /// As `send`.
+    pub async fn feed(&mut self, message: impl Into<Message>) -> Result<(), Error> {
+        let message = message.into();
+        poll_fn(|cx| self.poll_room(cx)).await?;
+        self.queue(message)?;
+        self.relieve().await
+    }
+
+    /// Sends a part of a message; see [`WebSocket::send_part`](super::WebSocket::send_part). Cancel
+    /// safe as [`send`](Self::send) is, for the part.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn send_part<'a>(
+        &mut self,
+        part: impl Into<MessageRef<'a>>,
+        last: bool,
+    ) -> Result<(), Error> {
+        let part = part.into();
+        poll_fn(|cx| self.poll_room(cx)).await?;
+        self.shared
+            .with(|writer| writer.sender.send_part(part, last, &mut writer.out))?;
+        if last {
+            self.flush().await
+        } else {
+            self.relieve().await
+        }
+    }
+
+    /// Hands all that is queued to the socket. Cancel safe: what was not written stays queued.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub async fn flush(&mut self) -> Result<(), Error> {
+        poll_fn(|cx| self.poll_flush(cx)).await
+    }
+
+    async fn relieve(&mut self) -> Result<(), Error> {
+        if self.shared.writer().out.len() >= FLUSH_FROM {
+            self.flush().await
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Sends a ping; see [`WebSocket::ping`](super::WebSocket::ping). Cancel safe as
+    /// [`send`](Self::send) is.
+    ///
+    /// # Errors
+    ///
+    /// As `send`.
+    pub async fn ping(&mut self, payload: &[u8]) -> Result<(), Error> {
+        self.send(MessageRef::Ping(payload)).await
+    }
+
+    /// Sends Close. The receiving half goes on until the peer's Close and tells how the connection
+    /// ended. If it was dropped, nobody can tell, and this gives [`End::Unconfirmed`]. Cancel safe
+    /// as [`send`](Self::send) is.
+    ///
+    /// # Errors
+    ///
+    /// As [`WebSocket::start_close`](super::WebSocket::start_close).
+    pub async fn close(
+        &mut self,
+        code: impl Into<CloseCode>,
+        reason: &str,
+    ) -> Result<Option<End>, Error> {
+        self.shared
+            .with(|writer| writer.sender.start_close(code, reason, &mut writer.out))?;
+        self.flush().await?;
+        if !self.shared.receiver_gone.load(Ordering::Acquire) {
+            return Ok(None);
+        }
+        let shared = &self.shared;
+        poll_fn(|cx| shared.writer().poll_shutdown(cx, Side::Sending)).await?;
+        Ok(Some(End::Unconfirmed))
+    }
+
+    pub(super) fn queue(&mut self, message: Message) -> Result<(), Error> {
+        Ok(self
+            .shared
+            .with(|writer| writer.sender.send_owned(message, &mut writer.out))?)
+    }
+
+    pub(super) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        if self.shared.writer().is_full() {
+            self.poll_flush(cx)
+        } else {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        // Replies are the receiving half's to hand over.
+        self.shared
+            .with(|writer| writer.poll_flush(cx, &mut Replies::default()))
+    }
+
+    /// Queues Close unless it was sent.
+    pub(super) fn start_close(&mut self, code: CloseCode) {
+        // A refusal means that there is nothing left to close.
+        let _ = self
+            .shared
+            .with(|writer| writer.sender.start_close(code, "", &mut writer.out));
+    }
+}

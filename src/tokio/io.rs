@@ -1,0 +1,524 @@
+//! The loops: read when the receiver needs input, write what the sender queued, leave politely.
+//!
+//! All state lives here and none in a future, so that a future can be dropped at any point.
+
+use core::fmt;
+use core::future::Future;
+use core::pin::Pin;
+use core::task::{Context, Poll, Waker, ready};
+use core::time::Duration;
+use std::boxed::Box;
+use std::io::{self, ErrorKind, IoSlice};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Wake;
+
+use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use ::tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::adapter::{Error, FLUSH_FROM, epoch, is_peer_gone, result_of};
+use crate::error::{End, Timeout};
+use crate::linger::Linger;
+use crate::recv::{Progress, Receiver, Replies};
+use crate::recv_buf::RecvBuf;
+use crate::send::Sender;
+use crate::send_buf::SendBuf;
+
+/// How many slices one vectored write takes.
+const MAX_SLICES: usize = 16;
+
+/// After this many events that were ready at once, other tasks get a turn.
+const BUDGET: u8 = 128;
+
+pub(super) fn now() -> Duration {
+    Instant::now().saturating_duration_since(Instant::from_std(epoch()))
+}
+
+/// One timer, allocated only while there is something to wait for.
+#[derive(Debug, Default)]
+pub(super) struct Timer(Option<Pin<Box<Sleep>>>);
+
+impl Timer {
+    /// Ready when `deadline` is reached.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, deadline: Option<Duration>) -> Poll<()> {
+        let Some(deadline) = deadline else {
+            self.0 = None;
+            return Poll::Pending;
+        };
+        // Beyond any clock: never.
+        let Some(at) = Instant::from_std(epoch()).checked_add(deadline) else {
+            return Poll::Pending;
+        };
+        if at <= Instant::now() {
+            return Poll::Ready(());
+        }
+        let sleep = self.0.get_or_insert_with(|| Box::pin(sleep_until(at)));
+        // Deadlines that move on are common, and a timer that fires too early does no harm.
+        if sleep.deadline() > at {
+            sleep.as_mut().reset(at);
+        }
+        while sleep.as_mut().poll(cx).is_ready() {
+            if at <= Instant::now() {
+                return Poll::Ready(());
+            }
+            sleep.as_mut().reset(at);
+        }
+        Poll::Pending
+    }
+}
+
+/// Which side of a connection waits for the socket to take bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Side {
+    Receiving,
+    Sending,
+}
+
+/// A socket remembers one waker for writing, but both sides write: this one wakes both.
+#[derive(Debug, Default)]
+struct Waiters {
+    receiving: Mutex<Option<Waker>>,
+    sending: Mutex<Option<Waker>>,
+}
+
+impl Waiters {
+    fn register(&self, side: Side, waker: &Waker) {
+        let slot = match side {
+            Side::Receiving => &self.receiving,
+            Side::Sending => &self.sending,
+        };
+        let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut *slot {
+            Some(known) => known.clone_from(waker),
+            None => *slot = Some(waker.clone()),
+        }
+    }
+}
+
+impl Wake for Waiters {
+    fn wake(self: Arc<Self>) {
+        for slot in [&self.receiving, &self.sending] {
+            let waker = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        }
+    }
+}
+
+/// What the receiving side needs of the other: a stream to read from, and a way to the writer.
+pub(super) trait Link {
+    fn poll_read(&mut self, cx: &mut Context<'_>, input: &mut RecvBuf) -> Poll<io::Result<()>>;
+
+    fn close_sent(&self) -> bool;
+
+    /// Sends the replies and all that is queued.
+    fn poll_flush(&mut self, cx: &mut Context<'_>, replies: &mut Replies) -> Poll<io::Result<()>>;
+
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// How many bytes were fed and wait for this side to send them.
+    fn fed(&self) -> usize;
+
+    /// See [`Sender::deadline`].
+    fn send_deadline(&mut self, now: Duration) -> Option<Duration>;
+
+    /// Nothing can be sent any more.
+    fn shut(&mut self);
+}
+
+/// The receiving side.
+#[derive(Debug)]
+pub(super) struct Reader {
+    pub(super) receiver: Receiver,
+    pub(super) replies: Replies,
+    pub(super) input: RecvBuf,
+    timer: Timer,
+    leaving: Option<Box<(Leaving, Linger)>>,
+    budget: u8,
+}
+
+/// How far the socket has been left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leaving {
+    Flush,
+    Shutdown,
+    Drain,
+    Over,
+}
+
+impl Reader {
+    pub(super) fn new(receiver: Receiver, replies: Replies, input: RecvBuf) -> Self {
+        Self {
+            receiver,
+            replies,
+            input,
+            timer: Timer::default(),
+            leaving: None,
+            budget: BUDGET,
+        }
+    }
+
+    /// Waits for an event; `false` after a clean close.
+    pub(super) fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+        link: &mut impl Link,
+        parts: bool,
+    ) -> Poll<Result<bool, Error>> {
+        if self.budget == 0 {
+            self.budget = BUDGET;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        if link.fed() >= FLUSH_FROM && self.leaving.is_none() {
+            ready!(self.poll_flush(cx, link))?;
+        }
+        loop {
+            let close_sent = link.close_sent();
+            let (input, replies) = (&mut self.input, &mut self.replies);
+            let progress = if parts {
+                self.receiver.advance_parts(input, replies, close_sent)
+            } else {
+                self.receiver.advance(input, replies, close_sent)
+            };
+            match progress {
+                Ok(Progress::Event) => {
+                    self.budget -= 1;
+                    return Poll::Ready(Ok(true));
+                }
+                Ok(Progress::NeedInput) => ready!(self.poll_wait(cx, link))?,
+                Ok(Progress::Ended) | Err(_) => {
+                    ready!(self.poll_leave(cx, link));
+                    let end = self.receiver.end().unwrap_or(&End::Unconfirmed);
+                    return Poll::Ready(result_of(end).map(|()| false));
+                }
+            }
+        }
+    }
+
+    /// Sends all that waits.
+    pub(super) fn poll_flush(
+        &mut self,
+        cx: &mut Context<'_>,
+        link: &mut impl Link,
+    ) -> Poll<Result<(), Error>> {
+        match link.poll_flush(cx, &mut self.replies) {
+            Poll::Ready(Ok(())) => Poll::Ready(Ok(())),
+            Poll::Ready(Err(error)) => {
+                link.shut();
+                Poll::Ready(Err(error.into()))
+            }
+            Poll::Pending => {
+                ready!(self.timer.poll(cx, link.send_deadline(now())));
+                let end = End::TimedOut(Timeout::Send);
+                self.receiver.give_up(end.clone());
+                link.shut();
+                Poll::Ready(Err(Error::Ended(end)))
+            }
+        }
+    }
+
+    /// Sends what waits, then reads once; ready when it is worth to decode again.
+    fn poll_wait(&mut self, cx: &mut Context<'_>, link: &mut impl Link) -> Poll<Result<(), Error>> {
+        if let Poll::Ready(Err(_)) = link.poll_flush(cx, &mut self.replies) {
+            // What cannot be sent is lost, but what the peer said last may still be read.
+            link.shut();
+        }
+        match link.poll_read(cx, &mut self.input) {
+            Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
+            Poll::Ready(Err(error)) => {
+                self.receiver.transport_failed(&self.input);
+                if is_peer_gone(&error) {
+                    return Poll::Ready(Ok(()));
+                }
+                link.shut();
+                return Poll::Ready(Err(error.into()));
+            }
+            Poll::Pending => {}
+        }
+        self.budget = BUDGET;
+        // Nothing is held while waiting but what has to be.
+        self.input.release();
+        let (now, close_sent) = (now(), link.close_sent());
+        let sending = link.send_deadline(now);
+        let receiving = self.receiver.deadline(now, &self.input, close_sent);
+        ready!(
+            self.timer
+                .poll(cx, sending.into_iter().chain(receiving).min())
+        );
+        if link.send_deadline(now).is_some_and(|at| at <= self::now()) {
+            self.receiver.give_up(End::TimedOut(Timeout::Send));
+        }
+        self.receiver
+            .on_time(self::now(), &self.input, &mut self.replies, close_sent);
+        Poll::Ready(Ok(()))
+    }
+
+    /// Leaves the socket so that the last bytes arrive.
+    fn poll_leave(&mut self, cx: &mut Context<'_>, link: &mut impl Link) -> Poll<()> {
+        let receiver = &self.receiver;
+        let (leaving, linger) = &mut **self.leaving.get_or_insert_with(|| {
+            let first = match receiver.end() {
+                // There is nobody who would read.
+                Some(End::PeerGone(_) | End::TimedOut(Timeout::Send | Timeout::Close)) => {
+                    Leaving::Shutdown
+                }
+                _ => Leaving::Flush,
+            };
+            Box::new((first, receiver.linger()))
+        });
+        loop {
+            let step = match leaving {
+                Leaving::Flush => link.poll_flush(cx, &mut self.replies).map(drop),
+                Leaving::Shutdown if linger.shutdown_first() => link.poll_shutdown(cx).map(drop),
+                Leaving::Shutdown => Poll::Ready(()),
+                Leaving::Drain if linger.is_done() => link.poll_shutdown(cx).map(drop),
+                Leaving::Drain => match link.poll_read(cx, &mut self.input) {
+                    Poll::Ready(Ok(())) => {
+                        linger.discard(self.input.discard());
+                        continue;
+                    }
+                    other => other.map(drop),
+                },
+                Leaving::Over => {
+                    self.input.release();
+                    return Poll::Ready(());
+                }
+            };
+            if step.is_pending() {
+                ready!(self.timer.poll(cx, linger.deadline(now())));
+                // Too late for what is left.
+                *leaving = Leaving::Drain;
+            }
+            *leaving = match leaving {
+                Leaving::Flush => {
+                    link.shut();
+                    Leaving::Shutdown
+                }
+                Leaving::Shutdown => {
+                    link.shut();
+                    Leaving::Drain
+                }
+                Leaving::Drain | Leaving::Over => {
+                    link.shut();
+                    self.timer = Timer::default();
+                    Leaving::Over
+                }
+            };
+        }
+    }
+}
+
+/// The sending side, with its own handle of the stream.
+pub(super) struct Writer<W: AsyncWrite + Unpin> {
+    /// `None` only once `into_stream` has taken it.
+    stream: Option<W>,
+    pub(super) sender: Sender,
+    pub(super) out: SendBuf,
+    /// Present once two tasks may wait for the stream to take bytes.
+    waiters: Option<Arc<Waiters>>,
+    /// Bytes were written and the stream was not flushed.
+    dirty: bool,
+    /// For the sending side; the receiving side has its own.
+    timer: Timer,
+}
+
+impl<W: AsyncWrite + Unpin> fmt::Debug for Writer<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Writer")
+            .field("sender", &self.sender)
+            .field("queued", &self.out.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<W: AsyncWrite + Unpin> Writer<W> {
+    pub(super) fn new(stream: W, sender: Sender) -> Self {
+        let (out, timer) = (SendBuf::new(), Timer::default());
+        Self {
+            stream: Some(stream),
+            sender,
+            out,
+            waiters: None,
+            dirty: false,
+            timer,
+        }
+    }
+
+    /// From now on the two sides may be driven by different tasks.
+    pub(super) fn share(&mut self) {
+        self.waiters.get_or_insert_default();
+    }
+
+    pub(super) fn get_ref(&self) -> &W {
+        match &self.stream {
+            Some(stream) => stream,
+            None => unreachable!("into_stream consumes the writer"),
+        }
+    }
+
+    pub(super) fn into_stream(mut self) -> io::Result<W> {
+        self.stream.take().ok_or(ErrorKind::NotConnected.into())
+    }
+
+    /// The same writer around another handle of the stream.
+    pub(super) fn map<V: AsyncWrite + Unpin>(mut self, stream: impl FnOnce(W) -> V) -> Writer<V> {
+        let config = self.sender.config().clone();
+        Writer {
+            stream: self.stream.take().map(stream),
+            sender: core::mem::replace(&mut self.sender, Sender::server(config)),
+            out: core::mem::take(&mut self.out),
+            waiters: self.waiters.take(),
+            dirty: self.dirty,
+            timer: Timer::default(),
+        }
+    }
+
+    /// Whether a message would be refused for lack of room.
+    pub(super) fn is_full(&self) -> bool {
+        self.out.len() >= self.sender.config().get().max_send_queue
+    }
+
+    /// Writes the replies and all that is queued.
+    pub(super) fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        side: Side,
+        replies: &mut Replies,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            self.sender.answer(replies, &mut self.out);
+            if self.out.is_empty() && !self.dirty {
+                return Poll::Ready(Ok(()));
+            }
+            ready!(self.poll_stream(cx, side, Self::poll_write_all))?;
+        }
+    }
+
+    /// Writes all that is queued, for the sending side.
+    pub(super) fn poll_flush(
+        &mut self,
+        cx: &mut Context<'_>,
+        replies: &mut Replies,
+    ) -> Poll<Result<(), Error>> {
+        let error = match self.poll_send(cx, Side::Sending, replies) {
+            Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
+            Poll::Ready(Err(error)) => error.into(),
+            Poll::Pending => {
+                let deadline = self.sender.deadline(now(), &self.out);
+                ready!(self.timer.poll(cx, deadline));
+                Error::Ended(End::TimedOut(Timeout::Send))
+            }
+        };
+        self.shut();
+        Poll::Ready(Err(error))
+    }
+
+    fn poll_write_all(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let stream = self.stream.as_mut().ok_or(ErrorKind::NotConnected)?;
+        while !self.out.is_empty() {
+            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+            let mut count = 0;
+            for (slot, slice) in slices.iter_mut().zip(self.out.pending_slices()) {
+                *slot = IoSlice::new(slice);
+                count += 1;
+            }
+            self.dirty = true;
+            match ready!(Pin::new(&mut *stream).poll_write_vectored(cx, &slices[..count]))? {
+                0 => return Poll::Ready(Err(ErrorKind::WriteZero.into())),
+                n => self.out.sent(n),
+            }
+        }
+        ready!(Pin::new(stream).poll_flush(cx))?;
+        self.dirty = false;
+        Poll::Ready(Ok(()))
+    }
+
+    pub(super) fn poll_shutdown(
+        &mut self,
+        cx: &mut Context<'_>,
+        side: Side,
+    ) -> Poll<io::Result<()>> {
+        self.poll_stream(cx, side, |writer, cx| match &mut writer.stream {
+            Some(stream) => Pin::new(stream).poll_shutdown(cx),
+            None => Poll::Ready(Ok(())),
+        })
+    }
+
+    /// Polls the stream such that every task that waits for it is woken.
+    fn poll_stream<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        side: Side,
+        mut poll: impl FnMut(&mut Self, &mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        let result = poll(self, cx);
+        match self.waiters.clone() {
+            Some(waiters) if result.is_pending() => {
+                waiters.register(side, cx.waker());
+                poll(self, &mut Context::from_waker(&Waker::from(waiters)))
+            }
+            _ => result,
+        }
+    }
+
+    pub(super) fn shut(&mut self) {
+        self.sender.shut();
+        self.out = SendBuf::new();
+        self.dirty = false;
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Link for Writer<S> {
+    fn poll_read(&mut self, cx: &mut Context<'_>, input: &mut RecvBuf) -> Poll<io::Result<()>> {
+        let stream = self.stream.as_mut().ok_or(ErrorKind::NotConnected)?;
+        poll_read(stream, cx, input)
+    }
+
+    fn close_sent(&self) -> bool {
+        self.sender.close_sent()
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>, replies: &mut Replies) -> Poll<io::Result<()>> {
+        self.poll_send(cx, Side::Receiving, replies)
+    }
+
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Writer::poll_shutdown(self, cx, Side::Receiving)
+    }
+
+    fn fed(&self) -> usize {
+        self.out.len()
+    }
+
+    fn send_deadline(&mut self, now: Duration) -> Option<Duration> {
+        self.sender.deadline(now, &self.out)
+    }
+
+    fn shut(&mut self) {
+        Writer::shut(self);
+    }
+}
+
+impl<W: AsyncWrite + Unpin> Drop for Writer<W> {
+    fn drop(&mut self) {
+        if self.stream.is_some() && !self.out.is_empty() {
+            let _ = self.poll_write_all(&mut Context::from_waker(Waker::noop()));
+        }
+    }
+}
+
+/// Reads once into the buffer's room.
+pub(super) fn poll_read(
+    stream: &mut (impl AsyncRead + Unpin),
+    cx: &mut Context<'_>,
+    input: &mut RecvBuf,
+) -> Poll<io::Result<()>> {
+    let mut buffer = ReadBuf::new(input.space());
+    ready!(Pin::new(stream).poll_read(cx, &mut buffer))?;
+    match buffer.filled().len() {
+        0 => input.eof(),
+        n => input.filled(n),
+    }
+    Poll::Ready(Ok(()))
+}

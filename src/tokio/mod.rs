@@ -1,0 +1,368 @@
+//! The tokio adapter: loops around any `AsyncRead + AsyncWrite`.
+//!
+//! ```no_run
+//! # async fn client() -> Result<(), bowline::Error> {
+//! let mut ws = bowline::tokio::connect("ws://127.0.0.1:9001/").await?;
+//! ws.send("Hello").await?;
+//! println!("{:?}", ws.recv().await?);
+//! ws.close(1000, "").await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A server reads each connection in a task of its own: see [`accept`], and [`Incoming`] for one
+//! that looks at the request first. [`WebSocket::split`] gives halves for two tasks.
+//!
+//! Timeouts need a runtime with its time driver enabled; without one, tokio panics where the first
+//! timer would start. Set all of [`Config`](crate::Config)'s timeouts to `None` to use none.
+
+mod half;
+mod io;
+mod opening;
+mod sink;
+
+pub use half::{RecvHalf, SendHalf};
+pub use opening::{Incoming, accept, client, connect, connect_with};
+
+use core::future::poll_fn;
+use std::vec::Vec;
+
+use ::tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::adapter::{Closed, Error, FLUSH_FROM};
+use crate::close::CloseCode;
+use crate::connection::Connection;
+use crate::error::{End, Refusal, SendError};
+use crate::message::{Message, MessageRef, Part};
+use crate::recv_buf::RecvBuf;
+use io::{Reader, Writer};
+
+/// A WebSocket over an asynchronous stream.
+///
+/// What [`feed`](Self::feed) queued leaves, in one write, when `recv` has to wait for the socket, or
+/// when 16 KiB are queued, or with `send`, `flush`, `close`, `into_inner`; dropping the value makes
+/// one attempt that does not wait.
+///
+/// It is also a [`Stream`](futures_core::Stream) of messages, which gives an error once and then
+/// ends, and a [`Sink`](futures_sink::Sink) for them.
+///
+/// # Cancel safety
+///
+/// Every method says whether its future may be dropped before it is done, in `select!` for example.
+/// No method ever leaves half a frame on the wire or loses bytes that were read.
+///
+/// # Fairness
+///
+/// `recv` yields to the runtime after 128 messages that it never had to wait for, so that one busy
+/// peer does not starve the other tasks of its thread.
+#[derive(Debug)]
+pub struct WebSocket<S: AsyncRead + AsyncWrite + Unpin> {
+    reader: Reader,
+    writer: Writer<S>,
+    /// The `Stream` gave an error; it has ended.
+    failed: bool,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
+    /// A WebSocket whose opening handshake was done elsewhere. `input` holds what was read behind
+    /// it, or is new.
+    pub fn from_connection(stream: S, connection: Connection, input: RecvBuf) -> Self {
+        let (receiver, sender, replies) = connection.into_halves();
+        Self {
+            reader: Reader::new(receiver, replies, input),
+            writer: Writer::new(stream, sender),
+            failed: false,
+        }
+    }
+
+    /// Waits for the next message; `None` after a clean close.
+    ///
+    /// Cancel safe: no message is lost.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Ended`] once the connection has ended otherwise, now and on every later call. If
+    /// the peer broke the protocol, it has been told by then. [`Error::Io`] as the stream gives it.
+    pub async fn recv(&mut self) -> Result<Option<Message>, Error> {
+        let event = poll_fn(|cx| self.reader.poll_next(cx, &mut self.writer, false)).await?;
+        Ok(if event {
+            self.reader.input.take_event()
+        } else {
+            None
+        })
+    }
+
+    /// Like [`recv`](Self::recv), but lends the message, without a copy, with a handle to answer it:
+    ///
+    /// ```no_run
+    /// # async fn echo(mut ws: bowline::tokio::WebSocket<tokio::net::TcpStream>) -> Result<(), bowline::Error> {
+    /// while let Some((message, mut out)) = ws.recv_borrowed().await? {
+    ///     out.feed(message)?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// Cancel safe, as `recv`.
+    ///
+    /// # Errors
+    ///
+    /// As `recv`.
+    pub async fn recv_borrowed(
+        &mut self,
+    ) -> Result<Option<(MessageRef<'_>, Outgoing<'_, S>)>, Error> {
+        let event = poll_fn(|cx| self.reader.poll_next(cx, &mut self.writer, false)).await?;
+        let message = if event {
+            self.reader.input.event()
+        } else {
+            None
+        };
+        Ok(message.map(|message| (message, Outgoing(&mut self.writer))))
+    }
+
+    /// Waits for the next part of a message, so that a message of any size takes no more memory than
+    /// a buffer; `None` after a clean close. A `recv` in the middle of a message skips its rest.
+    ///
+    /// [`Config::max_message_size`](crate::Config::max_message_size) still holds; raise it for large
+    /// messages.
+    ///
+    /// Cancel safe, as `recv`.
+    ///
+    /// # Errors
+    ///
+    /// As `recv`; the parts that came before then belong to no whole message.
+    pub async fn recv_part(&mut self) -> Result<Option<Part<'_>>, Error> {
+        let event = poll_fn(|cx| self.reader.poll_next(cx, &mut self.writer, true)).await?;
+        Ok(if event {
+            self.reader.input.part()
+        } else {
+            None
+        })
+    }
+
+    /// Sends a message: its bytes were handed to the socket when this is done.
+    ///
+    /// Cancel safe in this sense: dropped while the queue is full, nothing was sent; dropped later,
+    /// the whole message is queued, and the next flush of any kind sends it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Send`] with the message if it was refused; [`Error::Ended`] if the peer does not
+    /// read ([`Config::send_timeout`](crate::Config::send_timeout)); [`Error::Io`].
+    pub async fn send(&mut self, message: impl Into<Message>) -> Result<(), Error> {
+        let message = message.into();
+        self.room().await?;
+        self.writer
+            .sender
+            .send_owned(message, &mut self.writer.out)?;
+        self.flush().await
+    }
+
+    /// Queues a message: it leaves as the type's documentation says. For a handler that answers at
+    /// once, this with `recv` costs one write for many messages. A handler that works long before
+    /// the next `recv` delays what it fed, and should `send`.
+    ///
+    /// Cancel safe as [`send`](Self::send) is.
+    ///
+    /// # Errors
+    ///
+    /// As `send`.
+    pub async fn feed(&mut self, message: impl Into<Message>) -> Result<(), Error> {
+        let message = message.into();
+        self.room().await?;
+        self.writer
+            .sender
+            .send_owned(message, &mut self.writer.out)?;
+        self.relieve().await
+    }
+
+    /// Sends a part of a message whose length need not be known; the part with `last` ends it. Parts
+    /// are queued and leave like what is fed, and with the last one. Pings and Close may come between.
+    ///
+    /// Cancel safe as [`send`](Self::send) is, for the part.
+    ///
+    /// # Errors
+    ///
+    /// As `send`; a message of another kind has to wait until this one is ended.
+    pub async fn send_part<'a>(
+        &mut self,
+        part: impl Into<MessageRef<'a>>,
+        last: bool,
+    ) -> Result<(), Error> {
+        let part = part.into();
+        self.room().await?;
+        self.writer
+            .sender
+            .send_part(part, last, &mut self.writer.out)?;
+        if last {
+            self.flush().await
+        } else {
+            self.relieve().await
+        }
+    }
+
+    /// Hands all that is queued to the socket.
+    ///
+    /// Cancel safe: what was not written stays queued.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Ended`] if the peer does not read, [`Error::Io`].
+    pub async fn flush(&mut self) -> Result<(), Error> {
+        poll_fn(|cx| self.reader.poll_flush(cx, &mut self.writer)).await
+    }
+
+    async fn relieve(&mut self) -> Result<(), Error> {
+        if self.writer.out.len() >= FLUSH_FROM {
+            self.flush().await
+        } else {
+            Ok(())
+        }
+    }
+
+    async fn room(&mut self) -> Result<(), Error> {
+        if self.writer.is_full() {
+            self.flush().await
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Sends a ping with at most 125 bytes. The peer's pong is received only with
+    /// [`Config::report_control_frames`](crate::Config::report_control_frames).
+    ///
+    /// Cancel safe as [`send`](Self::send) is.
+    ///
+    /// # Errors
+    ///
+    /// As `send`.
+    pub async fn ping(&mut self, payload: &[u8]) -> Result<(), Error> {
+        self.send(MessageRef::Ping(payload)).await
+    }
+
+    /// Sends Close; go on with [`recv`](Self::recv) until it gives `None`, to have what the peer sent
+    /// before its own Close.
+    ///
+    /// Cancel safe as [`send`](Self::send) is.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Send`] for a code or reason that cannot be sent, or if Close was sent already.
+    pub async fn start_close(
+        &mut self,
+        code: impl Into<CloseCode>,
+        reason: &str,
+    ) -> Result<(), Error> {
+        self.writer
+            .sender
+            .start_close(code, reason, &mut self.writer.out)?;
+        self.flush().await
+    }
+
+    /// Closes the connection: sends Close unless that was done, waits for the peer's (at most
+    /// [`Config::close_timeout`](crate::Config::close_timeout)), and drops the messages that come
+    /// before it, counting them.
+    ///
+    /// Cancel safe: call it again to go on; the count begins anew.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Send`] for a code or reason that cannot be sent, [`Error::Io`]. That the peer did
+    /// not answer is no error but [`Closed::end`].
+    pub async fn close(
+        &mut self,
+        code: impl Into<CloseCode>,
+        reason: &str,
+    ) -> Result<Closed, Error> {
+        match self
+            .writer
+            .sender
+            .start_close(code, reason, &mut self.writer.out)
+        {
+            Err(error) if error.refusal() != Refusal::Closed => return Err(error.into()),
+            _ => {}
+        }
+        let mut discarded = 0;
+        loop {
+            match poll_fn(|cx| self.reader.poll_next(cx, &mut self.writer, false)).await {
+                Ok(true) => {
+                    let data = matches!(
+                        self.reader.input.event(),
+                        Some(MessageRef::Text(_) | MessageRef::Binary(_))
+                    );
+                    discarded += u64::from(data);
+                }
+                Ok(false) | Err(Error::Ended(_)) => break,
+                Err(error) => return Err(error),
+            }
+        }
+        let end = self.end().cloned().unwrap_or(End::Unconfirmed);
+        Ok(Closed { end, discarded })
+    }
+
+    /// How the connection ended, once it has.
+    pub fn end(&self) -> Option<&End> {
+        self.reader.receiver.end()
+    }
+
+    /// The stream. Reading from it or writing to it breaks the connection.
+    pub fn get_ref(&self) -> &S {
+        self.writer.get_ref()
+    }
+
+    /// Splits the connection, for one task that receives and one that sends; neither ever waits for
+    /// the other.
+    pub fn split(self) -> (SendHalf<S>, RecvHalf<S>) {
+        half::split(self.reader, self.writer)
+    }
+
+    /// Flushes, and gives back the stream and the bytes that were read from it and not used.
+    ///
+    /// Not cancel safe: it takes the connection.
+    ///
+    /// # Errors
+    ///
+    /// As [`flush`](Self::flush); the stream is lost then.
+    pub async fn into_inner(mut self) -> Result<(S, Vec<u8>), Error> {
+        self.flush().await?;
+        let unread = self.reader.input.unread().to_vec();
+        Ok((self.writer.into_stream()?, unread))
+    }
+}
+
+/// Answers the message that [`WebSocket::recv_borrowed`] lent.
+#[derive(Debug)]
+pub struct Outgoing<'a, S>(&'a mut Writer<S>)
+where
+    S: AsyncRead + AsyncWrite + Unpin;
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Outgoing<'_, S> {
+    /// Queues a message; it leaves as after [`WebSocket::feed`]. The payload is copied once.
+    ///
+    /// # Errors
+    ///
+    /// If it was refused.
+    pub fn feed<'a>(&mut self, message: impl Into<MessageRef<'a>>) -> Result<(), SendError> {
+        self.0.sender.send(message, &mut self.0.out)
+    }
+
+    /// Queues Close; see [`WebSocket::start_close`].
+    ///
+    /// # Errors
+    ///
+    /// If it was refused.
+    pub fn start_close(
+        &mut self,
+        code: impl Into<CloseCode>,
+        reason: &str,
+    ) -> Result<(), SendError> {
+        self.0.sender.start_close(code, reason, &mut self.0.out)
+    }
+}
+
+const _: () = {
+    const fn is_send_and_unpin<T: Send + Unpin>() {}
+    is_send_and_unpin::<WebSocket<::tokio::net::TcpStream>>();
+    is_send_and_unpin::<SendHalf<::tokio::net::TcpStream>>();
+    is_send_and_unpin::<RecvHalf<::tokio::net::TcpStream>>();
+};

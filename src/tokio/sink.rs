@@ -1,0 +1,132 @@
+//! `Stream` and `Sink`, for the combinators of the futures ecosystem.
+
+use core::pin::Pin;
+use core::task::{Context, Poll, ready};
+
+use ::tokio::io::{AsyncRead, AsyncWrite};
+use futures_core::Stream;
+use futures_core::stream::FusedStream;
+use futures_sink::Sink;
+
+use super::io::{Link, Reader};
+use super::{RecvHalf, SendHalf, WebSocket};
+use crate::adapter::Error;
+use crate::close::CloseCode;
+use crate::message::Message;
+
+/// An error once, then the end.
+fn poll_next(
+    reader: &mut Reader,
+    link: &mut impl Link,
+    failed: &mut bool,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Result<Message, Error>>> {
+    if *failed {
+        return Poll::Ready(None);
+    }
+    Poll::Ready(match ready!(reader.poll_next(cx, link, false)) {
+        Ok(true) => reader.input.take_event().map(Ok),
+        Ok(false) => {
+            *failed = true;
+            None
+        }
+        Err(error) => {
+            *failed = true;
+            Some(Err(error))
+        }
+    })
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Stream for WebSocket<S> {
+    type Item = Result<Message, Error>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        // Combinators may have split it between two tasks.
+        this.writer.share();
+        poll_next(&mut this.reader, &mut this.writer, &mut this.failed, cx)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> FusedStream for WebSocket<S> {
+    fn is_terminated(&self) -> bool {
+        self.failed
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Stream for RecvHalf<S> {
+    type Item = Result<Message, Error>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        poll_next(&mut this.reader, &mut this.link, &mut this.failed, cx)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> FusedStream for RecvHalf<S> {
+    fn is_terminated(&self) -> bool {
+        self.failed
+    }
+}
+
+/// `start_send` is `feed`, `flush` writes, and `close` sends Close 1000; go on with the stream until
+/// it ends to have the peer's Close.
+impl<S: AsyncRead + AsyncWrite + Unpin> Sink<Message> for WebSocket<S> {
+    type Error = Error;
+
+    fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        if self.writer.is_full() {
+            self.poll_flush(cx)
+        } else {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    fn start_send(self: Pin<&mut Self>, message: Message) -> Result<(), Error> {
+        let writer = &mut self.get_mut().writer;
+        Ok(writer.sender.send_owned(message, &mut writer.out)?)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let this = self.get_mut();
+        this.writer.share();
+        let result = ready!(this.writer.poll_flush(cx, &mut this.reader.replies));
+        if let Err(Error::Ended(end)) = &result {
+            this.reader.receiver.give_up(end.clone());
+        }
+        Poll::Ready(result)
+    }
+
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let this = self.get_mut();
+        let writer = &mut this.writer;
+        // A refusal means that there is nothing left to close.
+        let _ = writer
+            .sender
+            .start_close(CloseCode::NORMAL, "", &mut writer.out);
+        Pin::new(this).poll_flush(cx)
+    }
+}
+
+/// As the sink of [`WebSocket`].
+impl<S: AsyncRead + AsyncWrite + Unpin> Sink<Message> for SendHalf<S> {
+    type Error = Error;
+
+    fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.get_mut().poll_room(cx)
+    }
+
+    fn start_send(self: Pin<&mut Self>, message: Message) -> Result<(), Error> {
+        self.get_mut().queue(message)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        SendHalf::poll_flush(self.get_mut(), cx)
+    }
+
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let this = self.get_mut();
+        this.start_close(CloseCode::NORMAL);
+        SendHalf::poll_flush(this, cx)
+    }
+}
