@@ -89,7 +89,8 @@ impl Config {
 
     /// The most payload bytes that one received frame may have. Beyond: Close 1009.
     ///
-    /// Default: as [`max_message_size`](Self::max_message_size), since frames mean nothing to the receiver.
+    /// Default: no other limit than [`max_message_size`](Self::max_message_size), since frames mean
+    /// nothing to the receiver.
     pub fn max_frame_size(self, bytes: u64) -> Self {
         self.with(|s| s.max_frame_size = Some(bytes))
     }
@@ -199,11 +200,5 @@ impl Config {
     /// are authorised by something other than cookies or the network that they come from.
     pub fn allow_any_origin(self) -> Self {
         self.with(|s| s.origins = Origins::Any)
-    }
-}
-
-impl Settings {
-    pub(crate) fn frame_limit(&self) -> u64 {
-        self.max_frame_size.unwrap_or(self.max_message_size)
     }
 }

@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt;
 use core::time::Duration;
 
 use crate::close::{self, CloseCode};
@@ -49,7 +50,7 @@ pub struct Replies {
 }
 
 /// Payloads, each behind one byte of length.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Pongs {
     bytes: Vec<u8>,
     last: usize,
@@ -80,7 +81,8 @@ impl Replies {
         let pongs = self.pongs.get_or_insert_default();
         // Each takes its header on the wire, of at most six bytes, not the one byte of length here.
         let wire = pongs.bytes.len() + 5 * pongs.payloads().count();
-        if wire + payload.len() + 6 > config.get().max_pending_pongs / 2 {
+        // Room for the longest, so that any can take the last one's place.
+        if wire + MAX_CONTROL + 6 > config.get().max_pending_pongs / 2 {
             // "A Pong frame for only the most recently processed Ping" will do (§5.5.3).
             pongs.bytes.truncate(pongs.last);
         }
@@ -100,8 +102,20 @@ impl Replies {
         self.pongs.is_some()
     }
 
+    pub(crate) fn has_close(&self) -> bool {
+        self.close.is_some()
+    }
+
     pub(crate) fn take_close(&mut self) -> Option<CloseReply> {
         self.close.take()
+    }
+}
+
+impl fmt::Debug for Pongs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list()
+            .entries(self.payloads().map(<[u8]>::len))
+            .finish()
     }
 }
 
@@ -327,6 +341,10 @@ impl Receiver {
                     }
                     self.stage = Stage::Header;
                     self.offset += len as u64;
+                    if self.message.is_none() {
+                        // The next one has its own time; inside a message only its data counts.
+                        self.progress = self.progress.wrapping_add(PROGRESS);
+                    }
                     if self.config.get().report_control_frames {
                         let kind = match opcode {
                             Opcode::Ping => Kind::Ping,
@@ -400,7 +418,12 @@ impl Receiver {
             return Err(Rule::NonMinimalLength);
         }
         if !opcode.is_control() {
-            if length.value > self.config.get().frame_limit() {
+            if self
+                .config
+                .get()
+                .max_frame_size
+                .is_some_and(|limit| length.value > limit)
+            {
                 return Err(Rule::FrameTooBig);
             }
             if self.message_len.saturating_add(length.value) > self.config.get().max_message_size {

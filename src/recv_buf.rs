@@ -1,6 +1,7 @@
 //! The input buffer: what the socket delivered, the message under assembly, and the event that is lent.
 
 use alloc::boxed::Box;
+use core::fmt;
 use core::ops::Range;
 
 use bytes::Bytes;
@@ -33,7 +34,7 @@ const COPY_UP_TO: usize = 4 << 10;
 ///   0      message    message_end     read           filled       len
 ///   | spent |  assembled  |  spent     |  not parsed   |  room      |
 /// ```
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct RecvBuf {
     /// Initialised over its whole length.
     storage: Box<[u8]>,
@@ -103,8 +104,7 @@ impl RecvBuf {
     /// Tells that the socket put `n` bytes at the start of [`space`](Self::space). More than there
     /// was room for counts as all of the room.
     pub fn filled(&mut self, n: usize) {
-        debug_assert!(n <= self.storage.len() - self.filled);
-        self.filled = (self.filled + n).min(self.storage.len());
+        self.filled = self.filled.saturating_add(n).min(self.storage.len());
     }
 
     /// Tells that no more bytes will come.
@@ -315,6 +315,18 @@ impl RecvBuf {
             alloc::vec![0; live + room].into()
         };
         self.relocate(new);
+    }
+}
+
+impl fmt::Debug for RecvBuf {
+    /// Sizes only: the bytes may be secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RecvBuf")
+            .field("assembled", &self.assembled_len())
+            .field("unread", &self.unread().len())
+            .field("event", &self.event)
+            .field("eof", &self.eof)
+            .finish_non_exhaustive()
     }
 }
 

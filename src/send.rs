@@ -192,7 +192,8 @@ impl Sender {
     /// Queues what the receiving half owes the peer. Pongs may stay behind in `replies` while
     /// earlier ones wait in `out`, which bounds them; call it again when `out` is empty.
     pub fn answer(&mut self, replies: &mut Replies, out: &mut SendBuf) {
-        if replies.has_pongs() && !out.has_pongs() {
+        // Nothing follows a Close, so with one the pongs need not wait to stay bounded.
+        if replies.has_pongs() && (!out.has_pongs() || replies.has_close()) {
             replies.take_pongs(|payload| {
                 if !self.closed {
                     self.frame(true, Opcode::Pong, payload, out);
@@ -200,12 +201,10 @@ impl Sender {
             });
             out.mark_pongs();
         }
-        if let Some(reply) = replies.take_close() {
-            // Pongs that would have to wait are overtaken, and nothing follows a Close.
-            replies.take_pongs(|_| ());
-            if !self.closed {
-                self.close(reply, "", out);
-            }
+        if let Some(reply) = replies.take_close()
+            && !self.closed
+        {
+            self.close(reply, "", out);
         }
     }
 

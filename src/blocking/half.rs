@@ -92,6 +92,11 @@ impl<S: BlockingStream> Link for Half<S> {
         self.shared.close_sent.load(Ordering::Acquire)
     }
 
+    fn answer(&mut self, replies: &mut Replies) {
+        // An error shows when there is nothing to do but wait.
+        let _ = self.write(replies);
+    }
+
     fn flush(&mut self, replies: &mut Replies) -> io::Result<bool> {
         // A holder of the lock looks at the slot again when it is done.
         Ok(self

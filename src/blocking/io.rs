@@ -39,6 +39,9 @@ pub(super) trait Link {
 
     fn close_sent(&self) -> bool;
 
+    /// Puts the replies before whatever is queued from now on.
+    fn answer(&mut self, replies: &mut Replies);
+
     /// Sends the replies and all that is queued; whether nothing was left waiting.
     fn flush(&mut self, replies: &mut Replies) -> io::Result<bool>;
 
@@ -85,7 +88,12 @@ impl Reader {
                 self.receiver.advance(input, replies, close_sent)
             };
             match progress {
-                Ok(Progress::Event) => return Ok(true),
+                Ok(Progress::Event) => {
+                    if !self.replies.is_empty() {
+                        link.answer(&mut self.replies);
+                    }
+                    return Ok(true);
+                }
                 Ok(Progress::NeedInput) => self.wait(link)?,
                 Ok(Progress::Ended) | Err(_) => {
                     self.leave(link);
@@ -299,6 +307,10 @@ impl<S: BlockingStream> Link for Writer<S> {
 
     fn close_sent(&self) -> bool {
         self.sender.close_sent()
+    }
+
+    fn answer(&mut self, replies: &mut Replies) {
+        self.sender.answer(replies, &mut self.out);
     }
 
     fn flush(&mut self, replies: &mut Replies) -> io::Result<bool> {

@@ -89,6 +89,11 @@ impl<S: AsyncRead + AsyncWrite> Link for Half<S> {
         self.shared.close_sent.load(Ordering::Acquire)
     }
 
+    fn answer(&mut self, replies: &mut Replies) {
+        self.shared
+            .with(|writer| writer.sender.answer(replies, &mut writer.out));
+    }
+
     fn poll_flush(&mut self, cx: &mut Context<'_>, replies: &mut Replies) -> Poll<io::Result<()>> {
         self.shared
             .with(|writer| writer.poll_send(cx, Side::Receiving, replies))

@@ -111,6 +111,9 @@ pub(super) trait Link {
 
     fn close_sent(&self) -> bool;
 
+    /// Puts the replies before whatever is queued from now on.
+    fn answer(&mut self, replies: &mut Replies);
+
     /// Sends the replies and all that is queued.
     fn poll_flush(&mut self, cx: &mut Context<'_>, replies: &mut Replies) -> Poll<io::Result<()>>;
 
@@ -183,6 +186,9 @@ impl Reader {
             };
             match progress {
                 Ok(Progress::Event) => {
+                    if !self.replies.is_empty() {
+                        link.answer(&mut self.replies);
+                    }
                     self.budget -= 1;
                     return Poll::Ready(Ok(true));
                 }
@@ -477,6 +483,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link for Writer<S> {
 
     fn close_sent(&self) -> bool {
         self.sender.close_sent()
+    }
+
+    fn answer(&mut self, replies: &mut Replies) {
+        self.sender.answer(replies, &mut self.out);
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>, replies: &mut Replies) -> Poll<io::Result<()>> {

@@ -1,0 +1,160 @@
+#!/usr/bin/env python3
+"""bowline's echo servers against headless Chromium. `run` installs what this needs and starts it.
+
+The page of an echo server, opened with ?selfcheck, does its round trips and then writes "passed" or "failed: reason" into
+its element `selfcheck`. Chromium's --dump-dom does not wait for that (and with --virtual-time-budget the clock runs ahead
+of the sockets), so Chromium is driven over its debugging protocol.
+"""
+
+import asyncio
+import base64
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import tempfile
+
+from websockets.asyncio.client import connect
+
+from peer import SERVERS, TIMEOUT, Checks, Server, equal
+
+HERE = pathlib.Path(__file__).resolve().parent
+SCREENSHOTS = HERE / ".cache" / "screenshots"
+CHROMIUM = """chromium --headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
+    --disable-component-update --disable-sync --remote-debugging-port=0 --window-size=900,700 about:blank""".split()
+
+# Settles when the self-check has ended. A JavaScript promise, so that nothing here polls.
+SELFCHECK = """new Promise(resolve => {
+    const ended = () => /^(passed|failed)/.test(document.getElementById('selfcheck')?.textContent ?? '');
+    const look = () => ended() && resolve(document.getElementById('selfcheck').textContent);
+    new MutationObserver(look).observe(document, {subtree: true, childList: true, characterData: true});
+    look();
+})"""
+
+CONNECT = """new Promise(resolve => {
+    const ws = new WebSocket(%s);
+    ws.onopen = () => { ws.close(); resolve('opened'); };
+    ws.onerror = () => resolve('refused');
+})"""
+
+
+class Browser:
+    """A headless Chromium with a profile of its own, and commands of its debugging protocol."""
+
+    async def __aenter__(self):
+        self.profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+        log = open(pathlib.Path(self.profile.name) / "log", "w")
+        self.process = subprocess.Popen(
+            [*CHROMIUM, f"--user-data-dir={self.profile.name}"], stdout=log, stderr=log, start_new_session=True
+        )
+        try:
+            self.socket = await connect(await asyncio.wait_for(self._address(), TIMEOUT), max_size=None)
+        except BaseException:
+            await self.__aexit__()
+            raise
+        self.calls = 0
+        return self
+
+    async def _address(self):
+        # Chromium writes the port that it chose and the path into this file.
+        file = pathlib.Path(self.profile.name) / "DevToolsActivePort"
+        while not file.exists() or len(lines := file.read_text().splitlines()) < 2:
+            assert self.process.poll() is None, f"chromium ended with {self.process.returncode}"
+            await asyncio.sleep(0.05)
+        return f"ws://127.0.0.1:{lines[0]}{lines[1]}"
+
+    async def __aexit__(self, *_):
+        try:
+            if hasattr(self, "socket"):
+                await self.call("Browser.close")
+                await asyncio.to_thread(self.process.wait, TIMEOUT)
+        finally:
+            if self.process.poll() is None:
+                # The session, because Chromium is many processes.
+                os.killpg(self.process.pid, signal.SIGKILL)
+                self.process.wait()
+            self.profile.cleanup()
+
+    async def call(self, method, session=None, **parameters):
+        """One command and its result. Events that come in between are of no interest."""
+        self.calls += 1
+        command = {"id": self.calls, "method": method, "params": parameters}
+        await self.socket.send(json.dumps(command | ({"sessionId": session} if session else {})))
+        while True:
+            answer = json.loads(await asyncio.wait_for(self.socket.recv(), TIMEOUT))
+            if answer.get("id") == self.calls:
+                assert "error" not in answer, f"{method}: {answer.get('error')}"
+                return answer["result"]
+
+
+class Page:
+    """A tab that shows `url`."""
+
+    @classmethod
+    async def open(cls, browser, url):
+        page = cls()
+        page.browser = browser
+        page.target = (await browser.call("Target.createTarget", url="about:blank"))["targetId"]
+        attached = await browser.call("Target.attachToTarget", targetId=page.target, flatten=True)
+        page.session = attached["sessionId"]
+        await browser.call("Page.enable", page.session)
+        # Answered when the navigation is committed: from then on scripts run in the new document.
+        result = await browser.call("Page.navigate", page.session, url=url)
+        assert "errorText" not in result, f"{url}: {result.get('errorText')}"
+        return page
+
+    async def evaluate(self, expression):
+        """The value of a JavaScript expression, or of the promise that it gives."""
+        result = await self.browser.call(
+            "Runtime.evaluate", self.session, expression=expression, awaitPromise=True, returnByValue=True
+        )
+        assert "exceptionDetails" not in result, f"{result.get('exceptionDetails')}"
+        return result["result"]["value"]
+
+    async def screenshot(self, file):
+        image = await self.browser.call("Page.captureScreenshot", self.session)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(base64.b64decode(image["data"]))
+        print(f"        screenshot: {file}")
+
+
+async def selfcheck(browser, server):
+    page = await Page.open(browser, f"{server.page}?selfcheck")
+    verdict = await page.evaluate(SELFCHECK)
+    await page.screenshot(SCREENSHOTS / f"{server.name}.png")
+    equal(verdict, "passed")
+
+
+async def page_of_its_own(browser, server):
+    page = await Page.open(browser, server.page)
+    equal(await page.evaluate(CONNECT % json.dumps(server.url)), "opened")
+
+
+async def page_from_elsewhere(browser, server):
+    # Another port is another origin.
+    with Server(server.name) as elsewhere:
+        page = await Page.open(browser, elsewhere.page)
+        equal(await page.evaluate(CONNECT % json.dumps(server.url)), "refused")
+        with Server(server.name, "--any-origin") as tolerant:
+            equal(await page.evaluate(CONNECT % json.dumps(tolerant.url)), "opened")
+
+
+async def main():
+    checks = Checks()
+    async with Browser() as browser:
+        for name in SERVERS:
+            for check in [selfcheck, page_of_its_own, page_from_elsewhere]:
+                try:
+                    with Server(name) as server:
+                        await asyncio.wait_for(check(browser, server), 2 * TIMEOUT)
+                except Exception as error:
+                    checks.report(f"chromium, {name}: {check.__name__}", error)
+                else:
+                    checks.report(f"chromium, {name}: {check.__name__}")
+    return checks.exit_code()
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main()))

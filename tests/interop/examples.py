@@ -1,0 +1,96 @@
+#!/usr/bin/env python3
+"""Drives the built examples as a new user would, with nothing but Python's standard library."""
+
+import socket
+import subprocess
+import sys
+import urllib.request
+
+from peer import EXAMPLES, ROOT, SERVERS, TIMEOUT, Checks, Server, equal
+
+
+def example_names():
+    """Every example that cargo builds: examples/NAME.rs and examples/NAME/main.rs."""
+    sources = ROOT / "examples"
+    return sorted([file.stem for file in sources.glob("*.rs")] + [file.parent.name for file in sources.glob("*/main.rs")])
+
+
+def run(name, *arguments, stdin=""):
+    return subprocess.run(
+        [EXAMPLES / name, *arguments], input=stdin, capture_output=True, text=True, timeout=TIMEOUT
+    )  # fmt: skip
+
+
+def help_is_shown(name):
+    result = run(name, "--help")
+    equal(result.returncode, 0)
+    assert name in result.stdout, f"the help does not name {name}: {result.stdout!r:.200}"
+
+
+def bad_flag_is_refused(name):
+    result = run(name, "--no-such-flag")
+    assert result.returncode != 0, "a bad flag was taken"
+    assert "no-such-flag" in result.stderr, f"the message does not name the flag: {result.stderr!r:.200}"
+    assert "panicked" not in result.stderr, "it panicked"
+
+
+def page_is_served(name):
+    with Server(name) as server, urllib.request.urlopen(server.page, timeout=TIMEOUT) as response:
+        equal((response.status, response.headers.get_content_type()), (200, "text/html"))
+
+
+def connect_through_a_pipe(name):
+    with Server(name) as server:
+        result = run("connect", server.url, stdin="one\nδύο\nthree\n")
+        equal((result.returncode, result.stdout.splitlines()), (0, ["one", "δύο", "three"]))
+
+
+def connect_to_nobody():
+    result = run("connect", "ws://127.0.0.1:1/")
+    assert result.returncode != 0, "there is nobody on port 1"
+    assert result.stderr and "panicked" not in result.stderr, f"no message: {result.stderr!r:.200}"
+
+
+def port_is_taken(name):
+    with Server(name) as server:
+        result = run(name, "--listen", server.address)
+    assert result.returncode != 0, "two servers listen on one port"
+    assert server.address in result.stderr, f"the message does not name the address: {result.stderr!r:.200}"
+    assert "panicked" not in result.stderr, "it panicked"
+
+
+def ctrl_c_ends_it(name):
+    with Server(name) as server:
+        equal(server.interrupt(), 0)
+
+
+def ctrl_c_with_idle_connections(name):
+    # A browser opens connections in advance and may never send a request on them.
+    with Server(name) as server:
+        host, port = server.address.split(":")
+        with socket.create_connection((host, int(port)), TIMEOUT):
+            equal(server.interrupt(), 0)
+
+
+def main():
+    checks = Checks()
+    planned = [(help_is_shown, name) for name in example_names()]
+    planned += [(bad_flag_is_refused, name) for name in example_names()]
+    planned += [
+        (check, name)
+        for name in SERVERS
+        for check in [page_is_served, connect_through_a_pipe, port_is_taken, ctrl_c_ends_it, ctrl_c_with_idle_connections]
+    ]
+    planned.append((connect_to_nobody,))
+    for check, *names in planned:
+        try:
+            check(*names)
+        except Exception as error:
+            checks.report(": ".join([*names, check.__name__]), error)
+        else:
+            checks.report(": ".join([*names, check.__name__]))
+    return checks.exit_code()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
