@@ -1,37 +1,103 @@
-//! WebSocket (RFC 6455).
+//! WebSocket ([RFC 6455](https://www.rfc-editor.org/rfc/rfc6455)): a protocol core that does no
+//! I/O, and thin adapters that do.
+//!
+//! Programs use an adapter: `blocking` for threads and `std` sockets, `tokio` for
+//! tasks. Both have the same methods; their `WebSocket` is the page to read next, with [`Config`]
+//! for limits, timeouts and the origin policy. Libraries that bring sockets of their own drive the
+//! core themselves:
+//!
+//! ```text
+//! socket ──read──▶ RecvBuf ──▶ Connection::advance ──▶ RecvBuf::event() ──▶ you
+//!                                    │ pong, close
+//! socket ◀─write── SendBuf ◀─────────┴──────────── Connection::send ◀────── you
+//! ```
+//!
+//! The one rule of driving it: **after every read, advance until it needs input; before every wait,
+//! write what is queued.**
+//!
+//! ```
+//! use std::io::{Read, Write};
+//! use bowline::{Config, Connection, Progress, RecvBuf, SendBuf};
+//!
+//! fn echo(mut socket: impl Read + Write) -> Result<(), Box<dyn std::error::Error>> {
+//!     let mut connection = Connection::server(Config::default());
+//!     let (mut input, mut out) = (RecvBuf::new(), SendBuf::new());
+//!     loop {
+//!         match connection.advance(&mut input, &mut out) {
+//!             // 1. An event borrows from the input alone, so it can be sent while it is held.
+//!             Ok(Progress::Event) => connection.send(input.event().unwrap(), &mut out)?,
+//!             // 2. Everything that came is used up: write before waiting for more.
+//!             Ok(Progress::NeedInput) => {
+//!                 while connection.answer(&mut out) {
+//!                     let n = socket.write(out.pending())?;
+//!                     out.sent(n);
+//!                 }
+//!                 match socket.read(input.space())? {
+//!                     0 => input.eof(),
+//!                     n => input.filled(n),
+//!                 }
+//!             }
+//!             // 3. Over, or the peer broke a rule: `connection.end()` tells. It is told by the last
+//!             //    thing in the queue, a Close frame.
+//!             Ok(Progress::Ended) | Err(_) => return Ok(socket.write_all(out.pending())?),
+//!         }
+//!     }
+//! }
+//! ```
+//!
+//! An adapter also minds timers ([`Connection::deadline`]) and how it leaves the socket
+//! ([`Linger`]); docs/adapters.md in the repository goes through one.
+//!
+//! # Features
+//!
+//! | feature | default | what it adds |
+//! |---|---|---|
+//! | `std` | yes | `blocking`, `Error`; without it the crate is `no_std` with `alloc` |
+//! | `tokio` | no | `tokio` (and `std`) |
+//!
+//! # Memory
+//!
+//! An idle connection holds at most 256 bytes in the core, and no buffer: buffers are lent by a small
+//! pool of each thread while bytes are in them. What a connection holds otherwise follows the bytes
+//! that came, never what a header announces, up to the limits of [`Config`].
 #![no_std]
-#![cfg_attr(docsrs, feature(doc_cfg))]
 
 extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
-// HTTP bytes to agreed parameters.
+// 1. Opening handshake: HTTP bytes to agreed parameters.
 pub mod handshake;
-// Loops around sockets.
+
+// 2. Bytes in: stateless codecs and the input buffer.
+mod frame;
+mod mask;
+mod pool;
+mod recv_buf;
+mod utf8;
+
+// 3. Frames to messages.
+mod close;
+mod message;
+mod recv;
+
+// 4. The connection: rules that tie both directions.
+mod config;
+mod connection;
+mod error;
+mod linger;
+
+// 5. Messages to bytes out.
+mod send;
+mod send_buf;
+
+// 6. Adapters: loops around sockets.
 #[cfg(feature = "std")]
 mod adapter;
 #[cfg(feature = "std")]
 pub mod blocking;
 #[cfg(feature = "tokio")]
 pub mod tokio;
-// Stateless codecs and the buffers.
-mod close;
-mod frame;
-mod mask;
-mod message;
-mod pool;
-mod recv_buf;
-mod send_buf;
-mod utf8;
-// Frames to messages, messages to frames.
-mod linger;
-mod recv;
-mod send;
-// Both directions together.
-mod config;
-mod connection;
-mod error;
 
 #[cfg(feature = "std")]
 pub use adapter::{Closed, Error};
@@ -45,3 +111,11 @@ pub use recv::{Progress, Receiver, Replies, Role};
 pub use recv_buf::RecvBuf;
 pub use send::{Sender, Vectored};
 pub use send_buf::SendBuf;
+
+/// The bytes that public types are made of: version 1 of the [`bytes`] crate.
+pub use bytes;
+
+/// The programs of the README compile.
+#[cfg(all(doctest, feature = "tokio"))]
+#[doc = include_str!("../README.md")]
+mod readme {}
