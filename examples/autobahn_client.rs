@@ -93,11 +93,7 @@ impl Options {
 fn count(message: Option<bowline::Message>) -> Result<usize, Error> {
     message
         .and_then(|message| message.as_text()?.parse().ok())
-        .ok_or_else(|| {
-            Error::Io(std::io::Error::other(
-                "the fuzzing server gave no case count",
-            ))
-        })
+        .ok_or_else(|| Error::Io(std::io::Error::other("the fuzzing server gave no case count")))
 }
 
 fn run_blocking(options: &Options) -> Result<(), Error> {
@@ -125,12 +121,7 @@ async fn run_tokio(options: &Options) -> Result<(), Error> {
         Ok(connect_with(&request, options.config.clone()).await?.0)
     };
 
-    let cases = count(
-        connect(options.request("/getCaseCount")?)
-            .await?
-            .recv()
-            .await?,
-    )?;
+    let cases = count(connect(options.request("/getCaseCount")?).await?.recv().await?)?;
     for number in 1..=cases {
         let mut ws = connect(options.case(number)?).await?;
         while let Ok(Some(message)) = ws.recv().await {

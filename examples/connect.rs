@@ -69,11 +69,7 @@ async fn main() {
         Err(Error::Connect(ConnectError::Refused(response))) => {
             let status = response.status();
             let body = String::from_utf8_lossy(response.body_bytes());
-            fail(
-                PROGRAM,
-                1,
-                format_args!("refused with status {status}: {}", body.trim()),
-            );
+            fail(PROGRAM, 1, format_args!("refused with status {status}: {}", body.trim()));
         }
         Err(error) => fail(PROGRAM, 1, format_args!("{}: {error}", request.host())),
     }

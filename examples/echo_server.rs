@@ -73,13 +73,8 @@ async fn serve(
         let page = page(incoming.request());
         return incoming.respond(&page).await;
     }
-    let subprotocol = incoming
-        .request()
-        .select_subprotocol(subprotocols)
-        .map(String::from);
-    let mut ws = incoming
-        .accept(Accept::new().subprotocol(subprotocol.as_deref()))
-        .await?;
+    let subprotocol = incoming.request().select_subprotocol(subprotocols).map(String::from);
+    let mut ws = incoming.accept(Accept::new().subprotocol(subprotocol.as_deref())).await?;
     loop {
         tokio::select! {
             message = ws.recv() => match message? {

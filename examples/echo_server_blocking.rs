@@ -79,10 +79,7 @@ fn serve(
         let page = page(incoming.request());
         return incoming.respond(&page);
     }
-    let subprotocol = incoming
-        .request()
-        .select_subprotocol(subprotocols)
-        .map(String::from);
+    let subprotocol = incoming.request().select_subprotocol(subprotocols).map(String::from);
     let mut ws = incoming.accept(Accept::new().subprotocol(subprotocol.as_deref()))?;
     open.fetch_add(1, Ordering::SeqCst);
     let _count = OnDrop(open);

@@ -97,9 +97,7 @@ impl Connection {
         out: &mut SendBuf,
     ) -> Result<Progress, ProtocolError> {
         let close_sent = self.sender.close_sent();
-        let progress = self
-            .receiver
-            .advance_parts(input, &mut self.replies, close_sent);
+        let progress = self.receiver.advance_parts(input, &mut self.replies, close_sent);
         self.after(progress, out)
     }
 
@@ -233,8 +231,7 @@ impl Connection {
         if self.sender.is_stalled(now, out) {
             self.receiver.give_up(End::TimedOut(Timeout::Send));
         }
-        self.receiver
-            .on_time(now, input, &mut self.replies, close_sent);
+        self.receiver.on_time(now, input, &mut self.replies, close_sent);
         self.sender.answer(&mut self.replies, out);
         if self.receiver.end().is_some() {
             self.sender.shut();

@@ -296,22 +296,14 @@ impl End {
 impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Closed {
-                initiator,
-                code,
-                reason,
-            } => {
+            Self::Closed { initiator, code, reason } => {
                 let who = match initiator {
                     Initiator::Local => "us",
                     Initiator::Remote => "the peer",
                 };
                 let code = code.unwrap_or(CloseCode::NO_STATUS);
                 write!(f, "closed by {who}, code {code}")?;
-                if reason.is_empty() {
-                    Ok(())
-                } else {
-                    write!(f, ", reason {reason:?}")
-                }
+                if reason.is_empty() { Ok(()) } else { write!(f, ", reason {reason:?}") }
             }
             Self::PeerGone(Truncation::BetweenMessages) => f.write_str("peer gone without Close"),
             Self::PeerGone(Truncation::InHeader) => f.write_str("peer gone inside a frame header"),

@@ -69,14 +69,8 @@ impl Length {
                 value: u64::from(u16::from_be_bytes(*bytes.get(2..)?.first_chunk()?)),
                 size: 2,
             },
-            127 => Self {
-                value: u64::from_be_bytes(*bytes.get(2..)?.first_chunk()?),
-                size: 8,
-            },
-            short => Self {
-                value: u64::from(short),
-                size: 0,
-            },
+            127 => Self { value: u64::from_be_bytes(*bytes.get(2..)?.first_chunk()?), size: 8 },
+            short => Self { value: u64::from(short), size: 0 },
         })
     }
 
@@ -151,19 +145,7 @@ mod tests {
 
     #[test]
     fn longer_forms_than_needed_are_not_minimal() {
-        assert!(
-            !Length {
-                value: 125,
-                size: 2
-            }
-            .is_minimal()
-        );
-        assert!(
-            !Length {
-                value: 65_535,
-                size: 8
-            }
-            .is_minimal()
-        );
+        assert!(!Length { value: 125, size: 2 }.is_minimal());
+        assert!(!Length { value: 65_535, size: 8 }.is_minimal());
     }
 }

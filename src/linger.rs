@@ -23,32 +23,17 @@ pub struct Linger {
 impl Linger {
     /// A server after a clean close: nothing to wait for.
     pub(crate) fn at_once(timeout: Option<Duration>) -> Self {
-        Self {
-            shutdown_first: true,
-            left: 0,
-            timeout,
-            since: None,
-        }
+        Self { shutdown_first: true, left: 0, timeout, since: None }
     }
 
     /// A client after a clean close: the server ends the connection (RFC 6455 §7.1.1).
     pub(crate) fn until_eof(timeout: Option<Duration>) -> Self {
-        Self {
-            shutdown_first: false,
-            left: MAX_DISCARD,
-            timeout,
-            since: None,
-        }
+        Self { shutdown_first: false, left: MAX_DISCARD, timeout, since: None }
     }
 
     /// After a violation or a refusal: the peer may still be sending.
     pub(crate) fn discarding(timeout: Option<Duration>) -> Self {
-        Self {
-            shutdown_first: true,
-            left: MAX_DISCARD,
-            timeout,
-            since: None,
-        }
+        Self { shutdown_first: true, left: MAX_DISCARD, timeout, since: None }
     }
 
     /// Whether to shut the write side before reading; else only at the end.
@@ -58,11 +43,7 @@ impl Linger {
 
     /// Tells that `n` bytes were read and dropped; 0 is the peer's end.
     pub fn discard(&mut self, n: usize) {
-        self.left = if n == 0 {
-            0
-        } else {
-            self.left.saturating_sub(n)
-        };
+        self.left = if n == 0 { 0 } else { self.left.saturating_sub(n) };
     }
 
     /// Whether there is nothing left to wait for.

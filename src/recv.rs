@@ -113,9 +113,7 @@ impl Replies {
 
 impl fmt::Debug for Pongs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list()
-            .entries(self.payloads().map(<[u8]>::len))
-            .finish()
+        f.debug_list().entries(self.payloads().map(<[u8]>::len)).finish()
     }
 }
 
@@ -269,13 +267,12 @@ impl Receiver {
             Some(_) => return Ok(Progress::Ended),
             None => {}
         }
-        self.decode(input, replies, close_sent, parts)
-            .map_err(|rule| {
-                let error = ProtocolError::new(rule, self.offset);
-                self.end = Some(Box::new(End::Failed(error)));
-                replies.close = Some(CloseReply(Some(error.close_code())));
-                error
-            })
+        self.decode(input, replies, close_sent, parts).map_err(|rule| {
+            let error = ProtocolError::new(rule, self.offset);
+            self.end = Some(Box::new(End::Failed(error)));
+            replies.close = Some(CloseReply(Some(error.close_code())));
+            error
+        })
     }
 
     fn decode(
@@ -418,12 +415,7 @@ impl Receiver {
             return Err(Rule::NonMinimalLength);
         }
         if !opcode.is_control() {
-            if self
-                .config
-                .get()
-                .max_frame_size
-                .is_some_and(|limit| length.value > limit)
-            {
+            if self.config.get().max_frame_size.is_some_and(|limit| length.value > limit) {
                 return Err(Rule::FrameTooBig);
             }
             if self.message_len.saturating_add(length.value) > self.config.get().max_message_size {
@@ -440,13 +432,7 @@ impl Receiver {
             size += key.len();
         }
         debug_assert!(size <= frame::MAX_HEADER);
-        Ok((bytes.len() >= size).then_some(Header {
-            opcode,
-            fin,
-            len: length.value,
-            key,
-            size,
-        }))
+        Ok((bytes.len() >= size).then_some(Header { opcode, fin, len: length.value, key, size }))
     }
 
     fn begin(&mut self, header: &Header) {
@@ -544,16 +530,8 @@ impl Receiver {
         close_sent: bool,
         replies: &mut Replies,
     ) {
-        let initiator = if close_sent {
-            Initiator::Local
-        } else {
-            Initiator::Remote
-        };
-        self.end = Some(Box::new(End::Closed {
-            initiator,
-            code,
-            reason,
-        }));
+        let initiator = if close_sent { Initiator::Local } else { Initiator::Remote };
+        self.end = Some(Box::new(End::Closed { initiator, code, reason }));
         replies.close = Some(CloseReply(code));
     }
 
@@ -612,10 +590,7 @@ impl Receiver {
         replies: &mut Replies,
         close_sent: bool,
     ) {
-        if self
-            .deadline(now, input, close_sent)
-            .is_some_and(|at| at <= now)
-        {
+        if self.deadline(now, input, close_sent).is_some_and(|at| at <= now) {
             let timeout = if self.timer_is_close {
                 Timeout::Close
             } else {

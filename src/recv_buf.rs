@@ -71,11 +71,7 @@ impl RecvBuf {
     /// A buffer that begins with bytes that were read already, for example behind another HTTP
     /// parser's request head.
     pub fn with_unread(bytes: &[u8]) -> Self {
-        Self {
-            storage: bytes.into(),
-            filled: bytes.len(),
-            ..Self::default()
-        }
+        Self { storage: bytes.into(), filled: bytes.len(), ..Self::default() }
     }
 
     /// Room for bytes from the socket, never empty. Put some at its start, then call
@@ -129,11 +125,7 @@ impl RecvBuf {
 
     /// What the last [`advance_parts`](crate::Connection::advance_parts) found.
     pub fn part(&self) -> Option<Part<'_>> {
-        Some(Part {
-            payload: self.event()?,
-            first: self.first,
-            last: self.last,
-        })
+        Some(Part { payload: self.event()?, first: self.first, last: self.last })
     }
 
     /// Takes the event as an owned message: up to 4 KiB copied, above that the buffer itself where
@@ -210,8 +202,7 @@ impl RecvBuf {
             self.message = self.read;
             self.message_end = self.read;
         } else if self.message_end != self.read {
-            self.storage
-                .copy_within(self.read..self.read + n, self.message_end);
+            self.storage.copy_within(self.read..self.read + n, self.message_end);
         }
         let start = self.message_end;
         self.message_end += n;

@@ -37,10 +37,7 @@ pub struct Sender {
 impl Sender {
     pub(crate) fn client(config: Config, mask_seed: [u8; 32]) -> Self {
         let keys = Some(Box::new(StdRng::from_seed(mask_seed)));
-        Self {
-            keys,
-            ..Self::server(config)
-        }
+        Self { keys, ..Self::server(config) }
     }
 
     pub(crate) fn server(config: Config) -> Self {
@@ -153,11 +150,7 @@ impl Sender {
         self.has_room(out)?;
         let continues = self.open.is_some();
         self.open = if last { None } else { Some(opcode) };
-        let opcode = if continues {
-            Opcode::Continuation
-        } else {
-            opcode
-        };
+        let opcode = if continues { Opcode::Continuation } else { opcode };
         self.frame(last, opcode, part.as_bytes(), out);
         Ok(())
     }
@@ -346,8 +339,7 @@ impl Vectored<'_> {
 impl Drop for Vectored<'_> {
     fn drop(&mut self) {
         if !self.rest.is_empty() {
-            self.out
-                .append(|buffer| buffer.extend_from_slice(self.rest));
+            self.out.append(|buffer| buffer.extend_from_slice(self.rest));
         }
     }
 }

@@ -168,9 +168,7 @@ impl SendBuf {
 impl fmt::Debug for SendBuf {
     /// Sizes only: the bytes may be secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SendBuf")
-            .field("len", &self.len())
-            .finish_non_exhaustive()
+        f.debug_struct("SendBuf").field("len", &self.len()).finish_non_exhaustive()
     }
 }
 

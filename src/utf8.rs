@@ -47,12 +47,9 @@ mod tests {
 
     #[test]
     fn a_character_that_may_still_be_completed_is_not_an_error() {
-        for text in [
-            "é",
-            "€",
-            "𐍈",
-            "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyzabcdefghijklmn€",
-        ] {
+        for text in
+            ["é", "€", "𐍈", "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyzabcdefghijklmn€"]
+        {
             for cut in 0..text.len() {
                 let valid = (0..=cut).rev().find(|&i| text.is_char_boundary(i)).unwrap();
                 assert_eq!(check(&text.as_bytes()[..cut]), Checked::UpTo(valid));

@@ -83,9 +83,7 @@ pub fn page(request: &Request) -> Response {
     let mut response = Response::new(status).body(body);
     for (name, value) in [("Content-Type", kind), ("Allow", "GET")] {
         if name != "Allow" || status == 405 {
-            response = response
-                .header(name, value)
-                .expect("both are valid headers");
+            response = response.header(name, value).expect("both are valid headers");
         }
     }
     response

@@ -45,8 +45,7 @@ impl<S: BlockingStream> Shared<S> {
         let mut slot = lock(&self.slot);
         let any = !slot.is_empty();
         writer.sender.answer(&mut slot, &mut writer.out);
-        self.close_sent
-            .store(writer.sender.close_sent(), Ordering::Release);
+        self.close_sent.store(writer.sender.close_sent(), Ordering::Release);
         any
     }
 
@@ -67,10 +66,7 @@ pub(super) fn split<S: BlockingStream>(
         writer: Mutex::new(writer),
         receiver_gone: AtomicBool::new(false),
     });
-    let link = Half {
-        stream,
-        shared: Arc::clone(&shared),
-    };
+    let link = Half { stream, shared: Arc::clone(&shared) };
     Ok((SendHalf { shared }, RecvHalf { reader, link }))
 }
 
@@ -99,9 +95,7 @@ impl<S: BlockingStream> Link for Half<S> {
 
     fn flush(&mut self, replies: &mut Replies) -> io::Result<bool> {
         // A holder of the lock looks at the slot again when it is done.
-        Ok(self
-            .write(replies)?
-            .unwrap_or_else(|| self.shared.slot_is_empty()))
+        Ok(self.write(replies)?.unwrap_or_else(|| self.shared.slot_is_empty()))
     }
 
     fn finish(&mut self, replies: &mut Replies) -> io::Result<bool> {
@@ -159,11 +153,7 @@ impl<S: BlockingStream> RecvHalf<S> {
     /// As there.
     pub fn recv(&mut self) -> Result<Option<Message>, Error> {
         let event = self.reader.next(&mut self.link, false)?;
-        Ok(if event {
-            self.reader.input.take_event()
-        } else {
-            None
-        })
+        Ok(if event { self.reader.input.take_event() } else { None })
     }
 
     /// Like [`recv`](Self::recv), but lends the message, without a copy.
@@ -173,11 +163,7 @@ impl<S: BlockingStream> RecvHalf<S> {
     /// As `recv`.
     pub fn recv_borrowed(&mut self) -> Result<Option<MessageRef<'_>>, Error> {
         let event = self.reader.next(&mut self.link, false)?;
-        Ok(if event {
-            self.reader.input.event()
-        } else {
-            None
-        })
+        Ok(if event { self.reader.input.event() } else { None })
     }
 
     /// Waits for the next part of a message; see [`WebSocket::recv_part`](super::WebSocket::recv_part).
@@ -187,11 +173,7 @@ impl<S: BlockingStream> RecvHalf<S> {
     /// As there.
     pub fn recv_part(&mut self) -> Result<Option<Part<'_>>, Error> {
         let event = self.reader.next(&mut self.link, true)?;
-        Ok(if event {
-            self.reader.input.part()
-        } else {
-            None
-        })
+        Ok(if event { self.reader.input.part() } else { None })
     }
 
     /// How the connection ended, once it has.
@@ -207,10 +189,7 @@ impl<S: BlockingStream> RecvHalf<S> {
 
 impl<S: BlockingStream> Drop for RecvHalf<S> {
     fn drop(&mut self) {
-        self.link
-            .shared
-            .receiver_gone
-            .store(true, Ordering::Release);
+        self.link.shared.receiver_gone.store(true, Ordering::Release);
     }
 }
 
@@ -255,9 +234,7 @@ impl<S: BlockingStream> SendHalf<S> {
         last: bool,
     ) -> Result<(), Error> {
         let part = part.into();
-        self.write(last, |writer| {
-            Ok(writer.sender.send_part(part, last, &mut writer.out)?)
-        })
+        self.write(last, |writer| Ok(writer.sender.send_part(part, last, &mut writer.out)?))
     }
 
     /// Hands all that is queued to the socket.
@@ -290,9 +267,7 @@ impl<S: BlockingStream> SendHalf<S> {
         reason: &str,
     ) -> Result<Option<End>, Error> {
         let code = code.into();
-        self.write(true, |writer| {
-            Ok(writer.sender.start_close(code, reason, &mut writer.out)?)
-        })?;
+        self.write(true, |writer| Ok(writer.sender.start_close(code, reason, &mut writer.out)?))?;
         if !self.shared.receiver_gone.load(Ordering::Acquire) {
             return Ok(None);
         }
@@ -311,9 +286,7 @@ impl<S: BlockingStream> SendHalf<S> {
         flush |= shared.answer(&mut writer);
         let mut result = queue(&mut writer);
         loop {
-            shared
-                .close_sent
-                .store(writer.sender.close_sent(), Ordering::Release);
+            shared.close_sent.store(writer.sender.close_sent(), Ordering::Release);
             if flush || writer.out.len() >= FLUSH_FROM {
                 result = result.and(send_all(&mut writer));
             }
@@ -332,9 +305,7 @@ impl<S: BlockingStream> SendHalf<S> {
 
 impl<S: BlockingStream> Clone for SendHalf<S> {
     fn clone(&self) -> Self {
-        Self {
-            shared: Arc::clone(&self.shared),
-        }
+        Self { shared: Arc::clone(&self.shared) }
     }
 }
 

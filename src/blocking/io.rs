@@ -66,12 +66,7 @@ pub(super) struct Reader {
 
 impl Reader {
     pub(super) fn new(receiver: Receiver, replies: Replies, input: RecvBuf) -> Self {
-        Self {
-            receiver,
-            replies,
-            input,
-            left: false,
-        }
+        Self { receiver, replies, input, left: false }
     }
 
     /// Waits for an event; `false` after a clean close.
@@ -139,11 +134,7 @@ impl Reader {
         let close_sent = link.close_sent();
         let deadline = self.receiver.deadline(now, &self.input, close_sent);
         let retry = if all_sent { None } else { Some(now + RETRY) };
-        let limit = deadline
-            .into_iter()
-            .chain(retry)
-            .min()
-            .map(|at| at.saturating_sub(now));
+        let limit = deadline.into_iter().chain(retry).min().map(|at| at.saturating_sub(now));
         if deadline.is_some_and(|at| at <= now) {
             self.on_time(close_sent);
             return Ok(());
@@ -181,8 +172,7 @@ impl Reader {
     }
 
     fn on_time(&mut self, close_sent: bool) {
-        self.receiver
-            .on_time(now(), &self.input, &mut self.replies, close_sent);
+        self.receiver.on_time(now(), &self.input, &mut self.replies, close_sent);
     }
 
     /// Leaves the socket so that the last bytes arrive.
@@ -224,11 +214,7 @@ pub(super) fn drain(stream: &mut impl BlockingStream, linger: &mut Linger) {
     while !linger.is_done() {
         if let Some(at) = linger.deadline(now()) {
             let left = at.saturating_sub(now());
-            if left.is_zero()
-                || stream
-                    .set_read_timeout(Some(at_least_a_little(left)))
-                    .is_err()
-            {
+            if left.is_zero() || stream.set_read_timeout(Some(at_least_a_little(left))).is_err() {
                 break;
             }
         }
@@ -252,11 +238,7 @@ pub(super) struct Writer<S: BlockingStream> {
 
 impl<S: BlockingStream> Writer<S> {
     pub(super) fn new(stream: S, sender: Sender) -> Self {
-        Self {
-            stream: Some(stream),
-            sender,
-            out: SendBuf::new(),
-        }
+        Self { stream: Some(stream), sender, out: SendBuf::new() }
     }
 
     pub(super) fn get_ref(&self) -> &S {

@@ -73,11 +73,7 @@ impl<S: BlockingStream> WebSocket<S> {
     /// the peer broke the protocol, it has been told by then. [`Error::Io`] as the stream gives it.
     pub fn recv(&mut self) -> Result<Option<Message>, Error> {
         let event = self.reader.next(&mut self.writer, false)?;
-        Ok(if event {
-            self.reader.input.take_event()
-        } else {
-            None
-        })
+        Ok(if event { self.reader.input.take_event() } else { None })
     }
 
     /// Like [`recv`](Self::recv), but lends the message, without a copy, with a handle to answer it:
@@ -96,11 +92,7 @@ impl<S: BlockingStream> WebSocket<S> {
     /// As `recv`.
     pub fn recv_borrowed(&mut self) -> Result<Option<(MessageRef<'_>, Outgoing<'_, S>)>, Error> {
         let event = self.reader.next(&mut self.writer, false)?;
-        let message = if event {
-            self.reader.input.event()
-        } else {
-            None
-        };
+        let message = if event { self.reader.input.event() } else { None };
         Ok(message.map(|message| (message, Outgoing(&mut self.writer))))
     }
 
@@ -115,11 +107,7 @@ impl<S: BlockingStream> WebSocket<S> {
     /// As `recv`; the parts that came before then belong to no whole message.
     pub fn recv_part(&mut self) -> Result<Option<Part<'_>>, Error> {
         let event = self.reader.next(&mut self.writer, true)?;
-        Ok(if event {
-            self.reader.input.part()
-        } else {
-            None
-        })
+        Ok(if event { self.reader.input.part() } else { None })
     }
 
     /// Sends a message: its bytes were handed to the socket when this returns.
@@ -149,10 +137,7 @@ impl<S: BlockingStream> WebSocket<S> {
         if self.writer.is_full() {
             self.flush()?;
         }
-        Ok(self
-            .writer
-            .sender
-            .send_owned(message, &mut self.writer.out)?)
+        Ok(self.writer.sender.send_owned(message, &mut self.writer.out)?)
     }
 
     /// Sends a part of a message whose length need not be known; the part with `last` ends it. Parts
@@ -167,9 +152,7 @@ impl<S: BlockingStream> WebSocket<S> {
         last: bool,
     ) -> Result<(), Error> {
         self.relieve()?;
-        self.writer
-            .sender
-            .send_part(part, last, &mut self.writer.out)?;
+        self.writer.sender.send_part(part, last, &mut self.writer.out)?;
         if last { self.flush() } else { self.relieve() }
     }
 
@@ -183,11 +166,7 @@ impl<S: BlockingStream> WebSocket<S> {
     }
 
     fn relieve(&mut self) -> Result<(), Error> {
-        if self.writer.out.len() >= FLUSH_FROM {
-            self.flush()
-        } else {
-            Ok(())
-        }
+        if self.writer.out.len() >= FLUSH_FROM { self.flush() } else { Ok(()) }
     }
 
     /// Sends a ping with at most 125 bytes. The peer's pong is received only with
@@ -207,9 +186,7 @@ impl<S: BlockingStream> WebSocket<S> {
     ///
     /// [`Error::Send`] for a code or reason that cannot be sent, or if Close was sent already.
     pub fn start_close(&mut self, code: impl Into<CloseCode>, reason: &str) -> Result<(), Error> {
-        self.writer
-            .sender
-            .start_close(code, reason, &mut self.writer.out)?;
+        self.writer.sender.start_close(code, reason, &mut self.writer.out)?;
         self.flush()
     }
 
@@ -222,11 +199,7 @@ impl<S: BlockingStream> WebSocket<S> {
     /// [`Error::Send`] for a code or reason that cannot be sent, [`Error::Io`]. That the peer did
     /// not answer is no error but [`Closed::end`].
     pub fn close(&mut self, code: impl Into<CloseCode>, reason: &str) -> Result<Closed, Error> {
-        match self
-            .writer
-            .sender
-            .start_close(code, reason, &mut self.writer.out)
-        {
+        match self.writer.sender.start_close(code, reason, &mut self.writer.out) {
             Err(error) if error.refusal() != Refusal::Closed => return Err(error.into()),
             _ => {}
         }

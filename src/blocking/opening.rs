@@ -48,10 +48,7 @@ pub fn connect_with(
         return Err(Error::TlsNotBuiltIn);
     }
     let start = now();
-    let deadline = config
-        .get()
-        .handshake_timeout
-        .map(|timeout| start.saturating_add(timeout));
+    let deadline = config.get().handshake_timeout.map(|timeout| start.saturating_add(timeout));
     let addresses = resolve(request, deadline)?;
     let mut last = io::Error::new(ErrorKind::NotFound, "the host has no address");
     for (i, address) in addresses.iter().enumerate() {
@@ -120,11 +117,9 @@ fn resolve(request: &ClientRequest, deadline: Option<Duration>) -> Result<Vec<So
     };
     // The system's resolver cannot be interrupted, so it gets a thread that may outlive the wait.
     let (give, take) = mpsc::channel();
-    std::thread::Builder::new()
-        .name("resolver".into())
-        .spawn(move || {
-            let _ = give.send(host.to_socket_addrs().map(Vec::from_iter));
-        })?;
+    std::thread::Builder::new().name("resolver".into()).spawn(move || {
+        let _ = give.send(host.to_socket_addrs().map(Vec::from_iter));
+    })?;
     match take.recv_timeout(deadline.saturating_sub(now())) {
         Ok(addresses) => Ok(addresses?),
         Err(_) => Err(ConnectError::TimedOut.into()),
@@ -182,14 +177,7 @@ impl<S: BlockingStream> Incoming<S> {
         loop {
             let result = match handshake.read(&mut input) {
                 Ok(Some(request)) => {
-                    return Ok(Self {
-                        stream,
-                        input,
-                        request,
-                        handshake,
-                        config,
-                        timeouts,
-                    });
+                    return Ok(Self { stream, input, request, handshake, config, timeouts });
                 }
                 Ok(None) => handshake.on_time(now()),
                 Err(error) => Err(error),
@@ -282,9 +270,7 @@ impl Timeouts {
     fn set(stream: &impl BlockingStream, deadline: Option<Duration>) -> io::Result<Self> {
         let left = deadline.map(|at| at.saturating_sub(now()).max(Duration::from_millis(1)));
         stream.set_write_timeout(left)?;
-        Ok(Self {
-            users_read: stream.read_timeout()?,
-        })
+        Ok(Self { users_read: stream.read_timeout()? })
     }
 
     /// Reads once; that the deadline is reached meanwhile is no error.

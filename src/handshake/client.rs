@@ -55,17 +55,9 @@ impl ClientRequest {
         let url = Url::parse(url)?;
         let mut headers = Headers::default();
         if let Some(credentials) = &url.credentials {
-            headers.push(
-                "Authorization",
-                key::basic_credentials(credentials).as_bytes(),
-            );
+            headers.push("Authorization", key::basic_credentials(credentials).as_bytes());
         }
-        Ok(Self {
-            url,
-            headers,
-            origin: None,
-            subprotocols: Vec::new(),
-        })
+        Ok(Self { url, headers, origin: None, subprotocols: Vec::new() })
     }
 
     /// Adds a header, such as `Cookie` or `Authorization` (which replaces the URL's credentials).
@@ -130,10 +122,7 @@ impl ClientRequest {
         headers.push("Sec-WebSocket-Key", key.as_bytes());
         headers.push("Sec-WebSocket-Version", b"13");
         if !self.subprotocols.is_empty() {
-            headers.push(
-                "Sec-WebSocket-Protocol",
-                self.subprotocols.join(", ").as_bytes(),
-            );
+            headers.push("Sec-WebSocket-Protocol", self.subprotocols.join(", ").as_bytes());
         }
         if let Some(origin) = &self.origin {
             headers.push("Origin", origin.as_bytes());
@@ -141,11 +130,7 @@ impl ClientRequest {
         for (name, value) in self.headers.iter() {
             headers.push(name, value);
         }
-        head::write_head(
-            format_args!("GET {} HTTP/1.1", self.url.target),
-            &headers,
-            out,
-        );
+        head::write_head(format_args!("GET {} HTTP/1.1", self.url.target), &headers, out);
     }
 }
 
@@ -170,10 +155,7 @@ impl fmt::Debug for ClientRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientRequest")
             .field("host", &self.url.host_header())
-            .field(
-                "path",
-                &self.url.target.split('?').next().unwrap_or_default(),
-            )
+            .field("path", &self.url.target.split('?').next().unwrap_or_default())
             .field("headers", &self.headers)
             .finish_non_exhaustive()
     }
@@ -302,11 +284,7 @@ impl ClientHandshake {
                 return self.read_body(input);
             }
             let Some(end) = self.reader.find_end(input.unread(), &self.config)? else {
-                return if input.is_eof() {
-                    Err(ConnectError::Gone)
-                } else {
-                    Ok(None)
-                };
+                return if input.is_eof() { Err(ConnectError::Gone) } else { Ok(None) };
             };
             let mut fields = vec![httparse::EMPTY_HEADER; self.reader.lines];
             let mut parsed = httparse::Response::new(&mut fields);

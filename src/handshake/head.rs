@@ -71,10 +71,7 @@ impl HeadReader {
     fn check_line(&self, line: &[u8], max: usize) -> Result<(), HeadError> {
         if self.lines == 0 {
             // What cannot begin a method or a version is no HTTP: a TLS hello, for example.
-            if line
-                .first()
-                .is_some_and(|&byte| byte != b'\r' && !is_token_byte(byte))
-            {
+            if line.first().is_some_and(|&byte| byte != b'\r' && !is_token_byte(byte)) {
                 return Err(HeadError::Malformed);
             }
             if line.len() > max {
@@ -133,11 +130,7 @@ impl Headers {
     pub(crate) fn only(&self, name: &str) -> Result<Option<&[u8]>, ()> {
         let mut all = self.all(name);
         let first = all.next();
-        if all.next().is_some() {
-            Err(())
-        } else {
-            Ok(first)
-        }
+        if all.next().is_some() { Err(()) } else { Ok(first) }
     }
 
     pub(crate) fn push(&mut self, name: &str, value: &[u8]) {
@@ -145,31 +138,17 @@ impl Headers {
         self.bytes.extend_from_slice(name.as_bytes());
         let name_end = self.bytes.len() as u32;
         self.bytes.extend_from_slice(value);
-        self.fields.push(Field {
-            start,
-            name_end,
-            end: self.bytes.len() as u32,
-        });
+        self.fields.push(Field { start, name_end, end: self.bytes.len() as u32 });
     }
 
     /// Adds a field of the user's: no byte that could end it early, no name that is the
     /// handshake's own.
     pub(crate) fn push_user(&mut self, name: &str, value: &str) -> Result<(), InvalidRequest> {
-        const RESERVED: [&str; 6] = [
-            "connection",
-            "upgrade",
-            "host",
-            "origin",
-            "content-length",
-            "transfer-encoding",
-        ];
+        const RESERVED: [&str; 6] =
+            ["connection", "upgrade", "host", "origin", "content-length", "transfer-encoding"];
         let own = "sec-websocket-";
-        if RESERVED
-            .iter()
-            .any(|reserved| name.eq_ignore_ascii_case(reserved))
-            || name
-                .get(..own.len())
-                .is_some_and(|start| start.eq_ignore_ascii_case(own))
+        if RESERVED.iter().any(|reserved| name.eq_ignore_ascii_case(reserved))
+            || name.get(..own.len()).is_some_and(|start| start.eq_ignore_ascii_case(own))
         {
             return Err(InvalidRequest::ReservedHeader(name.into()));
         }
@@ -182,10 +161,7 @@ impl Headers {
 
     /// Adds the fields of `other` that have another name.
     pub(crate) fn with_all_but(mut self, other: &Self, name: &str) -> Self {
-        for (found, value) in other
-            .iter()
-            .filter(|(found, _)| !found.eq_ignore_ascii_case(name))
-        {
+        for (found, value) in other.iter().filter(|(found, _)| !found.eq_ignore_ascii_case(name)) {
             self.push(found, value);
         }
         self
@@ -211,18 +187,14 @@ impl Headers {
 impl fmt::Debug for Headers {
     /// Names only: values may be secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list()
-            .entries(self.iter().map(|(name, _)| name))
-            .finish()
+        f.debug_list().entries(self.iter().map(|(name, _)| name)).finish()
     }
 }
 
 /// No control characters but tabs, no space around it (RFC 9110 §5.5).
 pub(crate) fn is_field_value(value: &[u8]) -> bool {
     value.trim_ascii().len() == value.len()
-        && value
-            .iter()
-            .all(|&byte| byte == b'\t' || (byte >= b' ' && byte != 0x7f))
+        && value.iter().all(|&byte| byte == b'\t' || (byte >= b' ' && byte != 0x7f))
 }
 
 /// Writes a head: the first line, fields, an empty line.
@@ -256,11 +228,7 @@ pub struct Response {
 impl Response {
     /// A response with this status code and nothing else.
     pub fn new(status: u16) -> Self {
-        Self {
-            status,
-            headers: Headers::default(),
-            body: Vec::new(),
-        }
+        Self { status, headers: Headers::default(), body: Vec::new() }
     }
 
     /// Adds a header.
@@ -319,11 +287,7 @@ impl Response {
             }
         }
         let reason = reason_phrase(self.status);
-        write_head(
-            format_args!("HTTP/1.1 {:03} {reason}", self.status),
-            &headers,
-            out,
-        );
+        write_head(format_args!("HTTP/1.1 {:03} {reason}", self.status), &headers, out);
         out.append(|buffer| buffer.extend_from_slice(&self.body));
     }
 }

@@ -154,11 +154,7 @@ pub struct ServerHandshake {
 impl ServerHandshake {
     /// Expects a request.
     pub fn new(config: Config) -> Self {
-        Self {
-            config,
-            reader: HeadReader::default(),
-            since: None,
-        }
+        Self { config, reader: HeadReader::default(), since: None }
     }
 
     /// Gives the request once all of its head is in `input`; `None`: read more. What follows the
@@ -170,11 +166,7 @@ impl ServerHandshake {
     /// [`response`](RequestError::response) and leave with [`linger`](Self::linger).
     pub fn read(&mut self, input: &mut RecvBuf) -> Result<Option<Request>, RequestError> {
         let Some(end) = self.reader.find_end(input.unread(), &self.config)? else {
-            return if input.is_eof() {
-                Err(RequestError::Gone)
-            } else {
-                Ok(None)
-            };
+            return if input.is_eof() { Err(RequestError::Gone) } else { Ok(None) };
         };
         let mut fields = vec![httparse::EMPTY_HEADER; self.reader.lines];
         let mut parsed = httparse::Request::new(&mut fields);
@@ -262,11 +254,7 @@ impl Request {
         for (name, value) in headers {
             fields.push(name.as_ref(), value.as_ref().trim_ascii());
         }
-        let request = Self {
-            method: method.into(),
-            target: target.into(),
-            headers: fields,
-        };
+        let request = Self { method: method.into(), target: target.into(), headers: fields };
         request.check_http()?;
         Ok(request)
     }
@@ -325,8 +313,7 @@ impl Request {
 
     /// The first of the client's subprotocols that is in `supported`.
     pub fn select_subprotocol(&self, supported: &[impl AsRef<str>]) -> Option<&str> {
-        self.subprotocols()
-            .find(|offered| supported.iter().any(|name| name.as_ref() == *offered))
+        self.subprotocols().find(|offered| supported.iter().any(|name| name.as_ref() == *offered))
     }
 
     /// Whether it asks for a WebSocket at all: if not, it may be answered like any other request.
@@ -394,9 +381,7 @@ impl Request {
         };
         let form = target.starts_with(b"/") || absolute("http://") || absolute("https://");
         if self.method == "GET" && !form
-            || !target
-                .iter()
-                .all(|&byte| byte.is_ascii_graphic() && byte != b'#')
+            || !target.iter().all(|&byte| byte.is_ascii_graphic() && byte != b'#')
         {
             return Err(RequestError::Target);
         }
@@ -447,11 +432,7 @@ impl Upgrade<'_> {
     ///
     /// If `accept` names a subprotocol that the client did not offer.
     pub fn accept(&self, accept: Accept) -> Result<Response, InvalidRequest> {
-        let key = self
-            .0
-            .headers
-            .get_str("Sec-WebSocket-Key")
-            .unwrap_or_default();
+        let key = self.0.headers.get_str("Sec-WebSocket-Key").unwrap_or_default();
         let mut response = Response::new(101);
         let headers = &mut response.headers;
         headers.push("Upgrade", b"websocket");
@@ -522,14 +503,8 @@ fn is_host(host: &[u8]) -> bool {
 
 /// Splits the port off, at a colon that is not inside brackets.
 fn split_port(authority: &[u8]) -> (&[u8], Option<&[u8]>) {
-    let behind_address = authority
-        .iter()
-        .rposition(|&byte| byte == b']')
-        .map_or(0, |at| at + 1);
-    match authority[behind_address..]
-        .iter()
-        .position(|&byte| byte == b':')
-    {
+    let behind_address = authority.iter().rposition(|&byte| byte == b']').map_or(0, |at| at + 1);
+    match authority[behind_address..].iter().position(|&byte| byte == b':') {
         Some(at) => {
             let (name, port) = authority.split_at(behind_address + at);
             (name, Some(&port[1..]))

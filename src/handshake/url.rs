@@ -71,9 +71,7 @@ impl Url {
                 if host.is_empty() {
                     return invalid("no host");
                 }
-                if !host
-                    .bytes()
-                    .all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
+                if !host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
                 {
                     return invalid("a character that a host name cannot have");
                 }

@@ -35,8 +35,7 @@ impl<S: AsyncRead + AsyncWrite> Shared<S> {
     fn with<T>(&self, run: impl FnOnce(&mut Writer<WriteHalf<S>>) -> T) -> T {
         let mut writer = self.writer();
         let result = run(&mut writer);
-        self.close_sent
-            .store(writer.sender.close_sent(), Ordering::Release);
+        self.close_sent.store(writer.sender.close_sent(), Ordering::Release);
         result
     }
 }
@@ -57,18 +56,8 @@ pub(super) fn split<S: AsyncRead + AsyncWrite + Unpin>(
         receiver_gone: AtomicBool::new(false),
         writer: Mutex::new(writer),
     });
-    let link = Half {
-        read,
-        shared: Arc::clone(&shared),
-    };
-    (
-        SendHalf { shared },
-        RecvHalf {
-            reader,
-            link,
-            failed: false,
-        },
-    )
+    let link = Half { read, shared: Arc::clone(&shared) };
+    (SendHalf { shared }, RecvHalf { reader, link, failed: false })
 }
 
 /// The receiving side's way to the writer.
@@ -90,18 +79,15 @@ impl<S: AsyncRead + AsyncWrite> Link for Half<S> {
     }
 
     fn answer(&mut self, replies: &mut Replies) {
-        self.shared
-            .with(|writer| writer.sender.answer(replies, &mut writer.out));
+        self.shared.with(|writer| writer.sender.answer(replies, &mut writer.out));
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>, replies: &mut Replies) -> Poll<io::Result<()>> {
-        self.shared
-            .with(|writer| writer.poll_send(cx, Side::Receiving, replies))
+        self.shared.with(|writer| writer.poll_send(cx, Side::Receiving, replies))
     }
 
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.shared
-            .with(|writer| writer.poll_shutdown(cx, Side::Receiving))
+        self.shared.with(|writer| writer.poll_shutdown(cx, Side::Receiving))
     }
 
     fn fed(&self) -> usize {
@@ -110,8 +96,7 @@ impl<S: AsyncRead + AsyncWrite> Link for Half<S> {
     }
 
     fn send_deadline(&mut self, now: Duration) -> Option<Duration> {
-        self.shared
-            .with(|writer| writer.sender.deadline(now, &writer.out))
+        self.shared.with(|writer| writer.sender.deadline(now, &writer.out))
     }
 
     fn shut(&mut self) {
@@ -136,11 +121,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> RecvHalf<S> {
     /// As there.
     pub async fn recv(&mut self) -> Result<Option<Message>, Error> {
         let event = poll_fn(|cx| self.reader.poll_next(cx, &mut self.link, false)).await?;
-        Ok(if event {
-            self.reader.input.take_event()
-        } else {
-            None
-        })
+        Ok(if event { self.reader.input.take_event() } else { None })
     }
 
     /// Like [`recv`](Self::recv), but lends the message, without a copy. Cancel safe.
@@ -150,11 +131,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> RecvHalf<S> {
     /// As `recv`.
     pub async fn recv_borrowed(&mut self) -> Result<Option<MessageRef<'_>>, Error> {
         let event = poll_fn(|cx| self.reader.poll_next(cx, &mut self.link, false)).await?;
-        Ok(if event {
-            self.reader.input.event()
-        } else {
-            None
-        })
+        Ok(if event { self.reader.input.event() } else { None })
     }
 
     /// Waits for the next part of a message; see [`WebSocket::recv_part`](super::WebSocket::recv_part).
@@ -165,11 +142,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> RecvHalf<S> {
     /// As there.
     pub async fn recv_part(&mut self) -> Result<Option<Part<'_>>, Error> {
         let event = poll_fn(|cx| self.reader.poll_next(cx, &mut self.link, true)).await?;
-        Ok(if event {
-            self.reader.input.part()
-        } else {
-            None
-        })
+        Ok(if event { self.reader.input.part() } else { None })
     }
 
     /// How the connection ended, once it has.
@@ -180,10 +153,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> RecvHalf<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Drop for RecvHalf<S> {
     fn drop(&mut self) {
-        self.link
-            .shared
-            .receiver_gone
-            .store(true, Ordering::Release);
+        self.link.shared.receiver_gone.store(true, Ordering::Release);
     }
 }
 
@@ -233,13 +203,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SendHalf<S> {
     ) -> Result<(), Error> {
         let part = part.into();
         poll_fn(|cx| self.poll_room(cx)).await?;
-        self.shared
-            .with(|writer| writer.sender.send_part(part, last, &mut writer.out))?;
-        if last {
-            self.flush().await
-        } else {
-            self.relieve().await
-        }
+        self.shared.with(|writer| writer.sender.send_part(part, last, &mut writer.out))?;
+        if last { self.flush().await } else { self.relieve().await }
     }
 
     /// Hands all that is queued to the socket. Cancel safe: what was not written stays queued.
@@ -252,11 +217,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SendHalf<S> {
     }
 
     async fn relieve(&mut self) -> Result<(), Error> {
-        if self.shared.writer().out.len() >= FLUSH_FROM {
-            self.flush().await
-        } else {
-            Ok(())
-        }
+        if self.shared.writer().out.len() >= FLUSH_FROM { self.flush().await } else { Ok(()) }
     }
 
     /// Sends a ping; see [`WebSocket::ping`](super::WebSocket::ping). Cancel safe as
@@ -281,8 +242,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SendHalf<S> {
         code: impl Into<CloseCode>,
         reason: &str,
     ) -> Result<Option<End>, Error> {
-        self.shared
-            .with(|writer| writer.sender.start_close(code, reason, &mut writer.out))?;
+        self.shared.with(|writer| writer.sender.start_close(code, reason, &mut writer.out))?;
         self.flush().await?;
         if !self.shared.receiver_gone.load(Ordering::Acquire) {
             return Ok(None);
@@ -293,30 +253,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SendHalf<S> {
     }
 
     pub(super) fn queue(&mut self, message: Message) -> Result<(), Error> {
-        Ok(self
-            .shared
-            .with(|writer| writer.sender.send_owned(message, &mut writer.out))?)
+        Ok(self.shared.with(|writer| writer.sender.send_owned(message, &mut writer.out))?)
     }
 
     pub(super) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        if self.shared.writer().is_full() {
-            self.poll_flush(cx)
-        } else {
-            Poll::Ready(Ok(()))
-        }
+        if self.shared.writer().is_full() { self.poll_flush(cx) } else { Poll::Ready(Ok(())) }
     }
 
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         // Replies are the receiving half's to hand over.
-        self.shared
-            .with(|writer| writer.poll_flush(cx, &mut Replies::default()))
+        self.shared.with(|writer| writer.poll_flush(cx, &mut Replies::default()))
     }
 
     /// Queues Close unless it was sent.
     pub(super) fn start_close(&mut self, code: CloseCode) {
         // A refusal means that there is nothing left to close.
-        let _ = self
-            .shared
-            .with(|writer| writer.sender.start_close(code, "", &mut writer.out));
+        let _ = self.shared.with(|writer| writer.sender.start_close(code, "", &mut writer.out));
     }
 }

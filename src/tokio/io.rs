@@ -151,14 +151,7 @@ enum Leaving {
 
 impl Reader {
     pub(super) fn new(receiver: Receiver, replies: Replies, input: RecvBuf) -> Self {
-        Self {
-            receiver,
-            replies,
-            input,
-            timer: Timer::default(),
-            leaving: None,
-            budget: BUDGET,
-        }
+        Self { receiver, replies, input, timer: Timer::default(), leaving: None, budget: BUDGET }
     }
 
     /// Waits for an event; `false` after a clean close.
@@ -248,15 +241,11 @@ impl Reader {
         let (now, close_sent) = (now(), link.close_sent());
         let sending = link.send_deadline(now);
         let receiving = self.receiver.deadline(now, &self.input, close_sent);
-        ready!(
-            self.timer
-                .poll(cx, sending.into_iter().chain(receiving).min())
-        );
+        ready!(self.timer.poll(cx, sending.into_iter().chain(receiving).min()));
         if link.send_deadline(now).is_some_and(|at| at <= self::now()) {
             self.receiver.give_up(End::TimedOut(Timeout::Send));
         }
-        self.receiver
-            .on_time(self::now(), &self.input, &mut self.replies, close_sent);
+        self.receiver.on_time(self::now(), &self.input, &mut self.replies, close_sent);
         Poll::Ready(Ok(()))
     }
 
@@ -341,14 +330,7 @@ impl<W: AsyncWrite + Unpin> fmt::Debug for Writer<W> {
 impl<W: AsyncWrite + Unpin> Writer<W> {
     pub(super) fn new(stream: W, sender: Sender) -> Self {
         let (out, timer) = (SendBuf::new(), Timer::default());
-        Self {
-            stream: Some(stream),
-            sender,
-            out,
-            waiters: None,
-            dirty: false,
-            timer,
-        }
+        Self { stream: Some(stream), sender, out, waiters: None, dirty: false, timer }
     }
 
     /// From now on the two sides may be driven by different tasks.

@@ -85,11 +85,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// the peer broke the protocol, it has been told by then. [`Error::Io`] as the stream gives it.
     pub async fn recv(&mut self) -> Result<Option<Message>, Error> {
         let event = poll_fn(|cx| self.reader.poll_next(cx, &mut self.writer, false)).await?;
-        Ok(if event {
-            self.reader.input.take_event()
-        } else {
-            None
-        })
+        Ok(if event { self.reader.input.take_event() } else { None })
     }
 
     /// Like [`recv`](Self::recv), but lends the message, without a copy, with a handle to answer it:
@@ -112,11 +108,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         &mut self,
     ) -> Result<Option<(MessageRef<'_>, Outgoing<'_, S>)>, Error> {
         let event = poll_fn(|cx| self.reader.poll_next(cx, &mut self.writer, false)).await?;
-        let message = if event {
-            self.reader.input.event()
-        } else {
-            None
-        };
+        let message = if event { self.reader.input.event() } else { None };
         Ok(message.map(|message| (message, Outgoing(&mut self.writer))))
     }
 
@@ -133,11 +125,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// As `recv`; the parts that came before then belong to no whole message.
     pub async fn recv_part(&mut self) -> Result<Option<Part<'_>>, Error> {
         let event = poll_fn(|cx| self.reader.poll_next(cx, &mut self.writer, true)).await?;
-        Ok(if event {
-            self.reader.input.part()
-        } else {
-            None
-        })
+        Ok(if event { self.reader.input.part() } else { None })
     }
 
     /// Sends a message: its bytes were handed to the socket when this is done.
@@ -152,9 +140,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     pub async fn send(&mut self, message: impl Into<Message>) -> Result<(), Error> {
         let message = message.into();
         self.room().await?;
-        self.writer
-            .sender
-            .send_owned(message, &mut self.writer.out)?;
+        self.writer.sender.send_owned(message, &mut self.writer.out)?;
         self.flush().await
     }
 
@@ -170,9 +156,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     pub async fn feed(&mut self, message: impl Into<Message>) -> Result<(), Error> {
         let message = message.into();
         self.room().await?;
-        self.writer
-            .sender
-            .send_owned(message, &mut self.writer.out)?;
+        self.writer.sender.send_owned(message, &mut self.writer.out)?;
         self.relieve().await
     }
 
@@ -191,14 +175,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     ) -> Result<(), Error> {
         let part = part.into();
         self.room().await?;
-        self.writer
-            .sender
-            .send_part(part, last, &mut self.writer.out)?;
-        if last {
-            self.flush().await
-        } else {
-            self.relieve().await
-        }
+        self.writer.sender.send_part(part, last, &mut self.writer.out)?;
+        if last { self.flush().await } else { self.relieve().await }
     }
 
     /// Hands all that is queued to the socket.
@@ -213,19 +191,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     }
 
     async fn relieve(&mut self) -> Result<(), Error> {
-        if self.writer.out.len() >= FLUSH_FROM {
-            self.flush().await
-        } else {
-            Ok(())
-        }
+        if self.writer.out.len() >= FLUSH_FROM { self.flush().await } else { Ok(()) }
     }
 
     async fn room(&mut self) -> Result<(), Error> {
-        if self.writer.is_full() {
-            self.flush().await
-        } else {
-            Ok(())
-        }
+        if self.writer.is_full() { self.flush().await } else { Ok(()) }
     }
 
     /// Sends a ping with at most 125 bytes. The peer's pong is received only with
@@ -253,9 +223,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         code: impl Into<CloseCode>,
         reason: &str,
     ) -> Result<(), Error> {
-        self.writer
-            .sender
-            .start_close(code, reason, &mut self.writer.out)?;
+        self.writer.sender.start_close(code, reason, &mut self.writer.out)?;
         self.flush().await
     }
 
@@ -274,11 +242,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         code: impl Into<CloseCode>,
         reason: &str,
     ) -> Result<Closed, Error> {
-        match self
-            .writer
-            .sender
-            .start_close(code, reason, &mut self.writer.out)
-        {
+        match self.writer.sender.start_close(code, reason, &mut self.writer.out) {
             Err(error) if error.refusal() != Refusal::Closed => return Err(error.into()),
             _ => {}
         }

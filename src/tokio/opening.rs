@@ -53,10 +53,7 @@ pub async fn connect_with(
         return Err(Error::TlsNotBuiltIn);
     }
     let start = now();
-    let deadline = config
-        .get()
-        .handshake_timeout
-        .map(|timeout| start.saturating_add(timeout));
+    let deadline = config.get().handshake_timeout.map(|timeout| start.saturating_add(timeout));
     let addresses = match within(deadline, resolve(request)).await {
         Some(addresses) => addresses?,
         None => return Err(ConnectError::TimedOut.into()),
@@ -82,9 +79,7 @@ pub async fn connect_with(
 async fn resolve(request: &ClientRequest) -> io::Result<Vec<SocketAddr>> {
     match request.host().parse::<IpAddr>() {
         Ok(address) => Ok([(address, request.port()).into()].into()),
-        Err(_) => Ok(lookup_host((request.host(), request.port()))
-            .await?
-            .collect()),
+        Err(_) => Ok(lookup_host((request.host(), request.port())).await?.collect()),
     }
 }
 
@@ -129,16 +124,11 @@ async fn open<S: AsyncRead + AsyncWrite + Unpin>(
     }
     loop {
         if let Some((connection, response)) = handshake.read(&mut input)? {
-            return Ok((
-                WebSocket::from_connection(stream, connection, input),
-                response,
-            ));
+            return Ok((WebSocket::from_connection(stream, connection, input), response));
         }
         handshake.on_time(now())?;
         // That the deadline comes first is for `on_time` to tell.
-        within(deadline, read(&mut stream, &mut input))
-            .await
-            .transpose()?;
+        within(deadline, read(&mut stream, &mut input)).await.transpose()?;
     }
 }
 
@@ -179,10 +169,7 @@ pub async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
     config: Config,
 ) -> Result<WebSocket<S>, Error> {
-    Incoming::read(stream, config)
-        .await?
-        .accept(Accept::new())
-        .await
+    Incoming::read(stream, config).await?.accept(Accept::new()).await
 }
 
 /// A request that was read and not answered yet.
@@ -224,13 +211,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
         loop {
             let result = match handshake.read(&mut input) {
                 Ok(Some(request)) => {
-                    return Ok(Self {
-                        stream,
-                        input,
-                        request,
-                        handshake,
-                        config,
-                    });
+                    return Ok(Self { stream, input, request, handshake, config });
                 }
                 Ok(None) => handshake.on_time(now()),
                 Err(error) => Err(error),
@@ -242,9 +223,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
                 }
                 return Err(error.into());
             }
-            within(deadline, read(&mut stream, &mut input))
-                .await
-                .transpose()?;
+            within(deadline, read(&mut stream, &mut input)).await.transpose()?;
         }
     }
 
@@ -283,11 +262,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
             Some(result) => result?,
             None => return Err(RequestError::TimedOut.into()),
         }
-        Ok(WebSocket::from_connection(
-            self.stream,
-            Connection::server(self.config),
-            self.input,
-        ))
+        Ok(WebSocket::from_connection(self.stream, Connection::server(self.config), self.input))
     }
 
     /// Answers with something else than a WebSocket, and closes the connection, in a way that lets

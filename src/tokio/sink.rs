@@ -75,11 +75,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sink<Message> for WebSocket<S> {
     type Error = Error;
 
     fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        if self.writer.is_full() {
-            self.poll_flush(cx)
-        } else {
-            Poll::Ready(Ok(()))
-        }
+        if self.writer.is_full() { self.poll_flush(cx) } else { Poll::Ready(Ok(())) }
     }
 
     fn start_send(self: Pin<&mut Self>, message: Message) -> Result<(), Error> {
@@ -101,9 +97,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sink<Message> for WebSocket<S> {
         let this = self.get_mut();
         let writer = &mut this.writer;
         // A refusal means that there is nothing left to close.
-        let _ = writer
-            .sender
-            .start_close(CloseCode::NORMAL, "", &mut writer.out);
+        let _ = writer.sender.start_close(CloseCode::NORMAL, "", &mut writer.out);
         Pin::new(this).poll_flush(cx)
     }
 }
