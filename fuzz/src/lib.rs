@@ -1,0 +1,206 @@
+//! What the fuzz targets check. Each takes bytes that nobody chose; an input begins with how to cut the rest:
+//!
+//! ```text
+//! | settings | count | places, `count % 8` of them, 16 bits each | the bytes |
+//! ```
+
+#[path = "../../tests/common/mod.rs"]
+mod common;
+
+use bowline::{Config, End, Message, Progress, Role};
+use common::*;
+
+struct Input<'a> {
+    settings: u8,
+    places: Vec<usize>,
+    bytes: &'a [u8],
+}
+
+fn split(data: &[u8]) -> Option<Input<'_>> {
+    let [settings, count, rest @ ..] = data else {
+        return None;
+    };
+    let (places, bytes) = rest.split_at_checked(2 * usize::from(count % 8))?;
+    let place =
+        |pair: &[u8]| usize::from(u16::from_be_bytes([pair[0], pair[1]])) % (bytes.len() + 1);
+    let mut places: Vec<usize> = places.chunks_exact(2).map(place).collect();
+    places.sort_unstable();
+    Some(Input {
+        settings: *settings,
+        places,
+        bytes,
+    })
+}
+
+fn config(settings: u8) -> Config {
+    // Every pong is sent: which of too many are is a matter of when they can be.
+    let mut config = Config::default().max_pending_pongs(1 << 20);
+    if settings & 1 != 0 {
+        config = config.report_control_frames(true);
+    }
+    if settings & 2 != 0 {
+        config = config.max_message_size(100).max_fragments(3);
+    }
+    if settings & 4 != 0 {
+        config = config.max_frame_size(20);
+    }
+    if settings & 8 != 0 {
+        config = config.max_message_size(u64::MAX);
+    }
+    config
+}
+
+/// What `role` receives makes no difference by how it is cut, how it is looked at, and whether it is
+/// lent whole or in parts.
+pub fn frames(role: Role, data: &[u8]) {
+    let Some(Input {
+        settings,
+        places,
+        bytes,
+    }) = split(data)
+    else {
+        return;
+    };
+    let config = config(settings);
+    let whole = feed(role, &[bytes], &config, Style::Borrow);
+    let pieces = cut(bytes, &places);
+    assert_eq!(feed(role, &pieces, &config, Style::Take), whole);
+    assert_eq!(feed(role, &pieces, &config, Style::Release), whole);
+    let each: Vec<usize> = (1..bytes.len()).collect();
+    assert_eq!(
+        feed(role, &cut(bytes, &each), &config, Style::Borrow),
+        whole
+    );
+    in_parts(role, &pieces, &config, &whole);
+    sent_back(role, &whole.events);
+}
+
+fn in_parts(role: Role, pieces: &[&[u8]], config: &Config, whole: &Outcome) {
+    let mut side = Side::new(role, config.clone());
+    // Control frames come between parts, so the order of the two is not that of whole messages.
+    let (mut data, mut control) = (Vec::new(), Vec::new());
+    let mut open: Option<(bool, Vec<u8>)> = None;
+    for piece in pieces {
+        side.fill(piece);
+        while let Ok(Progress::Event) = side
+            .connection
+            .advance_parts(&mut side.input, &mut side.out)
+        {
+            let part = side.input.part().unwrap();
+            let message = part.payload.to_message();
+            let is_text = match message {
+                Message::Text(_) => true,
+                Message::Binary(_) => false,
+                _ => {
+                    control.push(message);
+                    continue;
+                }
+            };
+            assert_eq!(part.first, open.is_none());
+            let (kind, payload) = open.get_or_insert((is_text, Vec::new()));
+            assert_eq!(*kind, is_text);
+            payload.extend_from_slice(message.as_bytes());
+            if part.last {
+                let (_, payload) = open.take().unwrap();
+                data.push(match is_text {
+                    true => Message::from(String::from_utf8(payload).unwrap()),
+                    false => Message::from(payload),
+                });
+            }
+        }
+    }
+    let is_data = |message: &Message| matches!(message, Message::Text(_) | Message::Binary(_));
+    let (expected_data, expected_control): (Vec<_>, Vec<_>) =
+        whole.events.iter().cloned().partition(is_data);
+    assert_eq!((data, control), (expected_data, expected_control));
+    match side.connection.end() {
+        Some(End::Failed(error)) => {
+            assert_eq!(whole.over, Over::Failed(error.rule(), error.offset()));
+        }
+        Some(end) => assert_eq!(whole.over, Over::Ended(end.clone())),
+        None => assert!(matches!(whole.over, Over::Open(_))),
+    }
+}
+
+/// What was received can be sent, in any way, and arrives as it was.
+fn sent_back(role: Role, events: &[Message]) {
+    let config = Config::default()
+        .report_control_frames(true)
+        .max_send_queue(usize::MAX);
+    let mut pair = Pair::new(&config);
+    let (from, to) = pair.sides(role);
+    for (i, message) in events.iter().enumerate() {
+        let (connection, out) = (&mut from.connection, &mut from.out);
+        match i % 3 {
+            0 => connection.send(message, out).unwrap(),
+            1 => connection.send_owned(message.clone(), out).unwrap(),
+            _ => drop(connection.send_borrowed(message, out).unwrap()),
+        }
+    }
+    let wire = from.take_out();
+    to.receive(&wire);
+    assert_eq!(to.events, events);
+}
+
+/// Text is what the standard library takes for UTF-8, and fails at the first byte that nothing can make valid,
+/// in one frame and in fragments.
+pub fn utf8(data: &[u8]) {
+    let Some(Input {
+        settings,
+        places,
+        bytes,
+    }) = split(data)
+    else {
+        return;
+    };
+    let role = if settings & 1 == 0 {
+        Role::Server
+    } else {
+        Role::Client
+    };
+    // The first byte behind which nothing is valid any more, or the end of what is not complete.
+    let bad = match std::str::from_utf8(bytes) {
+        Ok(_) => None,
+        Err(error) if error.error_len().is_none() => Some(bytes.len()),
+        Err(error) => {
+            let hopeless = |end: &usize| {
+                let prefix = std::str::from_utf8(&bytes[..*end]);
+                prefix.is_err_and(|error| error.error_len().is_some())
+            };
+            let from = error.valid_up_to() + 1;
+            (from..=bytes.len()).find(hopeless).map(|end| end - 1)
+        }
+    };
+    for places in [vec![], places.clone()] {
+        let pieces = cut(bytes, &places);
+        let (mut wire, mut before, mut at) = (Vec::new(), 0, None);
+        for (i, piece) in pieces.iter().enumerate() {
+            let last = i + 1 == pieces.len();
+            let opcode = if i == 0 { TEXT } else { CONTINUATION };
+            wire.extend(to(role, last, opcode, piece));
+            if let Some(bad) = bad
+                && at.is_none()
+                && (bad < before + piece.len() || last)
+            {
+                at = Some(wire.len() - piece.len() + bad - before);
+            }
+            before += piece.len();
+        }
+        for pieces in [vec![&wire[..]], cut(&wire, &places)] {
+            let outcome = feed(role, &pieces, &Config::default(), Style::Borrow);
+            match at {
+                None => outcome.assert_delivers(&[text(std::str::from_utf8(bytes).unwrap())]),
+                Some(at) => outcome.assert_failed(bowline::Rule::InvalidUtf8, at),
+            }
+        }
+        // No more than the bytes up to the bad one are needed.
+        if let Some(at) = at
+            && at < wire.len()
+        {
+            let outcome = feed(role, &[&wire[..=at]], &Config::default(), Style::Borrow);
+            outcome.assert_failed(bowline::Rule::InvalidUtf8, at);
+            let outcome = feed(role, &[&wire[..at]], &Config::default(), Style::Borrow);
+            outcome.assert_delivers(&[]);
+        }
+    }
+}

@@ -1,0 +1,495 @@
+//! What the protocol tests share: a naive frame codec, both ends in memory, and every way to cut bytes.
+
+#![allow(dead_code, reason = "each test file uses its own part of this")]
+
+use bowline::{
+    Config, Connection, End, Message, Progress, ProtocolError, RecvBuf, Role, Rule, SendBuf,
+    Truncation,
+};
+
+/// The masking key of every frame that [`frame`] masks; that of RFC 6455 §5.7.
+pub(crate) const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
+
+pub(crate) const CONTINUATION: u8 = 0x0;
+pub(crate) const TEXT: u8 = 0x1;
+pub(crate) const BINARY: u8 = 0x2;
+pub(crate) const CLOSE: u8 = 0x8;
+pub(crate) const PING: u8 = 0x9;
+pub(crate) const PONG: u8 = 0xA;
+
+pub(crate) const DATA: [u8; 3] = [CONTINUATION, TEXT, BINARY];
+pub(crate) const CONTROL: [u8; 3] = [CLOSE, PING, PONG];
+pub(crate) const ROLES: [Role; 2] = [Role::Server, Role::Client];
+
+/// How a header writes the payload length (§5.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    Seven,
+    Sixteen,
+    SixtyFour,
+}
+
+impl Form {
+    pub(crate) fn minimal(len: u64) -> Self {
+        match len {
+            0..=125 => Self::Seven,
+            126..=65_535 => Self::Sixteen,
+            _ => Self::SixtyFour,
+        }
+    }
+}
+
+/// A header as §5.2 draws it; its first byte, length and form need not be legal.
+pub(crate) fn header(first: u8, masked: bool, form: Form, len: u64) -> Vec<u8> {
+    let mask = if masked { 0x80 } else { 0 };
+    let mut bytes = vec![first];
+    match form {
+        Form::Seven => bytes.push(mask | len as u8),
+        Form::Sixteen => {
+            bytes.push(mask | 126);
+            bytes.extend((len as u16).to_be_bytes());
+        }
+        Form::SixtyFour => {
+            bytes.push(mask | 127);
+            bytes.extend(len.to_be_bytes());
+        }
+    }
+    if masked {
+        bytes.extend(KEY);
+    }
+    bytes
+}
+
+/// A frame with a minimal length. `rsv` is three bits, RSV1 the highest.
+pub(crate) fn frame(fin: bool, rsv: u8, opcode: u8, payload: &[u8], masked: bool) -> Vec<u8> {
+    let first = u8::from(fin) << 7 | rsv << 4 | opcode;
+    let len = payload.len() as u64;
+    let mut bytes = header(first, masked, Form::minimal(len), len);
+    bytes.extend(masked_with(if masked { KEY } else { [0; 4] }, payload));
+    bytes
+}
+
+/// A frame that is sent to `role`: masked if that is the server (§5.1).
+pub(crate) fn to(role: Role, fin: bool, opcode: u8, payload: &[u8]) -> Vec<u8> {
+    frame(fin, 0, opcode, payload, role == Role::Server)
+}
+
+pub(crate) fn masked_with(key: [u8; 4], payload: &[u8]) -> Vec<u8> {
+    payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key).collect()
+}
+
+/// The payload of a Close frame.
+pub(crate) fn close_payload(code: u16, reason: &[u8]) -> Vec<u8> {
+    [&code.to_be_bytes()[..], reason].concat()
+}
+
+/// A frame that was decoded by the naive decoder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Frame {
+    pub(crate) fin: bool,
+    pub(crate) opcode: u8,
+    pub(crate) key: Option<[u8; 4]>,
+    pub(crate) payload: Vec<u8>,
+}
+
+/// Where the first frame's payload starts and ends, if that much of its header is there.
+fn extent(bytes: &[u8]) -> Option<(usize, u64)> {
+    let second = *bytes.get(1)?;
+    let (len, mut size) = match second & 0x7F {
+        126 => (u64::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().unwrap())), 4),
+        127 => (u64::from_be_bytes(bytes.get(2..10)?.try_into().unwrap()), 10),
+        short => (u64::from(short), 2),
+    };
+    if second & 0x80 != 0 {
+        size += 4;
+    }
+    (bytes.len() >= size).then_some((size, len))
+}
+
+/// Decodes what `role` sent and checks what every frame from it must be (§5.1, §5.2).
+pub(crate) fn decode(role: Role, mut wire: &[u8]) -> Vec<Frame> {
+    let mut frames = Vec::new();
+    while !wire.is_empty() {
+        let (start, len) = extent(wire).expect("a torn header was sent");
+        let end = start + len as usize;
+        assert!(wire.len() >= end, "a torn frame was sent");
+        assert_eq!(wire[0] & 0x70, 0, "a reserved bit was sent");
+        let masked = wire[1] & 0x80 != 0;
+        assert_eq!(masked, role == Role::Client, "{role:?} sent a frame with the wrong mask bit");
+        let form = match wire[1] & 0x7F {
+            126 => Form::Sixteen,
+            127 => Form::SixtyFour,
+            _ => Form::Seven,
+        };
+        assert_eq!(form, Form::minimal(len), "a length that is not minimal was sent");
+        let key: Option<[u8; 4]> = masked.then(|| wire[start - 4..start].try_into().unwrap());
+        frames.push(Frame {
+            fin: wire[0] & 0x80 != 0,
+            opcode: wire[0] & 0x0F,
+            key,
+            payload: masked_with(key.unwrap_or_default(), &wire[start..end]),
+        });
+        wire = &wire[end..];
+    }
+    frames
+}
+
+/// Where frames start in `bytes`, and whether the last one is whole. Nothing follows a frame that
+/// claims more than is there.
+pub(crate) fn frame_starts(bytes: &[u8]) -> (Vec<usize>, bool) {
+    let (mut starts, mut at) = (Vec::new(), 0);
+    while at < bytes.len() {
+        starts.push(at);
+        match extent(&bytes[at..]) {
+            Some((start, len)) if len <= (bytes.len() - at - start) as u64 => {
+                at += start + len as usize;
+            }
+            _ => return (starts, false),
+        }
+    }
+    (starts, true)
+}
+
+/// A small generator for places to cut and for payloads; the same numbers in every run.
+pub(crate) struct Seeded(pub(crate) u64);
+
+impl Seeded {
+    pub(crate) fn next(&mut self) -> u64 {
+        // SplitMix64.
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
+        (self.next() % bound as u64) as usize
+    }
+
+    pub(crate) fn bytes(&mut self, len: usize) -> Vec<u8> {
+        (0..len).map(|_| self.next() as u8).collect()
+    }
+}
+
+/// The ways to cut `bytes`, as places: not at all, everywhere, and in two at each place. Of a long
+/// input not every place is taken, but each within a header and a number of seeded ones.
+pub(crate) fn every_split(bytes: &[u8]) -> Vec<Vec<usize>> {
+    let len = bytes.len();
+    let mut splits = vec![vec![]];
+    if len <= 64 << 10 {
+        splits.push((1..len).collect());
+    }
+    let mut places: Vec<usize> = if len <= 512 {
+        (1..len).collect()
+    } else {
+        let starts = frame_starts(bytes).0;
+        // The first headers and the last; a flood of equal frames needs no more.
+        let (some, last) = (starts.iter().take(6), starts.iter().rev().take(3));
+        let headers = some.chain(last).flat_map(|&at| at..=at + 14);
+        let mut seeded = Seeded(len as u64);
+        let count = if len <= 16 << 10 { 200 } else { 8 };
+        headers.chain((0..count).map(|_| 1 + seeded.below(len - 1))).collect()
+    };
+    places.sort_unstable();
+    places.dedup();
+    places.retain(|&at| 0 < at && at < len);
+    splits.extend(places.into_iter().map(|at| vec![at]));
+    splits
+}
+
+/// The pieces between the places.
+pub(crate) fn cut<'a>(bytes: &'a [u8], places: &[usize]) -> Vec<&'a [u8]> {
+    let ends = places.iter().copied().chain([bytes.len()]);
+    let mut start = 0;
+    ends.map(|end| &bytes[std::mem::replace(&mut start, end)..end]).collect()
+}
+
+/// One end of a connection, with what it received.
+pub(crate) struct Side {
+    pub(crate) role: Role,
+    pub(crate) connection: Connection,
+    pub(crate) input: RecvBuf,
+    pub(crate) out: SendBuf,
+    pub(crate) events: Vec<Message>,
+}
+
+impl Side {
+    pub(crate) fn new(role: Role, config: Config) -> Self {
+        let connection = match role {
+            Role::Client => Connection::client(config, [7; 32]),
+            Role::Server => Connection::server(config),
+        };
+        let (input, out) = (RecvBuf::new(), SendBuf::new());
+        Self { role, connection, input, out, events: Vec::new() }
+    }
+
+    /// Puts bytes into the input buffer, without decoding.
+    pub(crate) fn fill(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let space = self.input.space();
+            let n = space.len().min(bytes.len());
+            assert!(n > 0, "space is never empty");
+            space[..n].copy_from_slice(&bytes[..n]);
+            self.input.filled(n);
+            bytes = &bytes[n..];
+        }
+    }
+
+    pub(crate) fn advance(&mut self) -> Result<Progress, ProtocolError> {
+        self.connection.advance(&mut self.input, &mut self.out)
+    }
+
+    /// Decodes all that is in the input, and adds the messages to `events`.
+    pub(crate) fn advance_all(&mut self) -> Result<Progress, ProtocolError> {
+        loop {
+            match self.advance() {
+                Ok(Progress::Event) => {
+                    let message = self.input.event().expect("an event was announced");
+                    self.events.push(message.to_message());
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// Receives bytes as one read brings them.
+    pub(crate) fn try_receive(&mut self, bytes: &[u8]) -> Result<Progress, ProtocolError> {
+        self.fill(bytes);
+        self.advance_all()
+    }
+
+    /// Receives bytes that break no rule.
+    #[track_caller]
+    pub(crate) fn receive(&mut self, bytes: &[u8]) {
+        let _ = self.try_receive(bytes).expect("no rule is broken");
+    }
+
+    /// Receives the peer's end of the stream.
+    #[track_caller]
+    pub(crate) fn eof(&mut self) {
+        self.input.eof();
+        assert_eq!(self.advance_all(), Ok(Progress::Ended));
+    }
+
+    /// Takes all that waits to be sent, as a socket does that takes everything.
+    pub(crate) fn take_out(&mut self) -> Vec<u8> {
+        let mut wire = Vec::new();
+        while self.connection.answer(&mut self.out) {
+            let before = wire.len();
+            for slice in self.out.pending_slices() {
+                assert!(!slice.is_empty(), "no slice is empty");
+                wire.extend_from_slice(slice);
+            }
+            self.out.sent(wire.len() - before);
+            assert!(self.out.is_empty() && self.out.pending().is_empty());
+        }
+        wire
+    }
+
+    /// Takes all that waits to be sent, decoded.
+    pub(crate) fn take_frames(&mut self) -> Vec<Frame> {
+        decode(self.role, &self.take_out())
+    }
+
+    /// Takes all that waits to be sent, as opcodes and payloads.
+    pub(crate) fn take_sent(&mut self) -> Vec<(u8, Vec<u8>)> {
+        let frames = self.take_frames().into_iter();
+        frames.map(|frame| (frame.opcode, frame.payload)).collect()
+    }
+}
+
+/// Both ends of a connection.
+pub(crate) struct Pair {
+    pub(crate) client: Side,
+    pub(crate) server: Side,
+}
+
+impl Pair {
+    pub(crate) fn new(config: &Config) -> Self {
+        Self {
+            client: Side::new(Role::Client, config.clone()),
+            server: Side::new(Role::Server, config.clone()),
+        }
+    }
+
+    /// The end of this role and the other.
+    pub(crate) fn sides(&mut self, role: Role) -> (&mut Side, &mut Side) {
+        match role {
+            Role::Client => (&mut self.client, &mut self.server),
+            Role::Server => (&mut self.server, &mut self.client),
+        }
+    }
+
+    /// Carries bytes both ways until none are left.
+    pub(crate) fn pump(&mut self) {
+        loop {
+            let (up, down) = (self.client.take_out(), self.server.take_out());
+            if up.is_empty() && down.is_empty() {
+                return;
+            }
+            self.server.receive(&up);
+            self.client.receive(&down);
+        }
+    }
+}
+
+/// What became of the connection.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Over {
+    /// It goes on. If the stream had ended here, this is where.
+    Open(Truncation),
+    /// The peer broke this rule at this byte.
+    Failed(Rule, u64),
+    Ended(End),
+}
+
+/// What came of some bytes.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Outcome {
+    pub(crate) events: Vec<Message>,
+    /// Opcode and payload of each frame that was sent.
+    pub(crate) sent: Vec<(u8, Vec<u8>)>,
+    pub(crate) over: Over,
+}
+
+impl Outcome {
+    /// Asserts that the connection failed, and that the peer was told once, last.
+    #[track_caller]
+    pub(crate) fn assert_failed(&self, rule: Rule, offset: usize) {
+        assert_eq!(self.over, Over::Failed(rule, offset as u64), "{self:?}");
+        let closes: Vec<_> = self.sent.iter().filter(|sent| sent.0 == CLOSE).collect();
+        assert_eq!(closes, [&(CLOSE, close_payload(rule.close_code().get(), b""))]);
+        assert_eq!(self.sent.last().unwrap().0, CLOSE, "nothing follows a Close");
+    }
+
+    /// Asserts that the connection stays open, with these events and no reply.
+    #[track_caller]
+    pub(crate) fn assert_delivers(&self, events: &[Message]) {
+        assert!(matches!(self.over, Over::Open(_)), "{self:?}");
+        assert_eq!((&self.events[..], &self.sent[..]), (events, &[][..]));
+    }
+}
+
+/// How the events are looked at; it must make no difference.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Style {
+    Borrow,
+    Take,
+    /// As `Borrow`, and the memory is given back before every read.
+    Release,
+}
+
+/// Receives the pieces, each with one read, and takes all replies at once.
+pub(crate) fn feed(role: Role, pieces: &[&[u8]], config: &Config, style: Style) -> Outcome {
+    let mut side = Side::new(role, config.clone());
+    let mut sent = Vec::new();
+    let mut step = |side: &mut Side| {
+        let result = loop {
+            match side.advance() {
+                Ok(Progress::Event) => {
+                    let message = match style {
+                        Style::Take => side.input.take_event().unwrap(),
+                        _ => side.input.event().unwrap().to_message(),
+                    };
+                    side.events.push(message);
+                }
+                other => break other,
+            }
+        };
+        sent.extend(side.take_sent());
+        let end = side.connection.end();
+        match result {
+            Ok(Progress::NeedInput) => assert_eq!(end, None),
+            Ok(Progress::Ended) => assert!(!matches!(end, None | Some(End::Failed(_)))),
+            Ok(Progress::Event) => unreachable!(),
+            Err(error) => assert_eq!(end, Some(&End::Failed(error))),
+        }
+        end.is_some()
+    };
+    for piece in pieces {
+        if let Style::Release = style {
+            side.input.release();
+        }
+        side.fill(piece);
+        step(&mut side);
+    }
+    let open = !step(&mut side);
+    if open {
+        // No part of a message is ever delivered as a message (§7.1.5).
+        let before = side.events.len();
+        side.input.eof();
+        assert!(step(&mut side));
+        assert_eq!(side.events.len(), before);
+    } else {
+        side.input.eof();
+        step(&mut side);
+    }
+    let over = match side.connection.end().unwrap().clone() {
+        End::PeerGone(truncation) if open => Over::Open(truncation),
+        End::Failed(error) => Over::Failed(error.rule(), error.offset()),
+        end => Over::Ended(end),
+    };
+    Outcome { events: side.events, sent, over }
+}
+
+/// Receives the bytes cut in every way, alone, behind other frames and with bytes behind them, and
+/// asserts that the outcome is always the same.
+#[track_caller]
+pub(crate) fn run(role: Role, bytes: &[u8], config: &Config) -> Outcome {
+    let expected = feed(role, &[bytes], config, Style::Borrow);
+
+    // An empty message and a ping are within every limit.
+    let first = [to(role, true, TEXT, b""), to(role, true, PING, b"1st")].concat();
+    let mut behind = feed(role, &[&first], config, Style::Borrow);
+    behind.events.extend_from_slice(&expected.events);
+    behind.sent.extend_from_slice(&expected.sent);
+    behind.over = match expected.over.clone() {
+        Over::Failed(rule, offset) => Over::Failed(rule, offset + first.len() as u64),
+        over => over,
+    };
+
+    // A ping has its pong if the connection goes on, and must not if it is over. If the bytes end
+    // inside a frame, it would be read as the rest of that.
+    let last = to(role, true, PING, b"last");
+    let mut followed = expected.clone();
+    if matches!(expected.over, Over::Open(_)) {
+        let alone = feed(role, &[&last], config, Style::Borrow);
+        followed.events.extend(alone.events);
+        followed.sent.extend(alone.sent);
+    }
+    let can_follow = !matches!(expected.over, Over::Open(_)) || frame_starts(bytes).1;
+
+    let bytes_behind = [&first[..], bytes].concat();
+    let bytes_followed = [bytes, &last[..]].concat();
+    for (i, places) in every_split(bytes).into_iter().enumerate() {
+        let style = [Style::Borrow, Style::Take, Style::Release][i % 3];
+        let outcome = feed(role, &cut(bytes, &places), config, style);
+        assert_eq!(outcome, expected, "{role:?} cut at {places:?}, {style:?}");
+
+        let shifted: Vec<_> = places.iter().map(|at| at + first.len()).collect();
+        let outcome = feed(role, &cut(&bytes_behind, &shifted), config, style);
+        assert_eq!(outcome, behind, "{role:?} behind a frame, cut at {places:?}, {style:?}");
+
+        if can_follow {
+            let outcome = feed(role, &cut(&bytes_followed, &places), config, style);
+            assert_eq!(outcome, followed, "{role:?} with a frame behind, cut at {places:?}");
+        }
+    }
+    expected
+}
+
+pub(crate) fn text(text: &str) -> Message {
+    Message::from(text)
+}
+
+pub(crate) fn binary(data: &[u8]) -> Message {
+    Message::from(data)
+}
+
+/// Bytes written in hexadecimal, with spaces where they help.
+pub(crate) fn hex(digits: &str) -> Vec<u8> {
+    let digits: Vec<u32> = digits.chars().filter_map(|digit| digit.to_digit(16)).collect();
+    assert_eq!(digits.len() % 2, 0);
+    digits.chunks(2).map(|pair| (pair[0] << 4 | pair[1]) as u8).collect()
+}

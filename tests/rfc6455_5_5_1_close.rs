@@ -1,0 +1,292 @@
+//! RFC 6455 §5.5.1 and §7.4: the Close frame, its code and its reason.
+
+mod common;
+
+use bowline::{CloseCode, Config, End, Initiator, MessageRef, Progress, Refusal, Rule};
+use common::*;
+
+/// §7.4.2 and the IANA registry: 1004 is reserved, 1005, 1006 and 1015 must not be set.
+fn may_be_on_the_wire(code: u16) -> bool {
+    const REGISTERED: [u16; 12] =
+        [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014];
+    REGISTERED.contains(&code) || (3000..5000).contains(&code)
+}
+
+#[track_caller]
+fn assert_closed(outcome: &Outcome, code: Option<u16>, reason: &str) {
+    let Over::Ended(end) = &outcome.over else {
+        panic!("{outcome:?}");
+    };
+    let End::Closed { initiator, code: found, reason: said, .. } = end else {
+        panic!("{outcome:?}");
+    };
+    assert_eq!(*initiator, Initiator::Remote);
+    assert_eq!((*found, said.as_str()), (code.map(CloseCode::from), reason));
+    assert!(end.is_clean());
+    assert_eq!(end.code(), code.unwrap_or(1005));
+    // "An endpoint typically echos the status code it received."
+    let echo = code.map_or(vec![], |code| close_payload(code, b""));
+    assert_eq!(outcome.sent, [(CLOSE, echo)]);
+}
+
+#[test]
+fn every_code_is_received_and_echoed_or_fails_the_connection() {
+    for role in ROLES {
+        for code in 0..=u16::MAX {
+            let bytes = to(role, true, CLOSE, &close_payload(code, b""));
+            let outcome = feed(role, &[&bytes], &Config::default(), Style::Borrow);
+            if may_be_on_the_wire(code) {
+                assert_closed(&outcome, Some(code), "");
+            } else {
+                // The first byte of the payload.
+                outcome.assert_failed(Rule::CloseCode, bytes.len() - 2);
+            }
+        }
+        for code in [0, 999, 1000, 1004, 1005, 1006, 1015, 1016, 2999, 3000, 4999, 5000, 65_535] {
+            for reason in [&b""[..], b"reason"] {
+                let bytes = to(role, true, CLOSE, &close_payload(code, reason));
+                let outcome = run(role, &bytes, &Config::default());
+                if may_be_on_the_wire(code) {
+                    assert_closed(&outcome, Some(code), std::str::from_utf8(reason).unwrap());
+                } else {
+                    outcome.assert_failed(Rule::CloseCode, bytes.len() - 2 - reason.len());
+                }
+            }
+        }
+    }
+    assert_eq!(Rule::CloseCode.close_code(), 1002);
+}
+
+#[test]
+fn every_code_can_be_sent_or_is_refused() {
+    for role in ROLES {
+        for code in 0..=u16::MAX {
+            let mut side = Side::new(role, Config::default());
+            let result = side.connection.start_close(code, "", &mut side.out);
+            assert_eq!(CloseCode::from(code).is_sendable(), may_be_on_the_wire(code));
+            assert_eq!(u16::from(CloseCode::from(code)), code);
+            if may_be_on_the_wire(code) {
+                result.unwrap();
+                assert!(side.connection.close_sent());
+                assert_eq!(side.take_sent(), [(CLOSE, close_payload(code, b""))]);
+            } else {
+                assert_eq!(result.unwrap_err().refusal(), Refusal::CloseCode);
+                assert!(side.out.is_empty() && !side.connection.close_sent());
+                // The connection goes on.
+                side.connection.send("still open", &mut side.out).unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn a_close_without_a_body_is_answered_without_a_body() {
+    for role in ROLES {
+        let outcome = run(role, &to(role, true, CLOSE, b""), &Config::default());
+        assert_closed(&outcome, None, "");
+    }
+}
+
+#[test]
+fn a_body_has_at_least_two_bytes() {
+    for role in ROLES {
+        for byte in [0x00, 0x03, 0xff] {
+            let bytes = to(role, true, CLOSE, &[byte]);
+            run(role, &bytes, &Config::default()).assert_failed(Rule::CloseLength, 0);
+        }
+    }
+    assert_eq!(Rule::CloseLength.close_code(), 1002);
+}
+
+#[test]
+fn a_reason_is_utf_8_of_up_to_123_bytes() {
+    let long = ["r".repeat(123), "é".repeat(61), "€".repeat(41), "𝄞".repeat(30)];
+    for role in ROLES {
+        for reason in ["a", "bye", "größer", "\0"].into_iter().chain(long.iter().map(|s| &s[..]))
+        {
+            let bytes = to(role, true, CLOSE, &close_payload(1000, reason.as_bytes()));
+            assert_closed(&run(role, &bytes, &Config::default()), Some(1000), reason);
+        }
+        for reason in [
+            &b"\xff"[..],
+            b"\xff\xfe",
+            b"ok\x80",
+            b"\xed\xa0\x80",
+            b"\xc0\xaf",
+            b"\xf4\x90\x80\x80",
+            // Cut inside a character.
+            b"\xe2\x82",
+            &[&[b'r'; 122][..], b"\xc3"].concat(),
+        ] {
+            let bytes = to(role, true, CLOSE, &close_payload(1000, reason));
+            let at = bytes.len() - 2 - reason.len();
+            run(role, &bytes, &Config::default()).assert_failed(Rule::CloseReason, at);
+        }
+        // The code comes first.
+        let bytes = to(role, true, CLOSE, &close_payload(1005, b"\xff"));
+        run(role, &bytes, &Config::default()).assert_failed(Rule::CloseCode, bytes.len() - 3);
+    }
+    assert_eq!(Rule::CloseReason.close_code(), 1007);
+}
+
+#[test]
+fn a_close_that_is_sent_is_the_code_and_the_reason_and_nothing_else() {
+    for role in ROLES {
+        for reason in ["", "a", "größer", &"€".repeat(41), &"r".repeat(123)] {
+            let mut side = Side::new(role, Config::default());
+            // What was sent before must not show.
+            side.connection.send(&[0xAA; 200][..], &mut side.out).unwrap();
+            let _ = side.take_out();
+            side.connection.start_close(4321, reason, &mut side.out).unwrap();
+            let wire = side.take_out();
+            let body = close_payload(4321, reason.as_bytes());
+            let frames = decode(role, &wire);
+            assert_eq!(frames.len(), 1);
+            assert_eq!((frames[0].opcode, &frames[0].payload), (CLOSE, &body));
+        }
+    }
+}
+
+#[test]
+fn a_reason_of_more_than_123_bytes_is_refused_not_cut() {
+    for role in ROLES {
+        for reason in ["r".repeat(124), "é".repeat(62), "r".repeat(70_000)] {
+            let mut side = Side::new(role, Config::default());
+            let error = side.connection.start_close(1000, &reason, &mut side.out).unwrap_err();
+            assert_eq!(error.refusal(), Refusal::CloseReasonTooLong);
+            assert!(side.out.is_empty() && !side.connection.close_sent());
+        }
+    }
+}
+
+/// Asserts that nothing can be sent any more, and that nothing of it reaches the wire.
+fn assert_shut(side: &mut Side) {
+    let waiting = side.out.len();
+    let (connection, out) = (&mut side.connection, &mut side.out);
+    let message = text("late");
+    let refusals = [
+        connection.send("late", out).unwrap_err().refusal(),
+        connection.send(MessageRef::Pong(b"late"), out).unwrap_err().refusal(),
+        connection.send_borrowed("late", out).unwrap_err().refusal(),
+        connection.send_part("late", true, out).unwrap_err().refusal(),
+        connection.send_part("late", false, out).unwrap_err().refusal(),
+        connection.ping(b"late", out).unwrap_err().refusal(),
+        connection.start_close(1000, "", out).unwrap_err().refusal(),
+    ];
+    assert_eq!(refusals, [Refusal::Closed; 7]);
+    let error = connection.send_owned(message.clone(), out).unwrap_err();
+    assert_eq!(error.refusal(), Refusal::Closed);
+    assert_eq!(error.into_message(), Some(message));
+    assert_eq!(out.len(), waiting);
+}
+
+#[test]
+fn nothing_must_be_sent_after_a_close() {
+    for role in ROLES {
+        let mut side = Side::new(role, Config::default());
+        side.connection.start_close(1000, "", &mut side.out).unwrap();
+        assert_shut(&mut side);
+        // Not the answer to a ping, either.
+        side.receive(&to(role, true, PING, b"?"));
+        assert_eq!(side.take_sent(), [(CLOSE, close_payload(1000, b""))]);
+        side.receive(&to(role, true, PING, b"?"));
+        assert!(!side.connection.answer(&mut side.out));
+        // Not even a second Close, for the peer's.
+        side.receive(&to(role, true, CLOSE, &close_payload(1001, b"")));
+        assert!(!side.connection.answer(&mut side.out));
+        assert_shut(&mut side);
+    }
+}
+
+#[test]
+fn a_close_may_cut_a_message_that_is_being_sent_in_parts() {
+    for role in ROLES {
+        let mut side = Side::new(role, Config::default());
+        side.connection.send_part("a", false, &mut side.out).unwrap();
+        side.connection.start_close(1001, "", &mut side.out).unwrap();
+        assert_shut(&mut side);
+        assert_eq!(side.take_sent(), [(TEXT, b"a".to_vec()), (CLOSE, close_payload(1001, b""))]);
+    }
+}
+
+#[test]
+fn what_the_peer_sends_after_its_close_is_ignored() {
+    for role in ROLES {
+        for late in [
+            to(role, true, TEXT, b"Hello"),
+            to(role, true, PING, b"x"),
+            to(role, true, CLOSE, &close_payload(1002, b"")),
+            vec![0xff; 30],
+        ] {
+            let bytes = [to(role, true, CLOSE, &close_payload(1000, b"")), late].concat();
+            assert_closed(&run(role, &bytes, &Config::default()), Some(1000), "");
+        }
+    }
+}
+
+#[test]
+fn after_the_peers_close_nothing_is_sent_but_the_answer() {
+    for role in ROLES {
+        let mut side = Side::new(role, Config::default());
+        side.connection.send("before", &mut side.out).unwrap();
+        side.receive(&to(role, true, PING, b"?"));
+        let close = to(role, true, CLOSE, &close_payload(3000, b"bye"));
+        assert_eq!(side.try_receive(&close), Ok(Progress::Ended));
+        assert!(side.connection.close_sent());
+        assert_shut(&mut side);
+        for _ in 0..3 {
+            assert_eq!(side.advance(), Ok(Progress::Ended));
+        }
+        let expected =
+            [(TEXT, b"before".to_vec()), (PONG, b"?".to_vec()), (CLOSE, close_payload(3000, b""))];
+        assert_eq!(side.take_sent(), expected);
+        assert!(!side.connection.answer(&mut side.out));
+    }
+}
+
+#[test]
+fn pongs_that_are_owed_go_before_the_close() {
+    // §5.5.2: a pong must be sent "unless it already received a Close frame"; so what is sent does
+    // not depend on how the bytes were cut.
+    for role in ROLES {
+        let before = [
+            to(role, true, PING, b"one"),
+            to(role, true, TEXT, b"Hello"),
+            to(role, true, PING, b"two"),
+            to(role, true, TEXT, b"Hello"),
+            to(role, true, PING, b"three"),
+        ]
+        .concat();
+        let pongs = [b"one".to_vec(), b"two".to_vec(), b"three".to_vec()].map(|data| (PONG, data));
+        for (end, close) in [(to(role, true, CLOSE, b""), vec![]), (vec![0xF1], vec![3, 0xEA])] {
+            let outcome = run(role, &[&before[..], &end].concat(), &Config::default());
+            assert_eq!(outcome.sent[..3], pongs);
+            assert_eq!(outcome.sent[3..], [(CLOSE, close)]);
+        }
+    }
+}
+
+#[test]
+fn codes_are_numbers_with_names() {
+    let names = [
+        (CloseCode::NORMAL, 1000),
+        (CloseCode::GOING_AWAY, 1001),
+        (CloseCode::PROTOCOL_ERROR, 1002),
+        (CloseCode::UNSUPPORTED_DATA, 1003),
+        (CloseCode::NO_STATUS, 1005),
+        (CloseCode::ABNORMAL, 1006),
+        (CloseCode::INVALID_PAYLOAD, 1007),
+        (CloseCode::POLICY_VIOLATION, 1008),
+        (CloseCode::MESSAGE_TOO_BIG, 1009),
+        (CloseCode::MANDATORY_EXTENSION, 1010),
+        (CloseCode::INTERNAL_ERROR, 1011),
+        (CloseCode::SERVICE_RESTART, 1012),
+        (CloseCode::TRY_AGAIN_LATER, 1013),
+        (CloseCode::BAD_GATEWAY, 1014),
+        (CloseCode::TLS_HANDSHAKE, 1015),
+    ];
+    for (code, number) in names {
+        assert_eq!((code.get(), code.to_string()), (number, number.to_string()));
+        assert_eq!(code, number);
+    }
+}
