@@ -1,11 +1,8 @@
-//! Close codes and the Close frame's payload (RFC 6455 §5.5.1, §7.4).
+//! Close codes (RFC 6455 §7.4).
 
-use alloc::string::String;
 use core::fmt;
 
-use crate::error::Rule;
 use crate::frame::MAX_CONTROL;
-use crate::utf8::{self, Checked};
 
 /// Why a connection was closed (RFC 6455 §7.4).
 ///
@@ -96,20 +93,3 @@ impl fmt::Debug for CloseCode {
 
 /// The longest reason: a control frame's payload less the code (§5.5).
 pub(crate) const MAX_REASON: usize = MAX_CONTROL - 2;
-
-/// Reads a Close frame's payload. The header has already refused a length of one.
-pub(crate) fn decode(payload: &[u8]) -> Result<(Option<CloseCode>, String), Rule> {
-    let Some((code, reason)) = payload.split_first_chunk() else {
-        return Ok((None, String::new()));
-    };
-    let code = CloseCode(u16::from_be_bytes(*code));
-    if !code.is_sendable() {
-        return Err(Rule::CloseCode);
-    }
-    match utf8::check(reason) {
-        Checked::UpTo(end) if end == reason.len() => {
-            Ok((Some(code), String::from_utf8_lossy(reason).into_owned()))
-        }
-        _ => Err(Rule::CloseReason),
-    }
-}

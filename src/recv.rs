@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
-use crate::close::{self, CloseCode};
+use crate::close::CloseCode;
 use crate::config::Config;
 use crate::error::{End, Initiator, ProtocolError, Rule, Timeout, Truncation};
 use crate::frame::{self, FIN, Length, MASK, MAX_CONTROL, Opcode, RSV};
@@ -286,7 +286,7 @@ impl Receiver {
             match self.stage {
                 Stage::Header => {
                     let Some(header) = self.header(input.unread())? else {
-                        input.set_want(0);
+                        input.set_want(self.want_of_next(parts));
                         return Ok(self.starved(input, parts));
                     };
                     input.skip(header.size);
@@ -321,14 +321,14 @@ impl Receiver {
                 Stage::Control(opcode, len) => {
                     let len = usize::from(len);
                     if input.unread().len() < len {
-                        input.set_want(0);
+                        input.set_want(self.want_of_next(parts));
                         return Ok(self.starved(input, parts));
                     }
                     mask::apply(input.unparsed_mut(len), self.key, 0);
                     let payload = &input.unread()[..len];
                     match opcode {
                         Opcode::Close => {
-                            let (code, reason) = close::decode(payload)?;
+                            let (code, reason) = close_payload(payload)?;
                             self.closed(code, reason, close_sent, replies);
                             input.discard();
                             return Ok(Progress::Ended);
@@ -354,6 +354,12 @@ impl Receiver {
                 }
             }
         }
+    }
+
+    /// How much room makes sense beside a frame that is small: in proportion to the message, else
+    /// collecting a large one in small frames would move it again and again.
+    fn want_of_next(&self, parts: bool) -> u64 {
+        if parts { 0 } else { self.message_len / 2 }
     }
 
     /// Reads a header. Each rule fires as soon as the bytes that decide it are there.
@@ -612,5 +618,20 @@ impl Receiver {
             }
             _ => Linger::at_once(timeout),
         }
+    }
+}
+
+/// Reads a Close frame's payload (§5.5.1). The header has already refused a length of one.
+fn close_payload(payload: &[u8]) -> Result<(Option<CloseCode>, String), Rule> {
+    let Some((code, reason)) = payload.split_first_chunk() else {
+        return Ok((None, String::new()));
+    };
+    let code = CloseCode::from(u16::from_be_bytes(*code));
+    if !code.is_sendable() {
+        return Err(Rule::CloseCode);
+    }
+    match core::str::from_utf8(reason) {
+        Ok(reason) => Ok((Some(code), reason.into())),
+        Err(_) => Err(Rule::CloseReason),
     }
 }

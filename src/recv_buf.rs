@@ -297,9 +297,14 @@ impl RecvBuf {
         pool::give_back(core::mem::replace(&mut self.storage, new));
     }
 
-    /// At most doubles what is alive, so that memory follows the bytes that came.
+    /// At most doubles what is alive, or a little more where that is all that will be needed: memory
+    /// follows the bytes that came.
     fn grow(&mut self, live: usize) {
-        let room = (self.want as usize).clamp(MIN_READ, live.max(pool::SIZE));
+        let most = live.max(pool::SIZE);
+        let room = match self.want as usize {
+            want if want <= most + most / 8 => want.max(MIN_READ),
+            _ => most,
+        };
         let new = if live + room <= pool::SIZE {
             pool::take()
         } else {

@@ -8,7 +8,7 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
-use super::io::{Link, Reader, Writer};
+use super::io::{Link, Reader, Writer, now};
 use super::stream::BlockingStream;
 use crate::adapter::{Error, FLUSH_FROM};
 use crate::close::CloseCode;
@@ -131,7 +131,12 @@ impl<S: BlockingStream> Half<S> {
                 return Ok(Some(true));
             }
             if !writer.try_write()? {
-                return Ok(Some(false));
+                let writer = &mut *writer;
+                return if writer.sender.is_stalled(now(), &writer.out) {
+                    Err(io::ErrorKind::TimedOut.into())
+                } else {
+                    Ok(Some(false))
+                };
             }
         }
     }

@@ -74,6 +74,9 @@ impl Reader {
         if link.fed() >= FLUSH_FROM {
             self.flush(link)?;
         }
+        // What was begun before the caller came back may still have its rest in the socket: read once
+        // before a timer that ran meanwhile counts.
+        let mut lenient = true;
         loop {
             let close_sent = link.close_sent();
             let (input, replies) = (&mut self.input, &mut self.replies);
@@ -89,7 +92,10 @@ impl Reader {
                     }
                     return Ok(true);
                 }
-                Ok(Progress::NeedInput) => self.wait(link)?,
+                Ok(Progress::NeedInput) => {
+                    self.wait(link, lenient && !close_sent)?;
+                    lenient = false;
+                }
                 Ok(Progress::Ended) | Err(_) => {
                     self.leave(link);
                     let end = self.receiver.end().unwrap_or(&End::Unconfirmed);
@@ -117,7 +123,7 @@ impl Reader {
     }
 
     /// Sends what waits, then reads once.
-    fn wait(&mut self, link: &mut impl Link) -> Result<(), Error> {
+    fn wait(&mut self, link: &mut impl Link, lenient: bool) -> Result<(), Error> {
         let all_sent = match link.flush(&mut self.replies) {
             Ok(all_sent) => all_sent,
             Err(error) if timed_out(&error) => {
@@ -135,7 +141,7 @@ impl Reader {
         let deadline = self.receiver.deadline(now, &self.input, close_sent);
         let retry = if all_sent { None } else { Some(now + RETRY) };
         let limit = deadline.into_iter().chain(retry).min().map(|at| at.saturating_sub(now));
-        if deadline.is_some_and(|at| at <= now) {
+        if !lenient && deadline.is_some_and(|at| at <= now) {
             self.on_time(close_sent);
             return Ok(());
         }

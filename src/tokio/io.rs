@@ -162,9 +162,12 @@ impl Reader {
         parts: bool,
     ) -> Poll<Result<bool, Error>> {
         if self.budget == 0 {
-            self.budget = BUDGET;
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
+            // The close timeout holds for a peer that never stops. What was begun before the caller
+            // came back may still have its rest in the socket, so other timers wait for a read.
+            if link.close_sent() {
+                self.expire(link);
+            }
+            return self.take_turns(cx);
         }
         if link.fed() >= FLUSH_FROM && self.leaving.is_none() {
             ready!(self.poll_flush(cx, link))?;
@@ -185,7 +188,14 @@ impl Reader {
                     self.budget -= 1;
                     return Poll::Ready(Ok(true));
                 }
-                Ok(Progress::NeedInput) => ready!(self.poll_wait(cx, link))?,
+                Ok(Progress::NeedInput) => {
+                    ready!(self.poll_wait(cx, link))?;
+                    self.budget -= 1;
+                    if self.budget == 0 {
+                        self.expire(link);
+                        return self.take_turns(cx);
+                    }
+                }
                 Ok(Progress::Ended) | Err(_) => {
                     ready!(self.poll_leave(cx, link));
                     let end = self.receiver.end().unwrap_or(&End::Unconfirmed);
@@ -193,6 +203,22 @@ impl Reader {
                 }
             }
         }
+    }
+
+    /// Lets other tasks run.
+    fn take_turns<T>(&mut self, cx: &mut Context<'_>) -> Poll<T> {
+        self.budget = BUDGET;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Ends the connection if a deadline is reached.
+    fn expire(&mut self, link: &mut impl Link) {
+        let now = now();
+        if link.send_deadline(now).is_some_and(|at| at <= now) {
+            self.receiver.give_up(End::TimedOut(Timeout::Send));
+        }
+        self.receiver.on_time(now, &self.input, &mut self.replies, link.close_sent());
     }
 
     /// Sends all that waits.
@@ -242,10 +268,7 @@ impl Reader {
         let sending = link.send_deadline(now);
         let receiving = self.receiver.deadline(now, &self.input, close_sent);
         ready!(self.timer.poll(cx, sending.into_iter().chain(receiving).min()));
-        if link.send_deadline(now).is_some_and(|at| at <= self::now()) {
-            self.receiver.give_up(End::TimedOut(Timeout::Send));
-        }
-        self.receiver.on_time(self::now(), &self.input, &mut self.replies, close_sent);
+        self.expire(link);
         Poll::Ready(Ok(()))
     }
 
