@@ -147,6 +147,8 @@ pub struct Receiver {
     tail: u8,
     /// Whether a part of the message that is under way was lent.
     parted: bool,
+    /// Whether bytes of the message that is under way were skipped.
+    skipped: bool,
     key: [u8; 4],
     /// Payload bytes that the data frame under way still needs.
     remaining: u64,
@@ -193,6 +195,7 @@ impl Receiver {
             phase: 0,
             tail: 0,
             parted: false,
+            skipped: false,
             key: [0; 4],
             remaining: 0,
             message_len: 0,
@@ -410,13 +413,14 @@ impl Receiver {
                 _ => {}
             }
         }
+        // §5.2: "the most significant bit MUST be 0"; it is in the first of the eight bytes.
+        if second & !MASK == 127 && bytes.get(2).is_some_and(|byte| byte & 0x80 != 0) {
+            return Err(Rule::LengthOverflow);
+        }
         let Some(length) = Length::decode(bytes) else {
             return Ok(None);
         };
-        // §5.2: "the most significant bit MUST be 0", "the minimal number of bytes MUST be used"
-        if length.value >> 63 != 0 {
-            return Err(Rule::LengthOverflow);
-        }
+        // §5.2: "the minimal number of bytes MUST be used"
         if !length.is_minimal() {
             return Err(Rule::NonMinimalLength);
         }
@@ -490,7 +494,8 @@ impl Receiver {
         self.message_len = 0;
         self.fragments = 0;
         self.progress = self.progress.wrapping_add(PROGRESS);
-        let lend = parts || !parted;
+        let skipped = core::mem::take(&mut self.skipped);
+        let lend = !skipped && (parts || !parted);
         if lend {
             input.lend_message(kind, input.assembled_len(), !parted, true);
         } else {
@@ -503,12 +508,13 @@ impl Receiver {
     fn starved(&mut self, input: &mut RecvBuf, parts: bool) -> Progress {
         if let Some(kind) = self.message {
             let ready = input.assembled_len() - usize::from(self.tail);
-            if parts && ready > 0 {
+            if parts && !self.skipped && ready > 0 {
                 input.lend_message(kind, ready, !self.parted, false);
                 self.parted = true;
                 return Progress::Event;
             }
-            if self.parted {
+            if self.parted && (!parts || self.skipped) {
+                self.skipped = true;
                 input.drop_message(usize::from(self.tail));
             }
         }

@@ -106,7 +106,8 @@ fn each_case_has_its_reaction_however_it_is_cut() {
                 Echo(code) => {
                     let body = code.map_or(vec![], |code| close_payload(code, b""));
                     assert_eq!(outcome.sent, [(CLOSE, body)]);
-                    assert!(matches!(outcome.over, Over::Ended(_)) && outcome.events.is_empty());
+                    assert_eq!(outcome.over, Over::Closed(*code, String::new()));
+                    assert!(outcome.events.is_empty());
                 }
             }
         }

@@ -500,13 +500,36 @@ fn a_message_in_parts_costs_one_buffer_whatever_its_size() {
                 match side.connection.advance_parts(&mut side.input, &mut side.out) {
                     Ok(Progress::Event) => received += side.input.event().unwrap().as_bytes().len(),
                     Ok(Progress::NeedInput) => {
-                        sent += read(&mut side.input, &zeros, len - sent);
+                        let n = read(&mut side.input, &zeros, len - sent);
+                        assert!(n > 0, "{received} of {sent} bytes were lent");
+                        sent += n;
                     }
                     other => panic!("{other:?}"),
                 }
             }
         });
         assert!(most <= 2 * POOLED, "{most} bytes");
+    }
+}
+
+#[test]
+fn the_rest_of_a_message_that_is_skipped_costs_one_buffer() {
+    for role in ROLES {
+        let mut side = Side::new(role, Config::default().max_message_size(u64::MAX));
+        let piece = to(role, false, CONTINUATION, &[0; 30_000]);
+        side.fill(&to(role, false, BINARY, b"begin"));
+        let begun = side.connection.advance_parts(&mut side.input, &mut side.out);
+        assert_eq!(begun, Ok(Progress::Event));
+        let most = peak(|| {
+            for _ in 0..300 {
+                let mut at = 0;
+                while at < piece.len() {
+                    at += read(&mut side.input, &piece[at..], usize::MAX);
+                    assert_eq!(side.advance(), Ok(Progress::NeedInput));
+                }
+            }
+        });
+        assert!(most <= 3 * POOLED, "{most} bytes");
     }
 }
 

@@ -205,6 +205,24 @@ fn the_rest_of_a_message_is_skipped_when_it_is_no_longer_asked_for_in_parts() {
 }
 
 #[test]
+fn a_message_of_which_bytes_were_skipped_is_not_taken_up_again() {
+    for role in ROLES {
+        let mut side = Side::new(role, Config::default());
+        side.fill(&to(role, false, TEXT, b"begin"));
+        assert_eq!(parts(&mut side), [Owned(text("begin"), true, false)]);
+        side.receive(&to(role, false, CONTINUATION, b" skipped"));
+        assert_eq!(side.events, []);
+        // A last part now would make a message with a hole in it.
+        side.fill(&to(role, false, CONTINUATION, b" more"));
+        assert_eq!(parts(&mut side), []);
+        side.fill(&to(role, true, CONTINUATION, b" end"));
+        assert_eq!(parts(&mut side), []);
+        side.fill(&to(role, true, TEXT, b"next"));
+        assert_eq!(parts(&mut side), [Owned(text("next"), true, true)]);
+    }
+}
+
+#[test]
 fn what_is_skipped_is_still_held_to_the_rules() {
     for role in ROLES {
         let mut side = Side::new(role, Config::default());

@@ -67,18 +67,16 @@ fn places(bytes: &[u8], places: &[Index]) -> Vec<usize> {
     places
 }
 
-fn configs() -> impl Strategy<Value = Config> {
-    (any::<bool>(), prop::option::of(0..300_u64), prop::option::of(1..6_u32)).prop_map(
-        |(report, size, fragments)| {
-            let config = Config::default().report_control_frames(report);
-            let config = match size {
-                Some(size) => config.max_message_size(size),
-                None => config,
-            };
-            match fragments {
-                Some(fragments) => config.max_fragments(fragments),
-                None => config,
-            }
+fn settings() -> impl Strategy<Value = model::Settings> {
+    let max_message = prop_oneof![Just(1 << 20), 0..300_u64, Just(u64::MAX)];
+    let max_frame = prop::option::weighted(0.3, 0..200_u64);
+    let max_fragments = prop_oneof![Just(1_024), 1..6_u32];
+    (any::<bool>(), max_message, max_frame, max_fragments).prop_map(
+        |(report, max_message, max_frame, max_fragments)| model::Settings {
+            report,
+            max_message,
+            max_frame,
+            max_fragments,
         },
     )
 }
@@ -152,21 +150,22 @@ proptest! {
     }
 
     #[test]
-    fn bytes_of_any_kind_are_cut_without_a_difference(
+    fn bytes_of_any_kind_give_what_a_naive_receiver_gives(
         role in role(),
-        config in configs(),
+        settings in settings(),
         bytes in vec(any::<u8>(), 0..200),
         cuts in vec(any::<Index>(), 0..6),
     ) {
-        let whole = feed(role, &[&bytes], &config, Style::Borrow);
+        let whole = feed(role, &[&bytes], &settings.config(), Style::Borrow);
+        prop_assert_eq!(&whole, &model::receive(role, &bytes, settings));
         let at = places(&bytes, &cuts);
-        prop_assert_eq!(&feed(role, &cut(&bytes, &at), &config, Style::Take), &whole);
+        prop_assert_eq!(&feed(role, &cut(&bytes, &at), &settings.config(), Style::Take), &whole);
     }
 
     #[test]
-    fn frames_of_nearly_legal_kind_are_cut_without_a_difference(
+    fn frames_of_nearly_legal_kind_give_what_a_naive_receiver_gives(
         role in role(),
-        config in configs(),
+        settings in settings(),
         frames in vec(frame_like(), 0..12),
         cuts in vec(any::<Index>(), 0..8),
         tail in any::<Index>(),
@@ -174,7 +173,8 @@ proptest! {
         let mut bytes = write(role, &frames);
         // Often ended in the middle.
         bytes.truncate(tail.index(2 * bytes.len() + 1));
-        let whole = feed(role, &[&bytes], &config, Style::Borrow);
+        let config = settings.config();
+        let whole = model::receive(role, &bytes, settings);
         let at = places(&bytes, &cuts);
         for style in [Style::Borrow, Style::Take, Style::Release] {
             prop_assert_eq!(&feed(role, &cut(&bytes, &at), &config, style), &whole);
@@ -212,12 +212,52 @@ proptest! {
             }
         }
         prop_assert_eq!(messages, whole.events);
-        let over = match side.connection.end() {
-            Some(bowline::End::Failed(error)) => Over::Failed(error.rule(), error.offset()),
-            Some(end) => Over::Ended(end.clone()),
-            None => return Ok(()),
-        };
-        prop_assert_eq!(over, whole.over);
+        match side.connection.end() {
+            None => prop_assert!(matches!(whole.over, Over::Open(_))),
+            Some(end) => prop_assert_eq!(over(end.clone()), whole.over),
+        }
+    }
+
+    #[test]
+    fn a_message_is_whole_or_begun_however_often_parts_are_asked_for_and_not(
+        role in role(),
+        frames in vec(frame_like(), 0..12),
+        cuts in vec((any::<Index>(), any::<bool>()), 0..12),
+    ) {
+        let bytes = write(role, &frames);
+        let whole = feed(role, &[&bytes], &Config::default(), Style::Borrow);
+        let at = places(&bytes, &cuts.iter().map(|(at, _)| *at).collect::<Vec<_>>());
+        let mut side = Side::new(role, Config::default());
+        let mut seen: Vec<(Vec<u8>, bool)> = Vec::new();
+        for (i, piece) in cut(&bytes, &at).into_iter().enumerate() {
+            let in_parts = cuts.get(i).is_some_and(|(_, in_parts)| *in_parts);
+            side.fill(piece);
+            while let Ok(Progress::Event) = match in_parts {
+                true => side.connection.advance_parts(&mut side.input, &mut side.out),
+                false => side.connection.advance(&mut side.input, &mut side.out),
+            } {
+                let part = side.input.part().unwrap();
+                if part.first {
+                    seen.push((Vec::new(), false));
+                }
+                prop_assert!(in_parts || (part.first && part.last));
+                let (payload, is_whole) = seen.last_mut().unwrap();
+                prop_assert!(!*is_whole);
+                payload.extend_from_slice(part.payload.as_bytes());
+                *is_whole = part.last;
+            }
+        }
+        // All messages, each whole or its beginning; then perhaps the beginning of one more.
+        let all = whole.events.len();
+        prop_assert!(seen.len() == all || seen.len() == all + 1 && !seen[all].1);
+        for ((payload, is_whole), message) in seen.iter().zip(&whole.events) {
+            prop_assert!(message.as_bytes().starts_with(payload));
+            prop_assert!(!is_whole || payload.len() == message.as_bytes().len());
+        }
+        match side.connection.end() {
+            None => prop_assert!(matches!(whole.over, Over::Open(_))),
+            Some(end) => prop_assert_eq!(over(end.clone()), whole.over),
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 mod common;
 
-use bowline::{Config, Message, Role, Rule};
+use bowline::{Config, Message, Progress, Role, Rule};
 use common::*;
 
 fn reserved_opcodes() -> impl Iterator<Item = u8> {
@@ -180,7 +180,8 @@ fn a_rule_fires_at_the_first_byte_that_decides_it() {
             (header(0x88, masked, Form::Seven, 1)[..2].to_vec(), Rule::CloseLength),
             (long(0x82, Form::Sixteen, 125), Rule::NonMinimalLength),
             (long(0x82, Form::SixtyFour, 65_535), Rule::NonMinimalLength),
-            (long(0x82, Form::SixtyFour, 1 << 63), Rule::LengthOverflow),
+            // The highest bit is in the first byte of the length.
+            (long(0x82, Form::SixtyFour, 1 << 63)[..3].to_vec(), Rule::LengthOverflow),
             (long(0x82, Form::SixtyFour, (1 << 20) + 1), Rule::MessageTooBig),
         ];
         for (bytes, rule) in cases {
@@ -265,12 +266,40 @@ fn a_taken_event_leaves_the_bytes_behind_it() {
             let mut side = Side::new(role, Config::default());
             assert_eq!(side.input.take_event(), None);
             side.fill(&bytes);
-            assert_eq!(side.advance(), Ok(bowline::Progress::Event));
+            assert_eq!(side.advance(), Ok(Progress::Event));
             assert_eq!(side.input.take_event(), Some(binary(&payload)));
             assert_eq!(side.input.event(), None);
             assert_eq!(side.input.take_event(), None);
-            assert_eq!(side.advance(), Ok(bowline::Progress::Event));
+            assert_eq!(side.advance(), Ok(Progress::Event));
             assert_eq!(side.input.take_event(), Some(text("next")));
+        }
+    }
+}
+
+#[test]
+fn an_event_lives_until_the_next_advance_space_or_release() {
+    for role in ROLES {
+        let ends: [fn(&mut Side); 3] = [
+            |side| assert_eq!(side.advance(), Ok(Progress::NeedInput)),
+            |side| assert!(!side.input.space().is_empty()),
+            |side| side.input.release(),
+        ];
+        for end in ends {
+            for opcode in [TEXT, PING] {
+                let mut side = Side::new(role, Config::default().report_control_frames(true));
+                assert_eq!(side.input.event(), None);
+                let half = to(role, true, TEXT, b"half");
+                side.fill(&to(role, true, opcode, b"Hello"));
+                assert_eq!(side.advance(), Ok(Progress::Event));
+                assert_eq!(side.input.event().unwrap().as_bytes(), b"Hello");
+                assert_eq!(side.input.event().unwrap().as_bytes(), b"Hello");
+                end(&mut side);
+                assert_eq!((side.input.event(), side.input.part()), (None, None));
+                // Nothing of it is left in the next.
+                side.fill(&half);
+                assert_eq!(side.advance(), Ok(Progress::Event));
+                assert_eq!(side.input.event().unwrap().as_bytes(), b"half");
+            }
         }
     }
 }

@@ -134,9 +134,9 @@ fn a_peer_that_goes_without_a_close_is_told_apart_by_where_it_stopped() {
             side.receive(&bytes);
             side.connection.transport_failed(&side.input);
             assert_eq!(side.connection.end(), Some(&End::PeerGone(truncation)));
-            assert_eq!(side.advance(), Ok(Progress::Ended));
             let error = side.connection.send("late", &mut side.out).unwrap_err();
             assert_eq!(error.refusal(), Refusal::Closed);
+            assert_eq!(side.advance(), Ok(Progress::Ended));
         }
     }
 }

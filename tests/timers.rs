@@ -232,10 +232,11 @@ fn stuck(role: Role) -> Side {
 fn assert_stuck(side: &mut Side, waiting: usize) {
     let end = side.connection.end().unwrap();
     assert_eq!((end, end.code()), (&End::TimedOut(Timeout::Send), CloseCode::ABNORMAL));
-    assert_eq!(side.advance(), Ok(Progress::Ended));
     assert_eq!(side.out.len(), waiting, "no Close for one who does not read");
+    // At once, not only when `advance` has told.
     let error = side.connection.send("late", &mut side.out).unwrap_err();
     assert_eq!(error.refusal(), Refusal::Closed);
+    assert_eq!(side.advance(), Ok(Progress::Ended));
     assert!(side.connection.linger().is_done());
 }
 

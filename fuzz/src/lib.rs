@@ -7,7 +7,7 @@
 #[path = "../../tests/common/mod.rs"]
 mod common;
 
-use bowline::{Config, End, Message, Progress, Role};
+use bowline::{Config, Message, Progress, Role};
 use common::*;
 
 struct Input<'a> {
@@ -25,52 +25,39 @@ fn split(data: &[u8]) -> Option<Input<'_>> {
         |pair: &[u8]| usize::from(u16::from_be_bytes([pair[0], pair[1]])) % (bytes.len() + 1);
     let mut places: Vec<usize> = places.chunks_exact(2).map(place).collect();
     places.sort_unstable();
-    Some(Input {
-        settings: *settings,
-        places,
-        bytes,
-    })
+    Some(Input { settings: *settings, places, bytes })
 }
 
-fn config(settings: u8) -> Config {
-    // Every pong is sent: which of too many are is a matter of when they can be.
-    let mut config = Config::default().max_pending_pongs(1 << 20);
-    if settings & 1 != 0 {
-        config = config.report_control_frames(true);
+fn settings(bits: u8) -> model::Settings {
+    let mut settings = model::Settings {
+        report: bits & 1 != 0,
+        max_message: 1 << 20,
+        max_frame: (bits & 4 != 0).then_some(20),
+        max_fragments: 1_024,
+    };
+    if bits & 2 != 0 {
+        (settings.max_message, settings.max_fragments) = (100, 3);
     }
-    if settings & 2 != 0 {
-        config = config.max_message_size(100).max_fragments(3);
+    if bits & 8 != 0 {
+        settings.max_message = u64::MAX;
     }
-    if settings & 4 != 0 {
-        config = config.max_frame_size(20);
-    }
-    if settings & 8 != 0 {
-        config = config.max_message_size(u64::MAX);
-    }
-    config
+    settings
 }
 
-/// What `role` receives makes no difference by how it is cut, how it is looked at, and whether it is
-/// lent whole or in parts.
+/// What `role` receives is what the naive receiver makes of it, however it is cut and looked at, whole or in parts.
 pub fn frames(role: Role, data: &[u8]) {
-    let Some(Input {
-        settings,
-        places,
-        bytes,
-    }) = split(data)
-    else {
+    let Some(Input { settings, places, bytes }) = split(data) else {
         return;
     };
-    let config = config(settings);
+    let settings = self::settings(settings);
+    let config = settings.config();
     let whole = feed(role, &[bytes], &config, Style::Borrow);
+    assert_eq!(whole, model::receive(role, bytes, settings));
     let pieces = cut(bytes, &places);
     assert_eq!(feed(role, &pieces, &config, Style::Take), whole);
     assert_eq!(feed(role, &pieces, &config, Style::Release), whole);
     let each: Vec<usize> = (1..bytes.len()).collect();
-    assert_eq!(
-        feed(role, &cut(bytes, &each), &config, Style::Borrow),
-        whole
-    );
+    assert_eq!(feed(role, &cut(bytes, &each), &config, Style::Borrow), whole);
     in_parts(role, &pieces, &config, &whole);
     sent_back(role, &whole.events);
 }
@@ -82,9 +69,8 @@ fn in_parts(role: Role, pieces: &[&[u8]], config: &Config, whole: &Outcome) {
     let mut open: Option<(bool, Vec<u8>)> = None;
     for piece in pieces {
         side.fill(piece);
-        while let Ok(Progress::Event) = side
-            .connection
-            .advance_parts(&mut side.input, &mut side.out)
+        while let Ok(Progress::Event) =
+            side.connection.advance_parts(&mut side.input, &mut side.out)
         {
             let part = side.input.part().unwrap();
             let message = part.payload.to_message();
@@ -114,19 +100,14 @@ fn in_parts(role: Role, pieces: &[&[u8]], config: &Config, whole: &Outcome) {
         whole.events.iter().cloned().partition(is_data);
     assert_eq!((data, control), (expected_data, expected_control));
     match side.connection.end() {
-        Some(End::Failed(error)) => {
-            assert_eq!(whole.over, Over::Failed(error.rule(), error.offset()));
-        }
-        Some(end) => assert_eq!(whole.over, Over::Ended(end.clone())),
         None => assert!(matches!(whole.over, Over::Open(_))),
+        Some(end) => assert_eq!(over(end.clone()), whole.over),
     }
 }
 
 /// What was received can be sent, in any way, and arrives as it was.
 fn sent_back(role: Role, events: &[Message]) {
-    let config = Config::default()
-        .report_control_frames(true)
-        .max_send_queue(usize::MAX);
+    let config = Config::default().report_control_frames(true).max_send_queue(usize::MAX);
     let mut pair = Pair::new(&config);
     let (from, to) = pair.sides(role);
     for (i, message) in events.iter().enumerate() {
@@ -145,19 +126,10 @@ fn sent_back(role: Role, events: &[Message]) {
 /// Text is what the standard library takes for UTF-8, and fails at the first byte that nothing can make valid,
 /// in one frame and in fragments.
 pub fn utf8(data: &[u8]) {
-    let Some(Input {
-        settings,
-        places,
-        bytes,
-    }) = split(data)
-    else {
+    let Some(Input { settings, places, bytes }) = split(data) else {
         return;
     };
-    let role = if settings & 1 == 0 {
-        Role::Server
-    } else {
-        Role::Client
-    };
+    let role = if settings & 1 == 0 { Role::Server } else { Role::Client };
     // The first byte behind which nothing is valid any more, or the end of what is not complete.
     let bad = match std::str::from_utf8(bytes) {
         Ok(_) => None,

@@ -4,6 +4,7 @@
 //! again after it has let go of the lock. So no reply is left behind, and the receiving half never
 //! waits for a sender that is blocked by a peer that does not read.
 
+use core::time::Duration;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
@@ -100,6 +101,11 @@ impl<S: BlockingStream> Link for Half<S> {
 
     fn finish(&mut self, replies: &mut Replies) -> io::Result<bool> {
         Ok(self.write(replies)?.unwrap_or(false))
+    }
+
+    fn look_up(&self) -> Option<Duration> {
+        // Nothing can wake a thread that reads, so it finds out after at most this time.
+        self.shared.config.get().close_timeout
     }
 
     fn fed(&self) -> usize {
@@ -239,7 +245,12 @@ impl<S: BlockingStream> SendHalf<S> {
         last: bool,
     ) -> Result<(), Error> {
         let part = part.into();
-        self.write(last, |writer| Ok(writer.sender.send_part(part, last, &mut writer.out)?))
+        self.write(last, |writer| {
+            if writer.is_full() {
+                send_all(writer)?;
+            }
+            Ok(writer.sender.send_part(part, last, &mut writer.out)?)
+        })
     }
 
     /// Hands all that is queued to the socket.

@@ -48,6 +48,9 @@ pub(super) trait Link {
     /// Like `flush`, for the last time: a sender that is at work counts as something waiting.
     fn finish(&mut self, replies: &mut Replies) -> io::Result<bool>;
 
+    /// How long to read before looking whether the other side began to close.
+    fn look_up(&self) -> Option<Duration>;
+
     /// How many bytes were fed and wait for this side to send them.
     fn fed(&self) -> usize;
 
@@ -71,12 +74,15 @@ impl Reader {
 
     /// Waits for an event; `false` after a clean close.
     pub(super) fn next(&mut self, link: &mut impl Link, parts: bool) -> Result<bool, Error> {
-        if link.fed() >= FLUSH_FROM {
+        let flush_from = FLUSH_FROM.min(self.receiver.config().get().max_send_queue);
+        // Once Close is queued, the wait for input sends it, under the close timeout.
+        if link.fed() >= flush_from && !link.close_sent() {
             self.flush(link)?;
         }
         // What was begun before the caller came back may still have its rest in the socket: read once
         // before a timer that ran meanwhile counts.
         let mut lenient = true;
+        let mut quiet_since = None;
         loop {
             let close_sent = link.close_sent();
             let (input, replies) = (&mut self.input, &mut self.replies);
@@ -93,7 +99,7 @@ impl Reader {
                     return Ok(true);
                 }
                 Ok(Progress::NeedInput) => {
-                    self.wait(link, lenient && !close_sent)?;
+                    self.wait(link, lenient && !close_sent, &mut quiet_since)?;
                     lenient = false;
                 }
                 Ok(Progress::Ended) | Err(_) => {
@@ -123,10 +129,21 @@ impl Reader {
     }
 
     /// Sends what waits, then reads once.
-    fn wait(&mut self, link: &mut impl Link, lenient: bool) -> Result<(), Error> {
+    fn wait(
+        &mut self,
+        link: &mut impl Link,
+        lenient: bool,
+        quiet_since: &mut Option<Duration>,
+    ) -> Result<(), Error> {
+        let close_sent = link.close_sent();
+        if close_sent {
+            self.limit_writes(link)?;
+        }
         let all_sent = match link.flush(&mut self.replies) {
             Ok(all_sent) => all_sent,
             Err(error) if timed_out(&error) => {
+                // The close timeout, if it is that one.
+                self.on_time(close_sent);
                 self.receiver.give_up(End::TimedOut(Timeout::Send));
                 return Ok(());
             }
@@ -137,36 +154,43 @@ impl Reader {
             }
         };
         let now = now();
-        let close_sent = link.close_sent();
         let deadline = self.receiver.deadline(now, &self.input, close_sent);
-        let retry = if all_sent { None } else { Some(now + RETRY) };
-        let limit = deadline.into_iter().chain(retry).min().map(|at| at.saturating_sub(now));
         if !lenient && deadline.is_some_and(|at| at <= now) {
             self.on_time(close_sent);
             return Ok(());
         }
+        let retry = if all_sent { None } else { Some(RETRY) };
+        let ours = deadline.map(|at| at.saturating_sub(now));
+        let ours = ours.into_iter().chain(retry).chain(link.look_up()).min();
         let stream = link.stream()?;
-        let users = match limit {
-            None => None,
-            Some(limit) => {
-                let users = stream.read_timeout()?;
-                let least = users.map_or(limit, |users| users.min(limit));
-                stream.set_read_timeout(Some(at_least_a_little(least)))?;
-                users
-            }
-        };
+        // The timeout that is set on the socket, and when it runs out; known only if it has to be
+        // combined with ours.
+        let mut users = None;
+        let mut users_end = None;
+        if let Some(ours) = ours {
+            users = stream.read_timeout()?;
+            let since = *quiet_since.get_or_insert(now);
+            users_end = users.map(|users| since.saturating_add(users));
+            let left = users_end.map_or(ours, |at| at.saturating_sub(now).min(ours));
+            stream.set_read_timeout(Some(at_least_a_little(left)))?;
+        }
         let result = stream.read(self.input.space());
-        if limit.is_some() {
+        if ours.is_some() {
             stream.set_read_timeout(users)?;
         }
         match result {
             Ok(0) => self.input.eof(),
-            Ok(n) => self.input.filled(n),
+            Ok(n) => {
+                self.input.filled(n);
+                *quiet_since = None;
+            }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) if timed_out(&error) => match limit {
-                Some(limit) if users.is_none_or(|users| users > limit) => self.on_time(close_sent),
-                _ => return Err(error.into()),
-            },
+            Err(error) if timed_out(&error) => {
+                if ours.is_none() || users_end.is_some_and(|at| at <= self::now()) {
+                    return Err(error.into());
+                }
+                self.on_time(close_sent);
+            }
             Err(error) if is_peer_gone(&error) => self.receiver.transport_failed(&self.input),
             Err(error) => {
                 self.receiver.transport_failed(&self.input);
@@ -175,6 +199,17 @@ impl Reader {
             }
         }
         Ok(())
+    }
+
+    /// Lets writes block no longer than the close timeout.
+    fn limit_writes(&mut self, link: &mut impl Link) -> io::Result<()> {
+        let now = now();
+        let Some(at) = self.receiver.deadline(now, &self.input, true) else {
+            return Ok(());
+        };
+        let left = at_least_a_little(at.saturating_sub(now));
+        let usual = self.receiver.config().get().send_timeout;
+        link.stream()?.set_write_timeout(Some(usual.map_or(left, |usual| usual.min(left))))
     }
 
     fn on_time(&mut self, close_sent: bool) {
@@ -313,6 +348,10 @@ impl<S: BlockingStream> Link for Writer<S> {
 
     fn finish(&mut self, replies: &mut Replies) -> io::Result<bool> {
         self.flush(replies)
+    }
+
+    fn look_up(&self) -> Option<Duration> {
+        None
     }
 
     fn fed(&self) -> usize {

@@ -151,7 +151,9 @@ impl<S: BlockingStream> WebSocket<S> {
         part: impl Into<MessageRef<'a>>,
         last: bool,
     ) -> Result<(), Error> {
-        self.relieve()?;
+        if self.writer.is_full() {
+            self.flush()?;
+        }
         self.writer.sender.send_part(part, last, &mut self.writer.out)?;
         if last { self.flush() } else { self.relieve() }
     }
@@ -231,13 +233,14 @@ impl<S: BlockingStream> WebSocket<S> {
         self.writer.get_ref()
     }
 
-    /// Splits the connection, for one thread that receives and one that sends; neither ever waits for
-    /// the other.
+    /// Flushes, and splits the connection, for one thread that receives and one that sends; neither
+    /// ever waits for the other.
     ///
     /// # Errors
     ///
-    /// If the stream has no second handle ([`BlockingStream::try_clone`]).
-    pub fn split(self) -> Result<(SendHalf<S>, RecvHalf<S>), Error> {
+    /// As [`flush`](Self::flush), or if the stream has no second handle ([`BlockingStream::try_clone`]).
+    pub fn split(mut self) -> Result<(SendHalf<S>, RecvHalf<S>), Error> {
+        self.flush()?;
         half::split(self.reader, self.writer)
     }
 

@@ -207,14 +207,14 @@ impl<S: BlockingStream> Incoming<S> {
         let response = match self.request.upgrade(&self.config) {
             Ok(upgrade) => upgrade.accept(accept),
             Err(error) => {
-                self.respond(&error.response())?;
+                let _ = self.respond(&error.response());
                 return Err(error.into());
             }
         };
         let response = match response {
             Ok(response) => response,
             Err(error) => {
-                self.respond(&Response::new(500))?;
+                let _ = self.respond(&Response::new(500));
                 return Err(error.into());
             }
         };

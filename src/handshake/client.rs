@@ -21,6 +21,9 @@ use crate::send_buf::SendBuf;
 /// This much of a refusal's body is kept.
 const MAX_BODY: usize = 64 << 10;
 
+/// The longest line that announces a chunk of it.
+const MAX_CHUNK_LINE: usize = 256;
+
 /// This many interim responses are read over (RFC 9110 §15.2).
 const MAX_INTERIM: u8 = 8;
 
@@ -222,7 +225,6 @@ impl From<HeadError> for ConnectError {
 }
 
 /// Sends a [`ClientRequest`] and reads the server's answer.
-#[derive(Debug)]
 pub struct ClientHandshake {
     config: Config,
     accept: String,
@@ -232,6 +234,17 @@ pub struct ClientHandshake {
     interim: u8,
     refusal: Option<(Box<Response>, Body)>,
     since: Option<Duration>,
+    failed: Option<ConnectError>,
+}
+
+impl fmt::Debug for ClientHandshake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Without the seed of the masking keys.
+        f.debug_struct("ClientHandshake")
+            .field("subprotocols", &self.subprotocols)
+            .field("interim", &self.interim)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Where a refusal's body ends (RFC 9112 §6.3).
@@ -266,6 +279,7 @@ impl ClientHandshake {
             interim: 0,
             refusal: None,
             since: None,
+            failed: None,
         }
     }
 
@@ -274,8 +288,18 @@ impl ClientHandshake {
     ///
     /// # Errors
     ///
-    /// Why there is no connection; close the socket then.
+    /// Why there is no connection, and the same from then on; close the socket then.
     pub fn read(
+        &mut self,
+        input: &mut RecvBuf,
+    ) -> Result<Option<(Connection, Response)>, ConnectError> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
+        self.try_read(input).inspect_err(|error| self.failed = Some(error.clone()))
+    }
+
+    fn try_read(
         &mut self,
         input: &mut RecvBuf,
     ) -> Result<Option<(Connection, Response)>, ConnectError> {
@@ -381,13 +405,16 @@ impl ClientHandshake {
     ///
     /// [`ConnectError::TimedOut`] if it is, or the refusal with as much of its body as has come.
     pub fn on_time(&mut self, now: Duration) -> Result<(), ConnectError> {
-        match self.deadline(now) {
-            Some(deadline) if deadline <= now => Err(match self.refusal {
+        if self.deadline(now).is_none_or(|deadline| deadline > now) {
+            return Ok(());
+        }
+        if self.failed.is_none() {
+            self.failed = Some(match self.refusal {
                 Some(_) => self.refused(),
                 None => ConnectError::TimedOut,
-            }),
-            _ => Ok(()),
+            });
         }
+        self.failed.clone().map_or(Ok(()), Err)
     }
 }
 
@@ -425,6 +452,8 @@ impl Body {
                     return false;
                 }
                 Self::Chunks => match httparse::parse_chunk_size(input.unread()) {
+                    // Extensions of a chunk may be of any length; nobody sends them.
+                    Ok(httparse::Status::Complete((n, _))) if n > MAX_CHUNK_LINE => return true,
                     Ok(httparse::Status::Complete((n, size))) => {
                         input.skip(n);
                         if size == 0 {
@@ -432,7 +461,7 @@ impl Body {
                         }
                         *self = Self::Chunk(size.saturating_add(2));
                     }
-                    Ok(httparse::Status::Partial) => return false,
+                    Ok(httparse::Status::Partial) => return input.unread().len() >= MAX_CHUNK_LINE,
                     Err(_) => return true,
                 },
                 Self::Chunk(left) => {

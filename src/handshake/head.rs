@@ -34,10 +34,15 @@ impl HeadReader {
     ) -> Result<Option<usize>, HeadError> {
         let limits = config.get();
         let max_line = limits.max_head_size / 2;
+        // Beyond the first byte that is too many nothing counts, however much came at once.
+        let bytes = &bytes[..bytes.len().min(limits.max_head_size.saturating_add(1))];
         while let Some(found) = bytes[self.scanned..].iter().position(|&byte| byte == b'\n') {
             let end = self.scanned + found;
             let line = &bytes[self.line_start..end];
             self.check_line(line, max_line)?;
+            if end >= limits.max_head_size {
+                return Err(HeadError::TooBig);
+            }
             // A lone LF is read as a line's end by some and not by others: never accept it
             // (RFC 9112 §2.2 leaves the choice).
             if line.last() != Some(&b'\r') {
@@ -45,9 +50,6 @@ impl HeadReader {
             }
             self.scanned = end + 1;
             self.line_start = end + 1;
-            if end + 1 > limits.max_head_size {
-                return Err(HeadError::TooBig);
-            }
             if line.len() > 1 {
                 self.lines += 1;
             } else if self.lines > 0 {
@@ -56,7 +58,7 @@ impl HeadReader {
                 // One empty line before the first line is forgiven (RFC 9112 §2.2).
                 return Err(HeadError::Malformed);
             }
-            if self.lines > limits.max_headers + 1 {
+            if self.lines > limits.max_headers.saturating_add(1) {
                 return Err(HeadError::TooBig);
             }
         }
@@ -218,11 +220,22 @@ pub(crate) fn write_head(first_line: fmt::Arguments<'_>, headers: &Headers, out:
 /// let page = Response::new(200).header("Content-Type", "text/html")?.body("<h1>Hello</h1>");
 /// # Ok::<(), bowline::handshake::InvalidRequest>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Response {
     pub(crate) status: u16,
     pub(crate) headers: Headers,
     pub(crate) body: Vec<u8>,
+}
+
+impl fmt::Debug for Response {
+    /// Without the values of headers and the body: they may be secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Response")
+            .field("status", &self.status)
+            .field("headers", &self.headers)
+            .field("body", &format_args!("{} bytes", self.body.len()))
+            .finish()
+    }
 }
 
 impl Response {
@@ -288,7 +301,10 @@ impl Response {
         }
         let reason = reason_phrase(self.status);
         write_head(format_args!("HTTP/1.1 {:03} {reason}", self.status), &headers, out);
-        out.append(|buffer| buffer.extend_from_slice(&self.body));
+        // RFC 9110 §15.3.5, §15.4.5: what followed would be read as another response.
+        if !matches!(self.status, 204 | 304) {
+            out.append(|buffer| buffer.extend_from_slice(&self.body));
+        }
     }
 }
 

@@ -2,11 +2,12 @@
 
 use alloc::string::String;
 use alloc::vec;
+use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
 use super::head::{HeadError, HeadReader, Headers, Response};
-use super::{InvalidRequest, is_token, key, list, lists_token};
+use super::{InvalidRequest, is_extension, is_token, key, list, lists_token};
 use crate::config::{Config, Origins};
 use crate::recv_buf::RecvBuf;
 
@@ -47,6 +48,8 @@ pub enum RequestError {
     Version,
     /// `Sec-WebSocket-Protocol` is not a list of different tokens (RFC 6455 §4.1). Status 400.
     Subprotocols,
+    /// `Sec-WebSocket-Extensions` is not a list of extensions (RFC 6455 §9.1). Status 400.
+    Extensions,
     /// Several `Origin` headers. Status 400.
     Origin,
     /// A page of another origin, refused by the origin policy (RFC 6455 §10.2): see
@@ -103,6 +106,7 @@ impl fmt::Display for RequestError {
             Self::VersionMissing => "exactly one Sec-WebSocket-Version is needed",
             Self::Version => "only version 13 of WebSocket is served here",
             Self::Subprotocols => "Sec-WebSocket-Protocol is not a list of different tokens",
+            Self::Extensions => "Sec-WebSocket-Extensions is malformed",
             Self::Origin => "more than one Origin header",
             Self::ForeignOrigin => {
                 "cross-origin request refused; the server can allow it with Config::allow_origin"
@@ -149,12 +153,13 @@ pub struct ServerHandshake {
     config: Config,
     reader: HeadReader,
     since: Option<Duration>,
+    failed: Option<RequestError>,
 }
 
 impl ServerHandshake {
     /// Expects a request.
     pub fn new(config: Config) -> Self {
-        Self { config, reader: HeadReader::default(), since: None }
+        Self { config, reader: HeadReader::default(), since: None, failed: None }
     }
 
     /// Gives the request once all of its head is in `input`; `None`: read more. What follows the
@@ -162,9 +167,16 @@ impl ServerHandshake {
     ///
     /// # Errors
     ///
-    /// What is wrong with it, as soon as the bytes show it. Send the
+    /// What is wrong with it, as soon as the bytes show it, and the same from then on. Send the
     /// [`response`](RequestError::response) and leave with [`linger`](Self::linger).
     pub fn read(&mut self, input: &mut RecvBuf) -> Result<Option<Request>, RequestError> {
+        if let Some(error) = self.failed {
+            return Err(error);
+        }
+        self.try_read(input).inspect_err(|error| self.failed = Some(*error))
+    }
+
+    fn try_read(&mut self, input: &mut RecvBuf) -> Result<Option<Request>, RequestError> {
         let Some(end) = self.reader.find_end(input.unread(), &self.config)? else {
             return if input.is_eof() { Err(RequestError::Gone) } else { Ok(None) };
         };
@@ -185,6 +197,7 @@ impl ServerHandshake {
         };
         request.check_http()?;
         input.skip(end);
+        self.reader = HeadReader::default();
         Ok(Some(request))
     }
 
@@ -269,9 +282,12 @@ impl Request {
         &self.target
     }
 
-    /// The target up to its query.
+    /// The path that the target asks for, without the query.
     pub fn path(&self) -> &str {
-        self.target.split('?').next().unwrap_or_default()
+        match self.split_target().1.split('?').next() {
+            None | Some("") => "/",
+            Some(path) => path,
+        }
     }
 
     /// The query, behind the `?`.
@@ -279,14 +295,28 @@ impl Request {
         Some(self.target.split_once('?')?.1)
     }
 
+    /// A target may name the host as well, as if to a proxy (RFC 9112 §3.2.2): the authority if it
+    /// does, and the rest.
+    fn split_target(&self) -> (Option<&str>, &str) {
+        match self.target.split_once("://") {
+            Some((_, rest)) if !self.target.starts_with('/') => {
+                let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+                (Some(authority), path)
+            }
+            _ => (None, &self.target),
+        }
+    }
+
     /// All headers.
     pub fn headers(&self) -> &Headers {
         &self.headers
     }
 
-    /// The `Host`: host, and port unless it is the scheme's own.
+    /// The host that is asked for, and its port unless it is the scheme's own: from the target if
+    /// that names one (RFC 9112 §3.2.2), else from `Host`.
     pub fn host(&self) -> &str {
-        self.headers.get_str("Host").unwrap_or_default()
+        let from_target = self.split_target().0;
+        from_target.or_else(|| self.headers.get_str("Host")).unwrap_or_default()
     }
 
     /// The `Origin` of the page that opened the connection; only browsers send it.
@@ -343,11 +373,16 @@ impl Request {
             Ok(Some(found)) if key::is_valid(found) => {}
             _ => return Err(RequestError::Key),
         }
-        let offers = || list(self.headers.all("Sec-WebSocket-Protocol"));
-        for (i, offer) in offers().enumerate() {
-            if !is_token(offer) || offers().take(i).any(|earlier| earlier == offer) {
-                return Err(RequestError::Subprotocols);
-            }
+        // §9.1: "if a value does not conform to the ABNF, the recipient MUST fail the connection".
+        if !list(self.headers.all("Sec-WebSocket-Extensions")).all(is_extension) {
+            return Err(RequestError::Extensions);
+        }
+        let mut offers: Vec<_> = list(self.headers.all("Sec-WebSocket-Protocol")).collect();
+        offers.sort_unstable();
+        if !offers.iter().all(|offer| is_token(offer))
+            || offers.windows(2).any(|two| two[0] == two[1])
+        {
+            return Err(RequestError::Subprotocols);
         }
         match self.headers.only("Origin") {
             Err(()) => Err(RequestError::Origin),
@@ -379,10 +414,15 @@ impl Request {
                 .get(..scheme.len())
                 .is_some_and(|start| start.eq_ignore_ascii_case(scheme.as_bytes()))
         };
-        let form = target.starts_with(b"/") || absolute("http://") || absolute("https://");
-        if self.method == "GET" && !form
-            || !target.iter().all(|&byte| byte.is_ascii_graphic() && byte != b'#')
-        {
+        let form = target.starts_with(b"/")
+            || (absolute("http://") || absolute("https://"))
+                && self.split_target().0.is_some_and(|authority| is_host(authority.as_bytes()));
+        let form = match self.method.as_str() {
+            "CONNECT" => is_host(target),
+            "OPTIONS" => form || target == b"*",
+            _ => form,
+        };
+        if !form || !target.iter().all(|&byte| byte.is_ascii_graphic() && byte != b'#') {
             return Err(RequestError::Target);
         }
         Ok(())
@@ -404,9 +444,10 @@ impl Request {
         }) {
             return true;
         }
-        // The scheme does not count: TLS may end at a proxy. A Host without a port stands for the
-        // default one of whatever scheme the browser used.
-        same_authority(authority, self.host().as_bytes(), default_port(scheme))
+        // Which of http and https does not count: TLS may end at a proxy. A Host without a port stands
+        // for the default one of whatever scheme the browser used.
+        let port = default_port(scheme);
+        port.is_some() && same_authority(authority, self.host().as_bytes(), port)
     }
 }
 

@@ -29,6 +29,10 @@ impl Url {
             _ if scheme.eq_ignore_ascii_case("wss") => true,
             _ => return invalid("the scheme is neither ws nor wss"),
         };
+        // RFC 3986 has none; browsers take it for a slash, and would see another host.
+        if rest.contains('\\') {
+            return invalid("a backslash");
+        }
         if rest.contains('#') {
             return invalid("a fragment is not allowed (RFC 6455 section 3)");
         }

@@ -13,7 +13,7 @@ use ::tokio::io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf};
 use super::io::{Link, Reader, Side, Writer, poll_read};
 use crate::adapter::{Error, FLUSH_FROM};
 use crate::close::CloseCode;
-use crate::error::End;
+use crate::error::{End, SendError};
 use crate::message::{Message, MessageRef, Part};
 use crate::recv::Replies;
 use crate::recv_buf::RecvBuf;
@@ -42,8 +42,9 @@ impl<S: AsyncRead + AsyncWrite> Shared<S> {
 
 pub(super) fn split<S: AsyncRead + AsyncWrite + Unpin>(
     reader: Reader,
-    writer: Writer<S>,
+    mut writer: Writer<S>,
 ) -> (SendHalf<S>, RecvHalf<S>) {
+    writer.try_write();
     let mut read = None;
     let mut writer = writer.map(|stream| {
         let (read_half, write_half) = ::tokio::io::split(stream);
@@ -90,13 +91,17 @@ impl<S: AsyncRead + AsyncWrite> Link for Half<S> {
         self.shared.with(|writer| writer.poll_shutdown(cx, Side::Receiving))
     }
 
+    fn watch(&mut self, cx: &mut Context<'_>) {
+        self.shared.writer().watch(cx);
+    }
+
     fn fed(&self) -> usize {
         // The sending half minds its own.
         0
     }
 
     fn send_deadline(&mut self, now: Duration) -> Option<Duration> {
-        self.shared.with(|writer| writer.sender.deadline(now, &writer.out))
+        self.shared.with(|writer| writer.deadline(now))
     }
 
     fn shut(&mut self) {
@@ -242,7 +247,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SendHalf<S> {
         code: impl Into<CloseCode>,
         reason: &str,
     ) -> Result<Option<End>, Error> {
-        self.shared.with(|writer| writer.sender.start_close(code, reason, &mut writer.out))?;
+        self.start_close(code, reason)?;
         self.flush().await?;
         if !self.shared.receiver_gone.load(Ordering::Acquire) {
             return Ok(None);
@@ -265,9 +270,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SendHalf<S> {
         self.shared.with(|writer| writer.poll_flush(cx, &mut Replies::default()))
     }
 
-    /// Queues Close unless it was sent.
-    pub(super) fn start_close(&mut self, code: CloseCode) {
-        // A refusal means that there is nothing left to close.
-        let _ = self.shared.with(|writer| writer.sender.start_close(code, "", &mut writer.out));
+    /// Queues Close, and lets the receiving half know.
+    pub(super) fn start_close(
+        &mut self,
+        code: impl Into<CloseCode>,
+        reason: &str,
+    ) -> Result<(), SendError> {
+        self.shared.with(|writer| writer.sender.start_close(code, reason, &mut writer.out))?;
+        // Behind the flag: the receiving half has a deadline from now on.
+        self.shared.writer().wake();
+        Ok(())
     }
 }

@@ -119,6 +119,9 @@ pub(super) trait Link {
 
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
+    /// Asks to be woken when the other side begins to close.
+    fn watch(&mut self, cx: &mut Context<'_>);
+
     /// How many bytes were fed and wait for this side to send them.
     fn fed(&self) -> usize;
 
@@ -169,7 +172,9 @@ impl Reader {
             }
             return self.take_turns(cx);
         }
-        if link.fed() >= FLUSH_FROM && self.leaving.is_none() {
+        let flush_from = FLUSH_FROM.min(self.receiver.config().get().max_send_queue);
+        // Once Close is queued, the wait for input sends it, under the close timeout.
+        if link.fed() >= flush_from && !link.close_sent() && self.leaving.is_none() {
             ready!(self.poll_flush(cx, link))?;
         }
         loop {
@@ -264,6 +269,8 @@ impl Reader {
         self.budget = BUDGET;
         // Nothing is held while waiting but what has to be.
         self.input.release();
+        // Before looking whether it has.
+        link.watch(cx);
         let (now, close_sent) = (now(), link.close_sent());
         let sending = link.send_deadline(now);
         let receiving = self.receiver.deadline(now, &self.input, close_sent);
@@ -337,6 +344,10 @@ pub(super) struct Writer<W: AsyncWrite + Unpin> {
     waiters: Option<Arc<Waiters>>,
     /// Bytes were written and the stream was not flushed.
     dirty: bool,
+    /// When the wait for the stream's own flush began, with nothing left to write.
+    flush_since: Option<Duration>,
+    /// Bytes that were queued were dropped: whoever waits for them must not be told that they left.
+    lost: bool,
     /// For the sending side; the receiving side has its own.
     timer: Timer,
 }
@@ -352,8 +363,16 @@ impl<W: AsyncWrite + Unpin> fmt::Debug for Writer<W> {
 
 impl<W: AsyncWrite + Unpin> Writer<W> {
     pub(super) fn new(stream: W, sender: Sender) -> Self {
-        let (out, timer) = (SendBuf::new(), Timer::default());
-        Self { stream: Some(stream), sender, out, waiters: None, dirty: false, timer }
+        Self {
+            stream: Some(stream),
+            sender,
+            out: SendBuf::new(),
+            waiters: None,
+            dirty: false,
+            flush_since: None,
+            lost: false,
+            timer: Timer::default(),
+        }
     }
 
     /// From now on the two sides may be driven by different tasks.
@@ -381,6 +400,8 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
             out: core::mem::take(&mut self.out),
             waiters: self.waiters.take(),
             dirty: self.dirty,
+            flush_since: None,
+            lost: self.lost,
             timer: Timer::default(),
         }
     }
@@ -406,23 +427,43 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         }
     }
 
+    /// When the peer must have taken something; a stream that buffers (TLS) has to pass it on.
+    pub(super) fn deadline(&mut self, now: Duration) -> Option<Duration> {
+        if !self.out.is_empty() || !self.dirty {
+            self.flush_since = None;
+            return self.sender.deadline(now, &self.out);
+        }
+        let since = *self.flush_since.get_or_insert(now);
+        Some(since.saturating_add(self.sender.config().get().send_timeout?))
+    }
+
     /// Writes all that is queued, for the sending side.
     pub(super) fn poll_flush(
         &mut self,
         cx: &mut Context<'_>,
         replies: &mut Replies,
     ) -> Poll<Result<(), Error>> {
+        if self.lost {
+            return Poll::Ready(Err(Error::Io(ErrorKind::BrokenPipe.into())));
+        }
         let error = match self.poll_send(cx, Side::Sending, replies) {
             Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
             Poll::Ready(Err(error)) => error.into(),
             Poll::Pending => {
-                let deadline = self.sender.deadline(now(), &self.out);
+                let deadline = self.deadline(now());
                 ready!(self.timer.poll(cx, deadline));
                 Error::Ended(End::TimedOut(Timeout::Send))
             }
         };
         self.shut();
         Poll::Ready(Err(error))
+    }
+
+    /// Writes what the stream takes at once.
+    pub(super) fn try_write(&mut self) {
+        if self.stream.is_some() && !self.out.is_empty() {
+            let _ = self.poll_write_all(&mut Context::from_waker(Waker::noop()));
+        }
     }
 
     fn poll_write_all(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -442,6 +483,7 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         }
         ready!(Pin::new(stream).poll_flush(cx))?;
         self.dirty = false;
+        self.flush_since = None;
         Poll::Ready(Ok(()))
     }
 
@@ -463,20 +505,36 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         side: Side,
         mut poll: impl FnMut(&mut Self, &mut Context<'_>) -> Poll<T>,
     ) -> Poll<T> {
-        let result = poll(self, cx);
         match self.waiters.clone() {
-            Some(waiters) if result.is_pending() => {
+            // Known before the stream is asked: it may be ready for others in between.
+            Some(waiters) => {
                 waiters.register(side, cx.waker());
                 poll(self, &mut Context::from_waker(&Waker::from(waiters)))
             }
-            _ => result,
+            None => poll(self, cx),
+        }
+    }
+
+    /// Wakes the receiving side when the sending side begins to close.
+    pub(super) fn watch(&mut self, cx: &mut Context<'_>) {
+        if let Some(waiters) = &self.waiters {
+            waiters.register(Side::Receiving, cx.waker());
+        }
+    }
+
+    /// Tells both sides that there is something new to know.
+    pub(super) fn wake(&self) {
+        if let Some(waiters) = &self.waiters {
+            Arc::clone(waiters).wake();
         }
     }
 
     pub(super) fn shut(&mut self) {
         self.sender.shut();
+        self.lost |= !self.out.is_empty() || self.dirty;
         self.out = SendBuf::new();
         self.dirty = false;
+        self.wake();
     }
 }
 
@@ -502,12 +560,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link for Writer<S> {
         Writer::poll_shutdown(self, cx, Side::Receiving)
     }
 
+    fn watch(&mut self, cx: &mut Context<'_>) {
+        Writer::watch(self, cx);
+    }
+
     fn fed(&self) -> usize {
         self.out.len()
     }
 
     fn send_deadline(&mut self, now: Duration) -> Option<Duration> {
-        self.sender.deadline(now, &self.out)
+        self.deadline(now)
     }
 
     fn shut(&mut self) {
@@ -517,9 +579,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link for Writer<S> {
 
 impl<W: AsyncWrite + Unpin> Drop for Writer<W> {
     fn drop(&mut self) {
-        if self.stream.is_some() && !self.out.is_empty() {
-            let _ = self.poll_write_all(&mut Context::from_waker(Waker::noop()));
-        }
+        self.try_write();
     }
 }
 

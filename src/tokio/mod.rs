@@ -275,7 +275,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     }
 
     /// Splits the connection, for one task that receives and one that sends; neither ever waits for
-    /// the other.
+    /// the other. What was fed is written as far as the socket takes it at once.
     pub fn split(self) -> (SendHalf<S>, RecvHalf<S>) {
         half::split(self.reader, self.writer)
     }

@@ -244,14 +244,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
         let response = match self.request.upgrade(&self.config) {
             Ok(upgrade) => upgrade.accept(accept),
             Err(error) => {
-                self.respond(&error.response()).await?;
+                let _ = self.respond(&error.response()).await;
                 return Err(error.into());
             }
         };
         let response = match response {
             Ok(response) => response,
             Err(error) => {
-                self.respond(&Response::new(500)).await?;
+                let _ = self.respond(&Response::new(500)).await;
                 return Err(error.into());
             }
         };

@@ -95,9 +95,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sink<Message> for WebSocket<S> {
 
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let this = self.get_mut();
-        let writer = &mut this.writer;
         // A refusal means that there is nothing left to close.
-        let _ = writer.sender.start_close(CloseCode::NORMAL, "", &mut writer.out);
+        let writer = &mut this.writer;
+        if writer.sender.start_close(CloseCode::NORMAL, "", &mut writer.out).is_ok() {
+            // The stream, in a task of its own, has a deadline from now on.
+            writer.wake();
+        }
         Pin::new(this).poll_flush(cx)
     }
 }
@@ -120,7 +123,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sink<Message> for SendHalf<S> {
 
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let this = self.get_mut();
-        this.start_close(CloseCode::NORMAL);
+        // A refusal means that there is nothing left to close.
+        let _ = this.start_close(CloseCode::NORMAL, "");
         SendHalf::poll_flush(this, cx)
     }
 }

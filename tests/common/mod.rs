@@ -2,9 +2,11 @@
 
 #![allow(dead_code, reason = "each test file uses its own part of this")]
 
+pub(crate) mod model;
+
 use bowline::{
-    Config, Connection, End, Message, Progress, ProtocolError, RecvBuf, Role, Rule, SendBuf,
-    Truncation,
+    Config, Connection, End, Initiator, Message, Progress, ProtocolError, RecvBuf, Role, Rule,
+    SendBuf, Truncation,
 };
 
 /// The masking key of every frame that [`frame`] masks; that of RFC 6455 §5.7.
@@ -341,7 +343,19 @@ pub(crate) enum Over {
     Open(Truncation),
     /// The peer broke this rule at this byte.
     Failed(Rule, u64),
+    /// The peer closed it, with this code and reason.
+    Closed(Option<u16>, String),
     Ended(End),
+}
+
+pub(crate) fn over(end: End) -> Over {
+    match end {
+        End::Failed(error) => Over::Failed(error.rule(), error.offset()),
+        End::Closed { initiator: Initiator::Remote, code, reason, .. } => {
+            Over::Closed(code.map(u16::from), reason)
+        }
+        end => Over::Ended(end),
+    }
 }
 
 /// What came of some bytes.
@@ -427,8 +441,7 @@ pub(crate) fn feed(role: Role, pieces: &[&[u8]], config: &Config, style: Style) 
     }
     let over = match side.connection.end().unwrap().clone() {
         End::PeerGone(truncation) if open => Over::Open(truncation),
-        End::Failed(error) => Over::Failed(error.rule(), error.offset()),
-        end => Over::Ended(end),
+        end => over(end),
     };
     Outcome { events: side.events, sent, over }
 }

@@ -1,0 +1,964 @@
+//! The server's side of the opening handshake (RFC 6455 §4.2): what a request is, what it may be answered with, and
+//! where its limits are.
+
+use std::time::Duration;
+
+use bowline::handshake::{
+    Accept, InvalidRequest, Request, RequestError, Response, ServerHandshake,
+};
+use bowline::{Config, Connection, MessageRef, Progress, RecvBuf, SendBuf};
+
+const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+
+/// "Hello" as RFC 6455 §5.7 shows it.
+const HELLO: &[u8] = b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58";
+
+/// The fields that make a request one for a WebSocket.
+const FIELDS: [(&str, &str); 5] = [
+    ("Host", "example.com"),
+    ("Upgrade", "websocket"),
+    ("Connection", "Upgrade"),
+    ("Sec-WebSocket-Key", KEY),
+    ("Sec-WebSocket-Version", "13"),
+];
+
+/// A request for `target` with more fields.
+fn head(target: &str, more: &[(&str, &str)]) -> Vec<u8> {
+    let mut head = format!("GET {target} HTTP/1.1\r\n");
+    for (name, value) in FIELDS.iter().chain(more) {
+        head += &format!("{name}: {value}\r\n");
+    }
+    head.into_bytes().into_iter().chain(*b"\r\n").collect()
+}
+
+/// The outcome of bytes that come with one read.
+fn read(bytes: &[u8], config: &Config) -> Result<Option<Request>, RequestError> {
+    ServerHandshake::new(config.clone()).read(&mut RecvBuf::with_unread(bytes))
+}
+
+#[track_caller]
+fn request(target: &str, more: &[(&str, &str)]) -> Request {
+    read(&head(target, more), &Config::default())
+        .expect("a valid request")
+        .expect("a whole request")
+}
+
+/// A request with these instead of the usual fields, from another parser.
+fn from_parts(fields: &[(&str, &str)]) -> Result<Request, RequestError> {
+    Request::from_parts("GET", "/", fields.iter().copied())
+}
+
+/// What goes to the socket.
+fn wire(response: &Response) -> String {
+    let mut out = SendBuf::new();
+    response.encode(&mut out);
+    let bytes = out.pending_slices().flatten().copied().collect();
+    String::from_utf8(bytes).expect("only text is sent here")
+}
+
+// The request (RFC 6455 §4.1, §4.2.1).
+
+#[test]
+fn a_request_shows_what_it_asks_for() {
+    let request = request(
+        "/chat/rooms?room=1&x=a?b",
+        &[
+            ("Origin", "https://example.com"),
+            ("Cookie", "session=abc; theme=dark"),
+            ("Sec-WebSocket-Protocol", "chat.v2, chat"),
+            ("Sec-WebSocket-Protocol", "v3"),
+            ("X-Forwarded-For", "192.0.2.1"),
+            ("x-forwarded-for", "192.0.2.2"),
+        ],
+    );
+    assert_eq!(request.method(), "GET");
+    assert_eq!(request.target(), "/chat/rooms?room=1&x=a?b");
+    assert_eq!(request.path(), "/chat/rooms");
+    assert_eq!(request.query(), Some("room=1&x=a?b"));
+    assert_eq!(request.host(), "example.com");
+    assert_eq!(request.origin(), Some("https://example.com"));
+    assert_eq!(request.subprotocols().collect::<Vec<_>>(), ["chat.v2", "chat", "v3"]);
+    assert!(request.is_upgrade());
+    // RFC 9110 §5.1: names have no case; §5.2: several lines keep their order.
+    let headers = request.headers();
+    assert_eq!(headers.get("x-FORWARDED-for"), Some(&b"192.0.2.1"[..]));
+    assert_eq!(headers.get_str("X-Forwarded-For"), Some("192.0.2.1"));
+    assert_eq!(headers.all("X-Forwarded-For").count(), 2);
+    assert_eq!(headers.get("X-Other"), None);
+    let names: Vec<_> = headers.iter().map(|(name, _)| name).collect();
+    assert_eq!(names[..2], ["Host", "Upgrade"]);
+    assert_eq!(names.last(), Some(&"x-forwarded-for"));
+}
+
+#[test]
+fn a_request_may_have_neither_query_nor_origin_nor_cookies() {
+    let request = request("/", &[]);
+    assert_eq!((request.path(), request.query()), ("/", None));
+    assert_eq!(request.origin(), None);
+    assert_eq!(request.cookie("session"), None);
+    assert_eq!(request.subprotocols().count(), 0);
+}
+
+#[test]
+fn an_empty_query_is_a_query() {
+    let request = request("/chat?", &[]);
+    assert_eq!((request.path(), request.query()), ("/chat", Some("")));
+}
+
+#[test]
+fn an_absolute_target_names_the_host_and_the_path() {
+    // RFC 6455 §4.2.1 item 1: the resource name is what the absolute URI contains; RFC 9112 §3.2.2: its host replaces
+    // that of Host. A handler that guards a path by its name must not be passed by another way to write it.
+    for (target, host, path, query) in [
+        ("http://example.com/admin?x=1", "example.com", "/admin", Some("x=1")),
+        ("HTTP://other.example:8080/admin", "other.example:8080", "/admin", None),
+        ("https://example.com?x", "example.com", "/", Some("x")),
+        ("http://example.com", "example.com", "/", None),
+    ] {
+        let request = request(target, &[]);
+        assert_eq!(request.target(), target);
+        assert_eq!((request.path(), request.query()), (path, query), "{target}");
+        assert_eq!(request.host(), host, "{target}");
+    }
+    for target in ["http://", "http:///chat", "http://user@example.com/", "http://a:b/"] {
+        let error = read(&head(target, &[]), &Config::default()).unwrap_err();
+        assert_eq!(error, RequestError::Target, "{target}");
+    }
+}
+
+#[test]
+fn a_value_that_is_no_utf8_is_bytes_only() {
+    let mut bytes = head("/", &[]);
+    bytes.truncate(bytes.len() - 2);
+    bytes.extend_from_slice(b"X-A: \xff\r\n\r\n");
+    let request = read(&bytes, &Config::default()).unwrap().unwrap();
+    assert_eq!(request.headers().get("X-A"), Some(&b"\xff"[..]));
+    assert_eq!(request.headers().get_str("X-A"), None);
+}
+
+#[test]
+fn cookies_are_found_by_their_whole_name() {
+    // RFC 6265 §4.2.1: name=value, separated by semicolons; names have case.
+    let request = request(
+        "/",
+        &[
+            ("Cookie", "xsession=1; session=a=b; Session=2;empty=; session=3"),
+            ("Cookie", "other=4; broken"),
+        ],
+    );
+    assert_eq!(request.cookie("session"), Some("a=b"));
+    assert_eq!(request.cookie("Session"), Some("2"));
+    assert_eq!(request.cookie("empty"), Some(""));
+    assert_eq!(request.cookie("other"), Some("4"));
+    for absent in ["sess", "ession", "broken", "", "session=a"] {
+        assert_eq!(request.cookie(absent), None, "{absent}");
+    }
+}
+
+#[test]
+fn the_clients_order_decides_among_supported_subprotocols() {
+    let request = request("/", &[("Sec-WebSocket-Protocol", "a, b, c")]);
+    assert_eq!(request.select_subprotocol(&["c", "b"]), Some("b"));
+    assert_eq!(request.select_subprotocol(&["B"]), None);
+    assert_eq!(request.select_subprotocol(&[String::from("a")]), Some("a"));
+    assert_eq!(request.select_subprotocol(&[""; 0]), None);
+}
+
+#[test]
+fn a_request_for_no_websocket_is_given_to_the_server_and_upgrades_to_nothing() {
+    let bytes = b"GET /page HTTP/1.1\r\nHost: example.com\r\n\r\n";
+    let config = Config::default();
+    let request = read(bytes, &config).unwrap().unwrap();
+    assert!(!request.is_upgrade());
+    assert_eq!(request.path(), "/page");
+    assert_eq!(request.upgrade(&config).unwrap_err(), RequestError::NotUpgrade);
+}
+
+#[test]
+fn a_post_without_a_body_is_given_to_the_server_and_upgrades_to_nothing() {
+    let bytes = [b"POST", &head("/chat", &[])[3..]].concat();
+    let config = Config::default();
+    let request = read(&bytes, &config).unwrap().unwrap();
+    assert_eq!(request.method(), "POST");
+    assert_eq!(request.upgrade(&config).unwrap_err(), RequestError::Method);
+}
+
+// From another parser.
+
+#[test]
+fn a_request_from_another_parser_keeps_to_the_same_rules() {
+    let config = Config::default();
+    let request = from_parts(&FIELDS).unwrap();
+    assert!(request.upgrade(&config).is_ok());
+
+    // Without each of the fields, and with each of them twice.
+    let without = [
+        RequestError::Host,
+        RequestError::NotUpgrade,
+        RequestError::NotUpgrade,
+        RequestError::Key,
+        RequestError::VersionMissing,
+    ];
+    for (i, expected) in without.into_iter().enumerate() {
+        let mut fields = FIELDS.to_vec();
+        fields.remove(i);
+        let result = from_parts(&fields).and_then(|request| request.upgrade(&config).map(|_| ()));
+        assert_eq!(result, Err(expected), "without {}", FIELDS[i].0);
+    }
+    for (i, expected) in
+        [(0, RequestError::Host), (3, RequestError::Key), (4, RequestError::VersionMissing)]
+    {
+        let mut fields = FIELDS.to_vec();
+        fields.push(FIELDS[i]);
+        let result = from_parts(&fields).and_then(|request| request.upgrade(&config).map(|_| ()));
+        assert_eq!(result, Err(expected), "with two {}", FIELDS[i].0);
+    }
+    for (field, expected) in [
+        (("Content-Length", "5"), RequestError::Body),
+        (("Transfer-Encoding", "chunked"), RequestError::Body),
+        (("Origin", "https://evil.example"), RequestError::ForeignOrigin),
+        (("Sec-WebSocket-Protocol", "a, a"), RequestError::Subprotocols),
+    ] {
+        let mut fields = FIELDS.to_vec();
+        fields.push(field);
+        let result = from_parts(&fields).and_then(|request| request.upgrade(&config).map(|_| ()));
+        assert_eq!(result, Err(expected), "with {field:?}");
+    }
+}
+
+#[test]
+fn a_request_from_another_parser_has_a_valid_target() {
+    for target in ["/", "/a?b", "http://example.com/", "HTTPS://example.com/"] {
+        assert!(Request::from_parts("GET", target, FIELDS).is_ok(), "{target}");
+    }
+    for target in ["", "*", "chat", "/a#b", "/a b", "/a\r\nb", "/\u{e9}", "http:/a", "ws://a/"] {
+        let error = Request::from_parts("GET", target, FIELDS).unwrap_err();
+        assert_eq!(error, RequestError::Target, "{target:?}");
+    }
+    // RFC 9112 §3.2.4: the target of an OPTIONS may be an asterisk; RFC 9110 §9.3.6: of a CONNECT, an authority.
+    assert!(Request::from_parts("OPTIONS", "*", FIELDS).is_ok());
+    assert!(Request::from_parts("CONNECT", "example.com:80", FIELDS).is_ok());
+    // All others have a path or an absolute URI.
+    for (method, target) in [
+        ("POST", "*"),
+        ("POST", "chat"),
+        ("POST", "http:///chat"),
+        ("HEAD", "ws://example.com/"),
+        ("DELETE", ""),
+        ("OPTIONS", "chat"),
+    ] {
+        let error = Request::from_parts(method, target, FIELDS).unwrap_err();
+        assert_eq!(error, RequestError::Target, "{method} {target}");
+    }
+    let error = Request::from_parts("OPTIONS", "*\r\nX: y", FIELDS).unwrap_err();
+    assert_eq!(error, RequestError::Target);
+}
+
+#[test]
+fn values_from_another_parser_lose_the_space_around_them() {
+    let mut fields = FIELDS;
+    fields[3].1 = "\tdGhlIHNhbXBsZSBub25jZQ==  ";
+    let request = from_parts(&fields).unwrap();
+    let upgrade = request.upgrade(&Config::default()).unwrap();
+    let response = upgrade.accept(Accept::new()).unwrap();
+    assert_eq!(
+        response.headers().get_str("Sec-WebSocket-Accept"),
+        Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")
+    );
+}
+
+// The answer (RFC 6455 §4.2.2).
+
+#[test]
+fn a_plain_acceptance_has_four_lines() {
+    let request = request("/chat", &[]);
+    let upgrade = request.upgrade(&Config::default()).unwrap();
+    let response = upgrade.accept(Accept::new()).unwrap();
+    assert_eq!((response.status(), response.subprotocol()), (101, None));
+    assert_eq!(
+        wire(&response),
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+    );
+}
+
+#[test]
+fn an_acceptance_selects_a_subprotocol_and_adds_headers() {
+    let request = request("/chat", &[("Sec-WebSocket-Protocol", "a, b")]);
+    let upgrade = request.upgrade(&Config::default()).unwrap();
+    let accept = Accept::new()
+        .subprotocol("b")
+        .header("Set-Cookie", "a=1")
+        .and_then(|accept| accept.header("Set-Cookie", "b=2"))
+        .unwrap();
+    let response = upgrade.accept(accept).unwrap();
+    assert_eq!(response.subprotocol(), Some("b"));
+    let wire = wire(&response);
+    for line in ["Sec-WebSocket-Protocol: b", "Set-Cookie: a=1", "Set-Cookie: b=2"] {
+        assert_eq!(wire.matches(&format!("\r\n{line}\r\n")).count(), 1, "{wire}");
+    }
+}
+
+#[test]
+fn an_acceptance_may_select_none_of_the_offers() {
+    let request = request("/chat", &[("Sec-WebSocket-Protocol", "a, b")]);
+    let upgrade = request.upgrade(&Config::default()).unwrap();
+    for accept in [Accept::new(), Accept::new().subprotocol(None)] {
+        assert_eq!(upgrade.accept(accept).unwrap().subprotocol(), None);
+    }
+}
+
+#[test]
+fn a_subprotocol_that_was_not_offered_cannot_be_selected() {
+    // RFC 6455 §4.2.2 item 5: one of those that the client's request names.
+    let request = request("/chat", &[("Sec-WebSocket-Protocol", "chat")]);
+    let upgrade = request.upgrade(&Config::default()).unwrap();
+    for name in ["evil", "Chat", "", "chat, evil", "chat\r\nX: y"] {
+        assert_eq!(
+            upgrade.accept(Accept::new().subprotocol(name)),
+            Err(InvalidRequest::SubprotocolNotOffered(name.into()))
+        );
+    }
+}
+
+/// Every byte that ends or spoils a value: the control characters but the tab, and DEL.
+fn bad_in_values() -> impl Iterator<Item = char> {
+    (0..0x20).chain([0x7f]).map(char::from).filter(|&c| c != '\t')
+}
+
+/// The handshake's own, or framing.
+const RESERVED: [&str; 12] = [
+    "Connection",
+    "Upgrade",
+    "Host",
+    "Origin",
+    "Content-Length",
+    "Transfer-Encoding",
+    "Sec-WebSocket-Key",
+    "Sec-WebSocket-Accept",
+    "Sec-WebSocket-Version",
+    "Sec-WebSocket-Protocol",
+    "Sec-WebSocket-Extensions",
+    "Sec-WebSocket-Anything",
+];
+
+#[test]
+fn a_header_of_the_users_cannot_end_early_nor_begin_another() {
+    type Add = fn(&str, &str) -> Result<(), InvalidRequest>;
+    let ways: [Add; 2] = [
+        |name, value| Accept::new().header(name, value).map(|_| ()),
+        |name, value| Response::new(200).header(name, value).map(|_| ()),
+    ];
+    for add in ways {
+        for bad in bad_in_values() {
+            for value in [format!("a{bad}b"), format!("{bad}b"), format!("a{bad}")] {
+                assert_eq!(
+                    add("X-A", &value),
+                    Err(InvalidRequest::Header("X-A".into())),
+                    "{value:?}"
+                );
+            }
+        }
+        for value in ["a\r\nX-B: b", " a", "a ", "\ta", "a\t", " "] {
+            assert!(add("X-A", value).is_err(), "{value:?}");
+        }
+        for value in ["", "a\tb c", "\u{e9}\u{1F642}"] {
+            assert_eq!(add("X-A", value), Ok(()), "{value:?}");
+        }
+        // RFC 9110 §5.6.2: what is no token character, all of ASCII.
+        for byte in 0..0x80u8 {
+            let token = byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+            let name = format!("X{}A", char::from(byte));
+            assert_eq!(add(&name, "b").is_ok(), token, "{name:?}");
+        }
+        for name in ["", "X-\u{e9}", "X A", "X:", "X\r\nB"] {
+            assert_eq!(add(name, "b"), Err(InvalidRequest::Header(name.into())));
+        }
+        for name in RESERVED {
+            for name in [name.to_string(), name.to_lowercase(), name.to_uppercase()] {
+                assert_eq!(add(&name, "b"), Err(InvalidRequest::ReservedHeader(name.clone())));
+            }
+        }
+    }
+}
+
+#[test]
+fn an_answer_of_the_users_has_its_length_and_closes() {
+    let page =
+        Response::new(200).header("Content-Type", "text/html").unwrap().body("<h1>Hello</h1>");
+    assert_eq!(
+        wire(&page),
+        "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\nContent-Length: 14\r\n\r\n\
+         <h1>Hello</h1>"
+    );
+    assert!(wire(&Response::new(404)).ends_with("\r\nContent-Length: 0\r\n\r\n"));
+}
+
+#[test]
+fn an_answer_without_content_sends_none() {
+    // RFC 9110 §15.3.5, §15.4.5: what followed the head would be read as another answer; §8.6: 204 has no length.
+    for status in [204, 304] {
+        let wire = wire(&Response::new(status).body("content"));
+        assert!(wire.ends_with("\r\n\r\n"), "{wire:?}");
+        assert!(status == 304 || !wire.contains("Content-Length"), "{wire:?}");
+    }
+}
+
+#[test]
+fn each_error_is_answered_with_its_status() {
+    // RFC 6455 §4.2.1, §4.2.2, §4.4, §10.2; RFC 9110 §15.5; RFC 6585 §5.
+    let statuses = [
+        (RequestError::Malformed, 400),
+        (RequestError::HttpVersion, 505),
+        (RequestError::TargetTooLong, 414),
+        (RequestError::HeadTooBig, 431),
+        (RequestError::TimedOut, 408),
+        (RequestError::Host, 400),
+        (RequestError::Body, 400),
+        (RequestError::Target, 400),
+        (RequestError::Method, 405),
+        (RequestError::NotUpgrade, 426),
+        (RequestError::Key, 400),
+        (RequestError::VersionMissing, 400),
+        (RequestError::Version, 426),
+        (RequestError::Subprotocols, 400),
+        (RequestError::Origin, 400),
+        (RequestError::ForeignOrigin, 403),
+    ];
+    for (error, status) in statuses {
+        let response = error.response();
+        assert_eq!(response.status(), status, "{error:?}");
+        assert_eq!(response.body_bytes(), format!("{error}\n").as_bytes());
+        let wire = wire(&response);
+        let reason = wire.split("\r\n").next().unwrap().get(13..).unwrap();
+        assert!(!reason.is_empty(), "{wire}");
+        assert_eq!(wire.contains("\r\nAllow: GET\r\n"), status == 405);
+        assert_eq!(wire.contains("\r\nUpgrade: websocket\r\n"), status == 426);
+        assert_eq!(
+            wire.contains("\r\nSec-WebSocket-Version: 13\r\n"),
+            status == 426 || error == RequestError::VersionMissing
+        );
+    }
+}
+
+// The origin (RFC 6455 §10.2, RFC 6454).
+
+fn allows(host: &str, origin: &str, config: &Config) -> bool {
+    let mut fields = FIELDS.to_vec();
+    fields[0].1 = host;
+    fields.push(("Origin", origin));
+    let request = from_parts(&fields).expect("a valid request");
+    match request.upgrade(config) {
+        Ok(_) => true,
+        Err(RequestError::ForeignOrigin) => false,
+        Err(error) => panic!("{host} {origin}: {error}"),
+    }
+}
+
+#[test]
+fn pages_of_the_servers_own_host_and_port_may_connect() {
+    let config = Config::default();
+    for (host, origin) in [
+        ("example.com", "http://example.com"),
+        ("example.com", "https://example.com"),
+        ("EXAMPLE.com", "HTTPS://example.COM"),
+        ("example.com", "http://example.com:80"),
+        ("example.com", "https://example.com:443"),
+        ("example.com:", "http://example.com"),
+        ("example.com:80", "http://example.com"),
+        ("example.com:443", "https://example.com"),
+        ("example.com:9001", "http://example.com:9001"),
+        ("example.com:9001", "https://example.com:9001"),
+        ("example.com:09001", "http://example.com:9001"),
+        ("example.com.", "http://example.com."),
+        ("localhost:9001", "http://localhost:9001"),
+        ("[::1]", "http://[::1]"),
+        ("[::1]:9001", "http://[::1]:9001"),
+        ("[FE80::1]:80", "http://[fe80::1]"),
+        ("xn--caf-dma.example", "https://xn--caf-dma.example"),
+    ] {
+        assert!(allows(host, origin, &config), "{host} {origin}");
+    }
+}
+
+#[test]
+fn pages_of_other_hosts_and_ports_may_not_connect() {
+    let config = Config::default();
+    for (host, origin) in [
+        ("example.com", "http://evil.example"),
+        ("example.com", "http://example.com:8080"),
+        ("example.com", "http://example.com:443"),
+        ("example.com", "https://example.com:80"),
+        ("example.com:80", "https://example.com"),
+        ("example.com:443", "http://example.com"),
+        ("example.com:8080", "http://example.com"),
+        ("example.com:8080", "http://example.com:8081"),
+        ("example.com:80", "http://example.com:65616"),
+        // Names that begin, end or go on like the host's.
+        ("example.com", "http://example.com.evil.example"),
+        ("example.com", "http://example.com.evil"),
+        ("example.com", "http://evilexample.com"),
+        ("example.com", "http://www.example.com"),
+        ("www.example.com", "http://example.com"),
+        ("example.com", "http://example.co"),
+        ("example.com", "http://xample.com"),
+        // RFC 6454 §5: another string is another host.
+        ("example.com", "http://example.com."),
+        ("127.0.0.1", "http://localhost"),
+        ("127.0.0.1", "http://127.1"),
+        ("[::1]", "http://[::2]"),
+        ("[::1]", "http://::1"),
+        ("[::1]:9001", "http://[::1]"),
+        // Not what RFC 6454 §6.2 serializes.
+        ("example.com", "http://example.com@evil.example"),
+        ("example.com", "http://evil.example@example.com"),
+        ("example.com", "http://user:pass@example.com"),
+        ("example.com", "http://example.com/"),
+        ("example.com", "http://example.com/path"),
+        ("example.com", "http://example.com?query"),
+        ("example.com", "http://example.com#fragment"),
+        ("example.com", "http://evil.example/example.com"),
+        ("example.com", "http://evil.example\\example.com"),
+        ("example.com", "http://example.com http://evil.example"),
+        ("example.com", "http://example.com, http://evil.example"),
+        ("example.com", "http:example.com"),
+        ("example.com", "http:/example.com"),
+        ("example.com", "//example.com"),
+        ("example.com", "://example.com"),
+        ("example.com", "example.com"),
+        ("example.com", "http://"),
+        ("example.com", "null"),
+        ("null", "null"),
+        ("example.com", "NULL"),
+        ("example.com", ""),
+        ("example.com", "*"),
+        ("example.com", "http://*"),
+        ("example.com", "file://"),
+        ("example.com", "http://example.com:x"),
+        ("example.com", "http://example.com:80:80"),
+        ("example.com", "http://example.com:99999"),
+    ] {
+        assert!(!allows(host, origin, &config), "{host} {origin}");
+    }
+}
+
+#[test]
+fn a_scheme_that_serves_no_pages_is_never_the_same_origin() {
+    // RFC 6454 §4: the scheme is part of an origin. Between http and https TLS may end at a proxy; nothing explains
+    // another one.
+    for scheme in ["ftp", "file", "ws", "chrome-extension", "data", "evil", ""] {
+        let origin = format!("{scheme}://example.com");
+        assert!(!allows("example.com", &origin, &Config::default()), "{origin}");
+        let origin = format!("{scheme}://example.com:9001");
+        let config = Config::default();
+        assert!(!allows("example.com:9001", &origin, &config), "{origin}");
+    }
+}
+
+#[test]
+fn who_sends_no_origin_is_no_browser_and_may_connect() {
+    assert!(request("/", &[]).upgrade(&Config::default()).is_ok());
+}
+
+#[test]
+fn named_origins_may_connect_and_no_others() {
+    let config = Config::default()
+        .allow_origin("https://app.example")
+        .allow_origin("http://other.example:8080")
+        .allow_origin("chrome-extension://abcdef")
+        .allow_origin("http://[::1]:3000");
+    for origin in [
+        "https://app.example",
+        "HTTPS://APP.example",
+        "https://app.example:443",
+        "http://other.example:8080",
+        "chrome-extension://abcdef",
+        "http://[::1]:3000",
+        // The server's own host stays allowed.
+        "http://example.com",
+    ] {
+        assert!(allows("example.com", origin, &config), "{origin}");
+    }
+    for origin in [
+        "http://app.example",
+        "https://app.example:8443",
+        "https://app.example.",
+        "https://x.app.example",
+        "https://app.example.evil.example",
+        "https://app.example@evil.example",
+        "http://other.example",
+        "https://other.example:8080",
+        "chrome-extension://abcdefg",
+        "moz-extension://abcdef",
+        "http://[::1]",
+        "null",
+    ] {
+        assert!(!allows("example.com", origin, &config), "{origin}");
+    }
+}
+
+#[test]
+fn what_is_no_origin_allows_nobody() {
+    let config = Config::default()
+        .allow_origin("*")
+        .allow_origin("null")
+        .allow_origin("")
+        .allow_origin("evil.example")
+        .allow_origin("https://*.evil.example")
+        .allow_origin("https://evil.example/");
+    for origin in ["https://evil.example", "https://a.evil.example", "null", "*", ""] {
+        assert!(!allows("example.com", origin, &config), "{origin}");
+    }
+}
+
+#[test]
+fn any_origin_may_connect_if_the_server_says_so() {
+    for config in [
+        Config::default().allow_any_origin(),
+        Config::default().allow_any_origin().allow_origin("https://a.example"),
+        Config::default().allow_origin("https://a.example").allow_any_origin(),
+    ] {
+        for origin in ["https://evil.example", "null", "", "no origin at all"] {
+            assert!(allows("example.com", origin, &config), "{origin}");
+        }
+    }
+    // Two are still no request of a browser's (RFC 6454 §7.3).
+    let more = [("Origin", "https://a.example"), ("Origin", "https://b.example")];
+    let config = Config::default().allow_any_origin();
+    assert_eq!(request("/", &more).upgrade(&config).unwrap_err(), RequestError::Origin);
+}
+
+// Limits (RFC 6455 §10.4, RFC 6585 §5).
+
+/// The errors of the bytes with one read and with a read for every byte, which are the same.
+#[track_caller]
+fn read_both_ways(bytes: &[u8], config: &Config) -> Result<Option<Request>, RequestError> {
+    let whole = read(bytes, config);
+    let mut handshake = ServerHandshake::new(config.clone());
+    let mut input = RecvBuf::new();
+    let mut result = Ok(None);
+    for &byte in bytes {
+        input.space()[0] = byte;
+        input.filled(1);
+        result = handshake.read(&mut input);
+        if !matches!(result, Ok(None)) {
+            break;
+        }
+    }
+    let outcome = |result: &Result<Option<Request>, RequestError>| match result {
+        Ok(request) => Ok(request.is_some()),
+        Err(error) => Err(*error),
+    };
+    assert_eq!(outcome(&whole), outcome(&result), "whole and byte by byte");
+    whole
+}
+
+/// A head of exactly `len` bytes in lines of at most `longest`, as `find_end` counts them: without the LF.
+fn head_of(len: usize, longest: usize) -> Vec<u8> {
+    let mut bytes = head("/", &[]);
+    bytes.truncate(bytes.len() - 2);
+    let end = len - 2;
+    while bytes.len() < end {
+        let left = end - bytes.len();
+        // A line has at least a name, a colon and its end; what is left must be enough for one more.
+        let line = match left.min(longest + 1) {
+            all if all == left => all,
+            most if left - most < 5 => most - 5,
+            most => most,
+        };
+        bytes.extend_from_slice(b"X: ");
+        bytes.resize(bytes.len() + line - 5, b'a');
+        bytes.extend_from_slice(b"\r\n");
+    }
+    bytes.extend_from_slice(b"\r\n");
+    assert_eq!(bytes.len(), len);
+    bytes
+}
+
+#[test]
+fn a_head_may_have_as_many_bytes_as_the_limit_and_no_more() {
+    for limit in [1 << 10, 4_000, 16 << 10] {
+        let config = Config::default().max_head_size(limit);
+        let bytes = head_of(limit, limit / 2);
+        assert!(matches!(read_both_ways(&bytes, &config), Ok(Some(_))));
+        let bytes = head_of(limit + 1, limit / 2);
+        assert_eq!(read_both_ways(&bytes, &config).unwrap_err(), RequestError::HeadTooBig);
+    }
+}
+
+#[test]
+fn a_first_line_may_have_half_of_the_limit_and_no_more() {
+    let config = Config::default().max_head_size(4_000);
+    for (more, fits) in [(0, true), (1, false)] {
+        // The line's CR counts.
+        let target = format!("/{}", "a".repeat(2_000 + more - "GET / HTTP/1.1\r".len()));
+        let result = read_both_ways(&head(&target, &[]), &config);
+        match result {
+            Ok(Some(request)) => assert!(fits && request.target() == target),
+            other => assert_eq!((other.unwrap_err(), fits), (RequestError::TargetTooLong, false)),
+        }
+    }
+}
+
+#[test]
+fn a_header_line_may_have_half_of_the_limit_and_no_more() {
+    let config = Config::default().max_head_size(4_000);
+    for (more, fits) in [(0, true), (1, false)] {
+        let value = "a".repeat(2_000 + more - "X-A: \r".len());
+        let result = read_both_ways(&head("/", &[("X-A", &value)]), &config);
+        match result {
+            Ok(Some(_)) => assert!(fits),
+            other => assert_eq!((other.unwrap_err(), fits), (RequestError::HeadTooBig, false)),
+        }
+    }
+}
+
+#[test]
+fn a_head_may_have_as_many_headers_as_the_limit_and_no_more() {
+    for limit in [5, 6, 100] {
+        let config = Config::default().max_headers(limit);
+        let more = vec![("X", "y"); limit - FIELDS.len()];
+        let request = read_both_ways(&head("/", &more), &config).unwrap().unwrap();
+        assert_eq!(request.headers().iter().count(), limit);
+        let more = vec![("X", "y"); limit - FIELDS.len() + 1];
+        assert_eq!(
+            read_both_ways(&head("/", &more), &config).unwrap_err(),
+            RequestError::HeadTooBig
+        );
+    }
+}
+
+#[test]
+fn a_limit_that_is_no_limit_is_none() {
+    let config = Config::default().max_headers(usize::MAX).max_head_size(usize::MAX);
+    let more = vec![("X", "y"); 3_000];
+    let request = read(&head("/", &more), &config).unwrap().unwrap();
+    assert_eq!(request.headers().iter().count(), 3_000 + FIELDS.len());
+}
+
+#[test]
+fn a_limit_of_nothing_refuses_everything() {
+    for size in 0..16 {
+        let config = Config::default().max_head_size(size);
+        let error = read_both_ways(&head("/", &[]), &config).unwrap_err();
+        assert_eq!(error, RequestError::TargetTooLong, "{size}");
+    }
+    let config = Config::default().max_headers(0);
+    let error = read_both_ways(&head("/", &[]), &config).unwrap_err();
+    assert_eq!(error, RequestError::HeadTooBig);
+}
+
+#[test]
+fn a_head_that_never_ends_is_refused_before_it_is_long() {
+    for (start, rest, expected) in [
+        ("", "G", RequestError::TargetTooLong),
+        ("GET /", "a", RequestError::TargetTooLong),
+        ("GET / HTTP/1.1\r\n", "a", RequestError::HeadTooBig),
+        ("GET / HTTP/1.1\r\n", "X-A: b\r\n", RequestError::HeadTooBig),
+        ("\r\n", "G", RequestError::TargetTooLong),
+        ("", "\r\n", RequestError::Malformed),
+    ] {
+        let mut handshake = ServerHandshake::new(Config::default());
+        let mut input = RecvBuf::new();
+        let bytes: Vec<u8> = start.bytes().chain(rest.bytes().cycle().take(40_000)).collect();
+        let mut read = 0;
+        let error = loop {
+            input.space()[0] = bytes[read];
+            input.filled(1);
+            read += 1;
+            if let Err(error) = handshake.read(&mut input) {
+                break error;
+            }
+        };
+        assert_eq!(error, expected, "{start:?} {rest:?}");
+        assert!(read <= (16 << 10) + 1, "{read} bytes of {rest:?}");
+    }
+}
+
+#[test]
+fn what_is_beyond_the_limit_does_not_change_the_reason() {
+    // The line crosses the limit and ends in a bare LF: whoever reads it whole must not look there.
+    let config = Config::default().max_head_size(1 << 10);
+    for over in 0..12 {
+        let mut bytes = head_of((1 << 10) + 2 + over, 400);
+        bytes.truncate(bytes.len() - 4);
+        bytes.extend_from_slice(b"\n\r\n");
+        let _ = read_both_ways(&bytes, &config);
+    }
+}
+
+// Where lines and heads end (RFC 9112 §2.2, §2.1).
+
+#[test]
+fn one_empty_line_before_the_request_is_forgiven_and_no_more() {
+    let config = Config::default();
+    let bytes = [b"\r\n", &head("/", &[])[..]].concat();
+    assert!(matches!(read_both_ways(&bytes, &config), Ok(Some(_))));
+    let bytes = [b"\r\n\r\n", &head("/", &[])[..]].concat();
+    assert_eq!(read_both_ways(&bytes, &config).unwrap_err(), RequestError::Malformed);
+}
+
+#[test]
+fn a_bare_lf_is_no_line_end_anywhere() {
+    let config = Config::default();
+    let whole = head("/", &[]);
+    for at in (0..whole.len()).filter(|&at| whole[at] == b'\r') {
+        let mut bytes = whole.clone();
+        bytes.remove(at);
+        let error = read_both_ways(&bytes, &config).unwrap_err();
+        assert_eq!(error, RequestError::Malformed, "at {at}");
+    }
+    for bytes in [&b"\n"[..], b"\nGET / HTTP/1.1\r\n", b"\r\n\n"] {
+        let error = read_both_ways(bytes, &config).unwrap_err();
+        assert_eq!(error, RequestError::Malformed);
+    }
+}
+
+#[test]
+fn what_cannot_begin_a_request_is_refused_at_its_first_byte() {
+    for byte in 0..=255u8 {
+        let token = byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        let result = read(&[byte], &Config::default());
+        if token || byte == b'\r' {
+            assert!(matches!(result, Ok(None)), "{byte:#x}");
+        } else {
+            assert_eq!(result.unwrap_err(), RequestError::Malformed, "{byte:#x}");
+        }
+    }
+}
+
+#[test]
+fn bytes_behind_the_head_stay_in_the_input() {
+    let bytes = [&head("/", &[])[..], HELLO].concat();
+    for cut in 1..bytes.len() {
+        let config = Config::default();
+        let mut handshake = ServerHandshake::new(config.clone());
+        let mut input = RecvBuf::new();
+        let mut found = false;
+        for piece in [&bytes[..cut], &bytes[cut..]] {
+            input.space()[..piece.len()].copy_from_slice(piece);
+            input.filled(piece.len());
+            if !found {
+                found = handshake.read(&mut input).unwrap().is_some();
+            }
+        }
+        assert!(found);
+        assert_eq!(input.unread(), HELLO, "cut at {cut}");
+        let mut connection = Connection::server(config);
+        let mut out = SendBuf::new();
+        assert_eq!(connection.advance(&mut input, &mut out), Ok(Progress::Event));
+        assert_eq!(input.event(), Some(MessageRef::Text("Hello")));
+    }
+}
+
+#[test]
+fn the_end_of_the_stream_behind_a_whole_head_is_for_the_connection() {
+    let mut handshake = ServerHandshake::new(Config::default());
+    let mut input = RecvBuf::with_unread(&head("/", &[]));
+    input.eof();
+    assert!(handshake.read(&mut input).unwrap().is_some());
+}
+
+#[test]
+fn a_handshake_that_gave_its_request_may_be_read_again() {
+    // For example by a loop that answers several requests over one connection: no panic, and the next request.
+    let mut handshake = ServerHandshake::new(Config::default());
+    let bytes = [head("/first", &[]), head("/second", &[])].concat();
+    let mut input = RecvBuf::with_unread(&bytes);
+    for path in ["/first", "/second"] {
+        let request = handshake.read(&mut input).unwrap().unwrap();
+        assert_eq!(request.path(), path);
+    }
+    assert!(matches!(handshake.read(&mut input), Ok(None)));
+}
+
+#[test]
+fn a_refused_head_stays_refused() {
+    let config = Config::default().max_headers(5).max_head_size(2_000);
+    let long = "a".repeat(1_200);
+    for (bytes, expected) in [
+        (head("/", &[("X", "1"), ("X", "2"), ("X", "3")]), RequestError::HeadTooBig),
+        (head("/", &[("X", &long)]), RequestError::HeadTooBig),
+        (head(&format!("/{long}"), &[]), RequestError::TargetTooLong),
+        (head("/#", &[]), RequestError::Target),
+        ([b"\n", &head("/", &[])[..]].concat(), RequestError::Malformed),
+    ] {
+        let mut handshake = ServerHandshake::new(config.clone());
+        let mut input = RecvBuf::with_unread(&bytes);
+        for _ in 0..8 {
+            let error = handshake.read(&mut input).map(|_| ()).unwrap_err();
+            assert_eq!(error, expected);
+        }
+    }
+}
+
+// Time (RFC 6455 §10.4), on a clock that is set by hand.
+
+#[test]
+fn the_deadline_is_absolute() {
+    let timeout = Duration::from_secs(3);
+    let mut handshake = ServerHandshake::new(Config::default().handshake_timeout(timeout));
+    let start = Duration::from_secs(100);
+    assert_eq!(handshake.deadline(start), Some(start + timeout));
+    let mut input = RecvBuf::new();
+    // A byte now and then does not prolong it.
+    for (i, byte) in head("/", &[]).into_iter().take(29).enumerate() {
+        input.space()[0] = byte;
+        input.filled(1);
+        assert!(matches!(handshake.read(&mut input), Ok(None)));
+        let now = start + Duration::from_millis(100 * (i as u64 + 1));
+        assert_eq!(handshake.deadline(now), Some(start + timeout));
+        assert_eq!(handshake.on_time(now), Ok(()));
+    }
+    let late = start + timeout;
+    assert_eq!(handshake.on_time(late - Duration::from_nanos(1)), Ok(()));
+    assert_eq!(handshake.on_time(late), Err(RequestError::TimedOut));
+    assert_eq!(handshake.on_time(late + timeout), Err(RequestError::TimedOut));
+}
+
+#[test]
+fn the_first_look_at_the_clock_starts_the_time() {
+    let timeout = Duration::from_secs(10);
+    let mut handshake = ServerHandshake::new(Config::default());
+    let start = Duration::from_secs(1_000);
+    assert_eq!(handshake.on_time(start), Ok(()));
+    assert_eq!(handshake.deadline(start + timeout), Some(start + timeout));
+}
+
+#[test]
+fn without_a_timeout_there_is_no_deadline() {
+    let mut handshake = ServerHandshake::new(Config::default().handshake_timeout(None));
+    assert_eq!(handshake.deadline(Duration::ZERO), None);
+    assert_eq!(handshake.on_time(Duration::MAX), Ok(()));
+}
+
+#[test]
+fn a_deadline_beyond_all_time_does_not_overflow() {
+    let mut handshake = ServerHandshake::new(Config::default().handshake_timeout(Duration::MAX));
+    let now = Duration::from_secs(1);
+    assert_eq!(handshake.deadline(now), Some(Duration::MAX));
+    assert_eq!(handshake.on_time(now), Ok(()));
+}
+
+#[test]
+fn a_refusal_lingers_until_the_peer_ends_or_enough_was_discarded() {
+    let timeout = Duration::from_secs(2);
+    let handshake = ServerHandshake::new(Config::default().close_timeout(timeout));
+    let mut linger = handshake.linger();
+    assert!(linger.shutdown_first() && !linger.is_done());
+    let now = Duration::from_secs(50);
+    assert_eq!(linger.deadline(now), Some(now + timeout));
+    assert_eq!(linger.deadline(now + timeout), Some(now + timeout));
+    linger.discard(1_000);
+    assert!(!linger.is_done());
+    linger.discard(0);
+    assert!(linger.is_done());
+
+    let mut linger = handshake.linger();
+    let mut discarded = 0;
+    while !linger.is_done() {
+        linger.discard(4_096);
+        discarded += 4_096;
+        assert!(discarded <= 16 << 20, "a peer that does not stop is left");
+    }
+}

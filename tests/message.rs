@@ -1,0 +1,54 @@
+//! Messages: owned, borrowed, and text that is known to be valid.
+
+use bowline::{Message, MessageRef, Text};
+use bytes::Bytes;
+
+#[test]
+fn text_is_made_from_bytes_only_if_they_are_utf_8() {
+    for valid in ["", "größer", "𝄞\0"] {
+        let text = Text::from_utf8(Bytes::copy_from_slice(valid.as_bytes())).unwrap();
+        assert_eq!((text.as_str(), &*text), (valid, valid));
+        assert_eq!(text, *valid);
+        assert_eq!(text, valid);
+    }
+    for invalid in [&b"\xff"[..], b"ok\xed\xa0\x80", b"\xe2\x82"] {
+        let error = Text::from_utf8(Bytes::copy_from_slice(invalid)).unwrap_err();
+        assert_eq!(error, std::str::from_utf8(invalid).unwrap_err());
+    }
+}
+
+#[test]
+fn text_gives_its_bytes_back_without_a_copy() {
+    let bytes = Bytes::from(vec![b'x'; 100]);
+    let place = bytes.as_ptr();
+    let text = Text::from_utf8(bytes).unwrap();
+    assert_eq!(text.clone().into_bytes().as_ptr(), place);
+    assert_eq!(Message::from(text).into_bytes().as_ptr(), place);
+}
+
+#[test]
+fn a_message_looks_the_same_owned_and_borrowed() {
+    let data = || Bytes::from_static(b"data");
+    for (message, borrowed, text) in [
+        (Message::from("text"), MessageRef::Text("text"), Some("text")),
+        (Message::Binary(data()), MessageRef::Binary(b"data"), None),
+        (Message::Ping(data()), MessageRef::Ping(b"data"), None),
+        (Message::Pong(data()), MessageRef::Pong(b"data"), None),
+    ] {
+        assert_eq!(message.borrow(), borrowed);
+        assert_eq!(MessageRef::from(&message), borrowed);
+        assert_eq!(borrowed.to_message(), message);
+        assert_eq!(Message::from(borrowed), message);
+        assert_eq!(message.as_text(), text);
+        assert_eq!(message.as_bytes(), borrowed.as_bytes());
+        assert_eq!(message.into_bytes(), borrowed.as_bytes());
+    }
+}
+
+#[test]
+fn text_shows_as_text() {
+    let text = Text::from("a\"b");
+    assert_eq!(format!("{text} {text:?}"), "a\"b \"a\\\"b\"");
+    assert_eq!(Text::from(String::from("a")), Text::from("a"));
+    assert_eq!(Text::default(), "");
+}
