@@ -75,6 +75,7 @@ impl Connection {
     ///
     /// The rule that the peer broke, and the same on every later call; the peer's Close frame is
     /// in `out` then. See [`linger`](Self::linger) for what is left to do.
+    #[inline]
     pub fn advance(
         &mut self,
         input: &mut RecvBuf,
@@ -82,7 +83,8 @@ impl Connection {
     ) -> Result<Progress, ProtocolError> {
         let close_sent = self.sender.close_sent();
         let progress = self.receiver.advance(input, &mut self.replies, close_sent);
-        self.after(progress, out)
+        self.after(out);
+        progress
     }
 
     /// Like [`advance`](Self::advance), but lends messages in parts, as they come: see
@@ -91,6 +93,7 @@ impl Connection {
     /// # Errors
     ///
     /// As `advance`. Parts that were lent before the error belong to no whole message.
+    #[inline]
     pub fn advance_parts(
         &mut self,
         input: &mut RecvBuf,
@@ -98,21 +101,18 @@ impl Connection {
     ) -> Result<Progress, ProtocolError> {
         let close_sent = self.sender.close_sent();
         let progress = self.receiver.advance_parts(input, &mut self.replies, close_sent);
-        self.after(progress, out)
+        self.after(out);
+        progress
     }
 
-    fn after(
-        &mut self,
-        progress: Result<Progress, ProtocolError>,
-        out: &mut SendBuf,
-    ) -> Result<Progress, ProtocolError> {
+    #[inline]
+    fn after(&mut self, out: &mut SendBuf) {
         if !self.replies.is_empty() {
             self.sender.answer(&mut self.replies, out);
         }
         if self.receiver.end().is_some() {
             self.sender.shut();
         }
-        progress
     }
 
     /// Queues the pongs that had to wait until earlier ones left `out`; whether there is anything

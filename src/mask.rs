@@ -7,18 +7,14 @@ pub(crate) fn apply(data: &mut [u8], key: [u8; 4], offset: usize) {
     if key == [0; 4] {
         return;
     }
+    let word = u32::from_ne_bytes(key);
     // Wide blocks that the compiler turns into vector code; word by word where there is none.
-    let mut wide = [0; 32];
-    for (i, byte) in wide.iter_mut().enumerate() {
-        *byte = key[i % 4];
-    }
     let (blocks, rest) = data.as_chunks_mut::<32>();
     for block in blocks {
-        for (byte, key) in block.iter_mut().zip(&wide) {
-            *byte ^= key;
+        for bytes in block.as_chunks_mut::<4>().0 {
+            *bytes = (u32::from_ne_bytes(*bytes) ^ word).to_ne_bytes();
         }
     }
-    let word = u32::from_ne_bytes(key);
     let (words, rest) = rest.as_chunks_mut::<4>();
     for bytes in words {
         *bytes = (u32::from_ne_bytes(*bytes) ^ word).to_ne_bytes();
@@ -30,9 +26,8 @@ pub(crate) fn apply(data: &mut [u8], key: [u8; 4], offset: usize) {
 
 /// The key turned so that it starts at `offset`.
 fn key_at(key: [u8; 4], offset: usize) -> [u8; 4] {
-    let mut turned = key;
-    turned.rotate_left(offset % 4);
-    turned
+    let turn = 8 * (offset % 4) as u32;
+    u32::from_le_bytes(key).rotate_right(turn).to_le_bytes()
 }
 
 #[cfg(test)]

@@ -233,13 +233,14 @@ impl Receiver {
     /// # Errors
     ///
     /// The rule that the peer broke, and the same on every later call.
+    #[inline]
     pub fn advance(
         &mut self,
         input: &mut RecvBuf,
         replies: &mut Replies,
         close_sent: bool,
     ) -> Result<Progress, ProtocolError> {
-        self.run(input, replies, close_sent, false)
+        self.run(input, replies, close_sent, false).ok_or_else(|| self.failure())
     }
 
     /// Like [`advance`](Self::advance), but lends the payload in parts, as it comes:
@@ -248,34 +249,48 @@ impl Receiver {
     /// # Errors
     ///
     /// As `advance`. Parts that were lent before the error belong to no whole message.
+    #[inline]
     pub fn advance_parts(
         &mut self,
         input: &mut RecvBuf,
         replies: &mut Replies,
         close_sent: bool,
     ) -> Result<Progress, ProtocolError> {
-        self.run(input, replies, close_sent, true)
+        self.run(input, replies, close_sent, true).ok_or_else(|| self.failure())
     }
 
+    /// `None`: the connection has failed, see [`failure`](Self::failure). The whole answer fits a
+    /// register; a `Result` with the error in it goes through memory, once a call and level.
     fn run(
         &mut self,
         input: &mut RecvBuf,
         replies: &mut Replies,
         close_sent: bool,
         parts: bool,
-    ) -> Result<Progress, ProtocolError> {
+    ) -> Option<Progress> {
         input.end_event();
         match self.end.as_deref() {
-            Some(End::Failed(error)) => return Err(*error),
-            Some(_) => return Ok(Progress::Ended),
+            Some(End::Failed(_)) => return None,
+            Some(_) => return Some(Progress::Ended),
             None => {}
         }
-        self.decode(input, replies, close_sent, parts).map_err(|rule| {
-            let error = ProtocolError::new(rule, self.offset);
-            self.end = Some(Box::new(End::Failed(error)));
-            replies.close = Some(CloseReply(Some(error.close_code())));
-            error
-        })
+        match self.decode(input, replies, close_sent, parts) {
+            Ok(progress) => Some(progress),
+            Err(rule) => {
+                let error = ProtocolError::new(rule, self.offset);
+                self.end = Some(Box::new(End::Failed(error)));
+                replies.close = Some(CloseReply(Some(error.close_code())));
+                None
+            }
+        }
+    }
+
+    #[cold]
+    fn failure(&self) -> ProtocolError {
+        match self.end.as_deref() {
+            Some(End::Failed(error)) => *error,
+            _ => unreachable!("`run` gives nothing only after a failure"),
+        }
     }
 
     fn decode(

@@ -81,9 +81,6 @@ impl RecvBuf {
         let live = self.compact_len();
         if live == 0 {
             self.rewind();
-            if self.storage.len() > 4 * pool::SIZE {
-                self.storage = Box::default();
-            }
         }
         let room = (self.want as usize).clamp(1, MIN_READ);
         if self.storage.len() - self.filled < room {
@@ -109,6 +106,7 @@ impl RecvBuf {
     }
 
     /// What the last `advance` found.
+    #[inline]
     pub fn event(&self) -> Option<MessageRef<'_>> {
         let kind = self.event?;
         let bytes = &self.storage[self.event_range(kind)];
@@ -166,7 +164,8 @@ impl RecvBuf {
     }
 
     /// Gives the memory back while the connection waits for its peer: all of it if nothing is
-    /// buffered; a small remainder moves to an allocation of its own size. Ends the current event.
+    /// buffered; a small remainder moves to an allocation of its own size. Nothing else frees what a
+    /// large message needed, so that the next one finds it. Ends the current event.
     pub fn release(&mut self) {
         self.end_event();
         let live = self.compact_len();
@@ -175,6 +174,14 @@ impl RecvBuf {
             pool::give_back(core::mem::take(&mut self.storage));
         } else if live <= SMALL && self.storage.len() >= pool::SIZE {
             self.relocate(alloc::vec![0; live].into());
+        }
+    }
+
+    /// For an adapter that blocks where others wait: keeps no more than a buffer of the usual size.
+    #[cfg(feature = "std")]
+    pub(crate) fn drop_large(&mut self) {
+        if self.storage.len() > pool::SIZE && self.compact_len() == 0 {
+            self.release();
         }
     }
 
@@ -197,6 +204,7 @@ impl RecvBuf {
     }
 
     /// Moves the next `n` unparsed bytes behind the message under assembly and gives them.
+    #[inline]
     pub(crate) fn assemble(&mut self, n: usize) -> &mut [u8] {
         if self.message == self.message_end {
             self.message = self.read;

@@ -272,8 +272,12 @@ impl Sender {
 
     fn frame(&mut self, fin: bool, opcode: Opcode, payload: &[u8], out: &mut SendBuf) {
         let key = self.key();
-        header(fin, opcode, payload.len(), key, out);
         out.append(|buffer| {
+            // Once, not by doubling.
+            buffer.reserve(MAX_HEADER + payload.len());
+            let mut bytes = [0; MAX_HEADER];
+            let size = payload.len() as u64;
+            buffer.extend_from_slice(frame::encode(&mut bytes, fin, opcode, size, key));
             let start = buffer.len();
             buffer.extend_from_slice(payload);
             if let Some(key) = key {

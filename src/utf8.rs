@@ -11,14 +11,35 @@ pub(crate) enum Checked {
 
 /// Checks `bytes`, which begin at a character boundary.
 pub(crate) fn check(bytes: &[u8]) -> Checked {
-    // The fast routine only says yes or no; the exact one says where.
-    if simdutf8::basic::from_utf8(bytes).is_ok() {
-        return Checked::UpTo(bytes.len());
+    // The fast routine only says yes or no; the exact one says where. What comes in pieces often ends
+    // inside of a character: then the fast one gets what is before it.
+    let whole = bytes.len() - begun(bytes);
+    if simdutf8::basic::from_utf8(&bytes[..whole]).is_err() {
+        exact(bytes, 0)
+    } else if whole < bytes.len() {
+        exact(bytes, whole)
+    } else {
+        Checked::UpTo(whole)
     }
-    match simdutf8::compat::from_utf8(bytes) {
+}
+
+/// How many bytes at the end begin a character that wants more, by its first byte alone.
+fn begun(bytes: &[u8]) -> usize {
+    match *bytes {
+        [.., 0xC2..=0xF4] => 1,
+        [.., 0xE0..=0xF4, _] => 2,
+        [.., 0xF0..=0xF4, _, _] => 3,
+        _ => 0,
+    }
+}
+
+/// Checks all of `bytes`, of which the first `valid` are known to be valid.
+#[cold]
+fn exact(bytes: &[u8], valid: usize) -> Checked {
+    match simdutf8::compat::from_utf8(&bytes[valid..]) {
         Ok(_) => Checked::UpTo(bytes.len()),
         Err(error) => {
-            let at = error.valid_up_to();
+            let at = valid + error.valid_up_to();
             match (error.error_len(), bytes[at]) {
                 (None, _) => Checked::UpTo(at),
                 // The bytes before the one that decides began a character.

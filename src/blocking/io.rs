@@ -174,6 +174,7 @@ impl Reader {
             let left = users_end.map_or(ours, |at| at.saturating_sub(now).min(ours));
             stream.set_read_timeout(Some(at_least_a_little(left)))?;
         }
+        self.input.drop_large();
         let result = stream.read(self.input.space());
         if ours.is_some() {
             stream.set_read_timeout(users)?;
