@@ -2,7 +2,10 @@
 
 mod common;
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bowline::handshake::Accept;
@@ -25,6 +28,11 @@ async fn main() {
 
 async fn run(options: &Options) -> std::io::Result<()> {
     let listener = TcpListener::bind(&options.listen).await?;
+    // Its handler is installed when it is polled first: before anybody knows that the server runs.
+    let mut interrupt = pin!(tokio::signal::ctrl_c());
+    if poll_fn(|cx| Poll::Ready(interrupt.as_mut().poll(cx))).await.is_ready() {
+        return Ok(());
+    }
     println!("listening on ws://{}", listener.local_addr()?);
     let subprotocols = Arc::new(options.subprotocols.clone());
     let (stop, stopped) = watch::channel(());
@@ -48,7 +56,7 @@ async fn run(options: &Options) -> std::io::Result<()> {
                 }
             },
             Some(_) = connections.join_next() => {}
-            _ = tokio::signal::ctrl_c() => break,
+            _ = &mut interrupt => break,
         }
     }
     // Every connection sees this, says Close 1001, and waits for the answer no longer than the

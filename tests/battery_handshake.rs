@@ -549,6 +549,7 @@ fn server_classes() -> Vec<(&'static str, Head, Expect)> {
         ("a Host with a scheme", set("Host", "http://127.0.0.1"), HOST),
         ("a Host with a space", set("Host", "a b"), HOST),
         ("a Host with a port that is none", set("Host", "127.0.0.1:http"), HOST),
+        ("a Host with a signed port", set("Host", "127.0.0.1:+80"), HOST),
         ("a Host with a port of 17 bits", set("Host", "127.0.0.1:65536"), HOST),
         ("a Host with two ports", set("Host", "127.0.0.1:80:80"), HOST),
         ("a Host with an address that is none", set("Host", "[::g]"), HOST),

@@ -148,6 +148,28 @@ fn bytes_that_drip_do_not_prolong_the_close_timeout() {
 }
 
 #[test]
+fn messages_that_never_stop_do_not_prolong_the_close_timeout() {
+    // Battery T03: each read has a whole message, so that recv never has to wait.
+    for receive in [false, true] {
+        let (mut ws, far) = open(Role::Server, &Config::default().close_timeout(SHORT));
+        let wire = to(Role::Server, TEXT, b"x");
+        far.chunk(wire.len());
+        far.push(&wire.repeat(1_000_000));
+        let end = in_time("close", move || {
+            if receive {
+                ws.start_close(1000, "").unwrap();
+                while ws.recv().is_ok_and(|message| message.is_some()) {}
+                return ws.end().cloned().unwrap();
+            }
+            let closed = ws.close(1000, "").unwrap();
+            assert!((1..1_000_000).contains(&closed.discarded), "{closed:?}");
+            closed.end
+        });
+        assert_eq!(end, End::TimedOut(Timeout::Close));
+    }
+}
+
+#[test]
 fn close_takes_no_longer_than_the_close_timeout_if_the_peer_does_not_read() {
     // What was fed before waits in front of Close; its own timer is the longer one.
     let config = Config::default().close_timeout(SHORT).send_timeout(LONG);
@@ -396,6 +418,17 @@ fn a_read_timeout_of_the_users_own_is_no_end_and_loses_nothing() {
 }
 
 #[test]
+fn a_read_timeout_of_the_users_own_begins_anew_with_every_byte() {
+    // As it does on the socket itself.
+    let role = Role::Server;
+    let (mut ws, far) = open(role, &Config::default());
+    far.user_read_timeout(Some(SHORT));
+    far.drip(Duration::from_millis(1));
+    far.push(&to(role, BINARY, &[1; 120]));
+    assert_eq!(in_time("recv", move || ws.recv().unwrap()), Some(vec![1; 120].into()));
+}
+
+#[test]
 fn a_read_timeout_of_the_users_own_that_is_longer_does_not_hide_the_progress_timeout() {
     let role = Role::Server;
     let (ws, far) = open(role, &Config::default().progress_timeout(SHORT).close_timeout(SHORT));
@@ -405,6 +438,27 @@ fn a_read_timeout_of_the_users_own_that_is_longer_does_not_hide_the_progress_tim
     let (result, _ws) = recv_in_time(ws);
     assert!(matches!(result, Err(Error::Ended(End::TimedOut(Timeout::Progress)))), "{result:?}");
     assert!(start.elapsed() < SOON);
+}
+
+#[test]
+fn a_read_timeout_of_the_users_own_is_kept_by_a_half_that_looks_up_more_often() {
+    // It looks whether the other half closes, and tries again to send its pongs, many times in between.
+    let role = Role::Server;
+    let (ws, far) = open(role, &Config::default().close_timeout(Duration::from_millis(5)));
+    let (_sender, mut receiver) = ws.split().unwrap();
+    far.room(0);
+    far.push(&to(role, PING, b"p"));
+    far.user_read_timeout(Some(SHORT * 2));
+    let start = Instant::now();
+    let (result, mut receiver) = in_time("recv", move || (receiver.recv(), receiver));
+    assert!(matches!(result, Err(Error::Io(e)) if e.kind() == ErrorKind::WouldBlock));
+    assert!((SHORT * 2..SOON).contains(&start.elapsed()), "{:?}", start.elapsed());
+    assert_eq!(far.lock().read_timeout, Some(SHORT * 2));
+    assert!(receiver.end().is_none());
+    far.room(usize::MAX);
+    far.push(&to(role, TEXT, b"a"));
+    assert_eq!(in_time("recv", move || receiver.recv().unwrap()), Some("a".into()));
+    assert_eq!(shorthand(&far.frames(role)), [(PONG, "p".into())]);
 }
 
 #[test]

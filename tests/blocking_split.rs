@@ -139,6 +139,21 @@ fn pongs_and_close_leave_while_the_sender_is_blocked_and_the_receiver_never_bloc
 }
 
 #[test]
+fn the_answer_to_close_waits_for_a_blocked_sender_until_the_close_timeout() {
+    let role = Role::Server;
+    let time = Duration::from_millis(100);
+    let (mut sender, mut receiver, far) = halves(role, &Config::default().close_timeout(time));
+    far.room(10);
+    let sending = spawn(move || sender.send(vec![0; 1000]));
+    far.wait_until_writing();
+    far.push(&close_to(role, 1000));
+    let start = Instant::now();
+    assert_eq!(in_time("recv", move || receiver.recv().unwrap()), None);
+    assert!(start.elapsed() >= time, "it left while the sender was still at work");
+    assert!(sending.wait("send").is_err(), "and then the sender cannot go on");
+}
+
+#[test]
 fn a_reply_that_comes_while_the_sender_writes_is_sent_by_the_sender() {
     // The slot: whoever lets go of the writer looks at it again. The receiver does not come back here.
     let role = Role::Server;
@@ -180,7 +195,8 @@ fn a_reply_is_sent_while_the_sender_is_idle() {
 #[test]
 fn a_reply_that_the_socket_did_not_take_is_tried_again_while_the_receiver_waits() {
     let role = Role::Server;
-    let (sender, mut receiver, far) = halves(role, &Config::default());
+    // With a close timeout it would look up now and then for that.
+    let (sender, mut receiver, far) = halves(role, &Config::default().close_timeout(None));
     drop(sender);
     far.room(0);
     far.push(&to(role, PING, b"p"));
@@ -313,6 +329,22 @@ fn a_receiver_that_waits_already_keeps_to_the_close_timeout_that_the_sender_begi
     sender.close(1000, "").unwrap();
     let result = receiving.wait_at_most(Duration::from_secs(5), "a peer that never answers Close");
     assert!(matches!(result, Err(Error::Ended(End::TimedOut(Timeout::Close)))), "{result:?}");
+}
+
+#[test]
+fn a_receiver_that_waits_already_ends_when_the_sender_gives_the_peer_up() {
+    // `Config::send_timeout`: the connection ends, not only the half that found out.
+    let time = Duration::from_millis(50);
+    let config = Config::default().send_timeout(time).close_timeout(time);
+    let (mut sender, mut receiver, far) = halves(Role::Server, &config);
+    far.room(10);
+    let receiving = spawn(move || receiver.recv());
+    far.wait_until_reading();
+    let sent = in_time("send", move || sender.send(vec![0; 1000]));
+    assert!(matches!(sent, Err(Error::Ended(End::TimedOut(Timeout::Send)))), "{sent:?}");
+    let received =
+        receiving.wait_at_most(Duration::from_secs(5), "it waits for a peer that was given up");
+    assert!(matches!(received, Err(Error::Ended(End::TimedOut(Timeout::Send)))), "{received:?}");
 }
 
 #[test]

@@ -605,8 +605,21 @@ fn what_is_no_origin_allows_nobody() {
         .allow_origin("")
         .allow_origin("evil.example")
         .allow_origin("https://*.evil.example")
-        .allow_origin("https://evil.example/");
-    for origin in ["https://evil.example", "https://a.evil.example", "null", "*", ""] {
+        .allow_origin("https://evil.example/")
+        .allow_origin("https://user@evil.example")
+        .allow_origin("https://evil.example:x");
+    for origin in [
+        "https://evil.example",
+        "https://a.evil.example",
+        "null",
+        "*",
+        "",
+        // The same string twice is still no origin.
+        "https://evil.example/",
+        "https://user@evil.example",
+        "https://evil.example:x",
+        "https://evil.example:y",
+    ] {
         assert!(!allows("example.com", origin, &config), "{origin}");
     }
 }
@@ -742,6 +755,9 @@ fn a_limit_of_nothing_refuses_everything() {
         let config = Config::default().max_head_size(size);
         let error = read_both_ways(&head("/", &[]), &config).unwrap_err();
         assert_eq!(error, RequestError::TargetTooLong, "{size}");
+        // The empty line that is forgiven counts: whatever comes first is the reason.
+        let behind_an_empty_line = [b"\r\n", &head("/", &[])[..]].concat();
+        assert!(read_both_ways(&behind_an_empty_line, &config).is_err());
     }
     let config = Config::default().max_headers(0);
     let error = read_both_ways(&head("/", &[]), &config).unwrap_err();

@@ -306,6 +306,25 @@ async fn a_send_that_waits_fails_when_the_peer_never_reads_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_receiver_that_waits_already_ends_when_the_sender_gives_the_peer_up() {
+    // `Config::send_timeout`: the connection ends, not only the half that found out.
+    let (mut sender, mut receiver, far) = halves(Role::Server, &Config::default());
+    far.room(10);
+    let receiving = tokio::spawn(async move { receiver.recv().await });
+    tokio::task::yield_now().await;
+    let sent = sender.send(vec![0; 1000]).await;
+    assert!(matches!(sent, Err(Error::Ended(End::TimedOut(bowline::Timeout::Send)))), "{sent:?}");
+    let received = timeout(Duration::from_secs(60), receiving)
+        .await
+        .expect("it waits for a peer that was given up");
+    let received = received.unwrap();
+    assert!(
+        matches!(received, Err(Error::Ended(End::TimedOut(bowline::Timeout::Send)))),
+        "{received:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_send_that_waits_fails_when_close_came_and_its_answer_cannot_be_sent() {
     let (mut sender, mut receiver, far) = halves(Role::Server, &Config::default());
     far.room(10);
