@@ -332,6 +332,17 @@ fn a_receiver_that_waits_already_keeps_to_the_close_timeout_that_the_sender_begi
 }
 
 #[test]
+fn a_receiver_whose_peer_is_gone_does_not_wait_to_send_what_is_queued() {
+    let (mut sender, mut receiver, far) = halves(Role::Server, &Config::default());
+    far.room(0);
+    sender.feed("nobody reads it").unwrap();
+    far.eof();
+    let receiving = spawn(move || receiver.recv());
+    let result = receiving.wait_at_most(Duration::from_secs(3), "recv");
+    assert!(matches!(result, Err(Error::Ended(End::PeerGone(_)))), "{result:?}");
+}
+
+#[test]
 fn a_receiver_that_waits_already_ends_when_the_sender_gives_the_peer_up() {
     // `Config::send_timeout`: the connection ends, not only the half that found out.
     let time = Duration::from_millis(50);

@@ -30,6 +30,18 @@ fn head(more: &str) -> String {
 const HELLO_MASKED: &[u8] = b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58";
 const HELLO: &[u8] = b"\x81\x05Hello";
 
+/// Works in a thread of its own, which no test waits for longer than its patience lasts.
+fn start<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> mpsc::Receiver<T> {
+    let (give, take) = mpsc::channel();
+    thread::spawn(move || give.send(work()));
+    take
+}
+
+#[track_caller]
+fn in_time<T>(result: &mpsc::Receiver<T>) -> T {
+    result.recv_timeout(PATIENCE).expect("it ends in time, and without a panic")
+}
+
 // Both adapters behind one face.
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -98,6 +110,16 @@ impl Adapter {
         config: Config,
         recv: bool,
     ) -> Result<(Response, bool, Option<Message>), Error> {
+        let request = request.clone();
+        in_time(&start(move || self.connect_here(&request, config, recv)))
+    }
+
+    fn connect_here(
+        self,
+        request: &ClientRequest,
+        config: Config,
+        recv: bool,
+    ) -> Result<(Response, bool, Option<Message>), Error> {
         match self {
             Self::Blocking => {
                 let (mut ws, response) = blocking::connect_with(request, config)?;
@@ -116,7 +138,7 @@ impl Adapter {
 
 struct Server {
     address: SocketAddr,
-    thread: JoinHandle<Result<Option<Message>, Error>>,
+    result: mpsc::Receiver<Result<Option<Message>, Error>>,
 }
 
 impl Server {
@@ -133,11 +155,11 @@ impl Server {
     ) -> std::io::Result<Self> {
         let listener = TcpListener::bind((address, 0))?;
         let address = listener.local_addr()?;
-        let thread = thread::spawn(move || {
+        let result = start(move || {
             let (stream, _) = listener.accept()?;
             adapter.serve(stream, config, act)
         });
-        Ok(Self { address, thread })
+        Ok(Self { address, result })
     }
 
     fn accept(adapter: Adapter, config: Config) -> Self {
@@ -152,7 +174,7 @@ impl Server {
     }
 
     fn end(self) -> Result<Option<Message>, Error> {
-        self.thread.join().expect("the server does not panic")
+        in_time(&self.result)
     }
 }
 
@@ -288,11 +310,11 @@ fn a_client_that_neither_reads_nor_ends_is_left_at_the_close_timeout() {
     for &adapter in ADAPTERS {
         let server = Server::accept(adapter, Config::default().close_timeout(SHORT));
         let mut peer = server.peer();
-        let start = Instant::now();
+        let begin = Instant::now();
         peer.write_all(head("Origin: null\r\n").as_bytes()).unwrap();
         let result = server.end();
         assert!(matches!(result, Err(Error::Request(RequestError::ForeignOrigin))));
-        assert!(start.elapsed() >= SHORT, "{:?}", start.elapsed());
+        assert!(begin.elapsed() >= SHORT, "{:?}", begin.elapsed());
         assert_answered(&mut peer, 403);
     }
 }
@@ -319,7 +341,7 @@ fn a_slow_head_is_answered_at_the_deadline_however_it_drips() {
             let config = Config::default().handshake_timeout(SHORT);
             let server = Server::accept(adapter, config);
             let mut peer = server.peer();
-            let start = Instant::now();
+            let begin = Instant::now();
             peer.write_all(b"GET / HTTP/1.1\r\nX-Slow: ").unwrap();
             let (stop, stopped) = mpsc::channel::<()>();
             let mut writer = peer.try_clone().unwrap();
@@ -333,7 +355,7 @@ fn a_slow_head_is_answered_at_the_deadline_however_it_drips() {
                 }
             });
             assert_answered(&mut peer, 408);
-            let took = start.elapsed();
+            let took = begin.elapsed();
             assert!(SHORT <= took && took < PATIENCE / 2, "{took:?}");
             drop((stop, peer));
             dripper.join().unwrap();
@@ -648,9 +670,9 @@ fn one_deadline_holds_for_the_whole_attempt() {
             });
             let request = ClientRequest::new(&format!("ws://{address}/")).unwrap();
             let config = Config::default().handshake_timeout(SHORT);
-            let start = Instant::now();
+            let begin = Instant::now();
             let error = adapter.connect(&request, config, false).unwrap_err();
-            let took = start.elapsed();
+            let took = begin.elapsed();
             assert!(SHORT <= took && took < PATIENCE / 2, "{drip:?}: {took:?}");
             match error {
                 Error::Connect(ConnectError::TimedOut) => assert!(!drip.contains("503")),

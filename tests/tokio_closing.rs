@@ -183,6 +183,12 @@ async fn a_peer_that_floods_after_our_close_is_dropped_at_the_close_timeout() {
         far.lock().endless = wire.repeat(10);
         let closed = timeout(LONG, ws.close(1000, "")).await.expect("for ever").unwrap();
         assert_eq!(closed.end, End::TimedOut(Timeout::Close));
+
+        // One frame with each read.
+        let (mut ws, far) = open(Role::Server, &config);
+        far.change(|s| (s.endless, s.chunk) = (wire.clone(), wire.len()));
+        let closed = timeout(LONG, ws.close(1000, "")).await.expect("for ever").unwrap();
+        assert_eq!(closed.end, End::TimedOut(Timeout::Close));
     }
 }
 

@@ -131,6 +131,9 @@ impl<S: BlockingStream> Half<S> {
         let Some(mut writer) = try_lock(&shared.writer) else {
             return Ok(None);
         };
+        if writer.gave_up {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
         loop {
             shared.answer(&mut writer);
             if writer.out.is_empty() {
@@ -338,6 +341,7 @@ fn send_all<S: BlockingStream>(writer: &mut Writer<S>) -> Result<(), Error> {
         writer.shut();
         match error.kind() {
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+                writer.gave_up = true;
                 Error::Ended(End::TimedOut(Timeout::Send))
             }
             _ => error.into(),

@@ -276,11 +276,13 @@ pub(super) struct Writer<S: BlockingStream> {
     stream: Option<S>,
     pub(super) sender: Sender,
     pub(super) out: SendBuf,
+    /// A sending half gave up a peer that does not read.
+    pub(super) gave_up: bool,
 }
 
 impl<S: BlockingStream> Writer<S> {
     pub(super) fn new(stream: S, sender: Sender) -> Self {
-        Self { stream: Some(stream), sender, out: SendBuf::new() }
+        Self { stream: Some(stream), sender, out: SendBuf::new(), gave_up: false }
     }
 
     pub(super) fn get_ref(&self) -> &S {

@@ -91,8 +91,8 @@ impl<S: AsyncRead + AsyncWrite> Link for Half<S> {
         self.shared.with(|writer| writer.poll_shutdown(cx, Side::Receiving))
     }
 
-    fn watch(&mut self, cx: &mut Context<'_>) {
-        self.shared.writer().watch(cx);
+    fn watch(&mut self, cx: &mut Context<'_>) -> bool {
+        self.shared.writer().watch(cx)
     }
 
     fn fed(&self) -> usize {

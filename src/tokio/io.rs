@@ -119,8 +119,9 @@ pub(super) trait Link {
 
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
-    /// Asks to be woken when the other side begins to close.
-    fn watch(&mut self, cx: &mut Context<'_>);
+    /// Asks to be woken when the sending side begins to close or gives up a peer that does not read;
+    /// whether it gave up.
+    fn watch(&mut self, cx: &mut Context<'_>) -> bool;
 
     /// How many bytes were fed and wait for this side to send them.
     fn fed(&self) -> usize;
@@ -270,7 +271,10 @@ impl Reader {
         // Nothing is held while waiting but what has to be.
         self.input.release();
         // Before looking whether it has.
-        link.watch(cx);
+        if link.watch(cx) {
+            self.receiver.give_up(End::TimedOut(Timeout::Send));
+            return Poll::Ready(Ok(()));
+        }
         let (now, close_sent) = (now(), link.close_sent());
         let sending = link.send_deadline(now);
         let receiving = self.receiver.deadline(now, &self.input, close_sent);
@@ -348,6 +352,8 @@ pub(super) struct Writer<W: AsyncWrite + Unpin> {
     flush_since: Option<Duration>,
     /// Bytes that were queued were dropped: whoever waits for them must not be told that they left.
     lost: bool,
+    /// The sending side gave up a peer that does not read.
+    gave_up: bool,
     /// For the sending side; the receiving side has its own.
     timer: Timer,
 }
@@ -371,6 +377,7 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
             dirty: false,
             flush_since: None,
             lost: false,
+            gave_up: false,
             timer: Timer::default(),
         }
     }
@@ -402,6 +409,7 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
             dirty: self.dirty,
             flush_since: None,
             lost: self.lost,
+            gave_up: self.gave_up,
             timer: Timer::default(),
         }
     }
@@ -452,6 +460,7 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
             Poll::Pending => {
                 let deadline = self.deadline(now());
                 ready!(self.timer.poll(cx, deadline));
+                self.gave_up = true;
                 Error::Ended(End::TimedOut(Timeout::Send))
             }
         };
@@ -515,11 +524,12 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         }
     }
 
-    /// Wakes the receiving side when the sending side begins to close.
-    pub(super) fn watch(&mut self, cx: &mut Context<'_>) {
+    /// See [`Link::watch`].
+    pub(super) fn watch(&mut self, cx: &mut Context<'_>) -> bool {
         if let Some(waiters) = &self.waiters {
             waiters.register(Side::Receiving, cx.waker());
         }
+        self.gave_up
     }
 
     /// Tells both sides that there is something new to know.
@@ -560,8 +570,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link for Writer<S> {
         Writer::poll_shutdown(self, cx, Side::Receiving)
     }
 
-    fn watch(&mut self, cx: &mut Context<'_>) {
-        Writer::watch(self, cx);
+    fn watch(&mut self, cx: &mut Context<'_>) -> bool {
+        Writer::watch(self, cx)
     }
 
     fn fed(&self) -> usize {
