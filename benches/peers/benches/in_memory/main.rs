@@ -1,0 +1,52 @@
+//! The rows of bowline's own benchmarks, each library beside the others.
+
+#[path = "../../../common/mod.rs"]
+mod common;
+
+mod fastwebsockets;
+mod mock;
+mod ours;
+mod tokio_websockets;
+mod tungstenite;
+
+use common::{Work, core, floor, receive, send};
+
+fn main() {
+    let mut criterion = common::criterion();
+    for work in &Work::received() {
+        let mut group = criterion.benchmark_group(format!("peers receive {}", work.name));
+        let group = &mut group;
+        receive(group, "floor", work, floor::Floor::new);
+        receive(group, "bare", work, floor::Bare::new);
+        receive(group, "bowline core borrowed", work, core::Borrowed::new);
+        receive(group, "bowline core owned", work, core::Owned::new);
+        receive(group, "bowline blocking", work, ours::Blocking::receiver);
+        receive(group, "bowline tokio", work, ours::Tokio::receiver);
+        receive(group, "bowline tokio borrowed", work, ours::TokioBorrowed::receiver);
+        receive(group, "tungstenite", work, tungstenite::Peer::receiver);
+        receive(group, "tokio-websockets", work, tokio_websockets::Peer::receiver);
+        receive(group, "fastwebsockets", work, fastwebsockets::Peer::receiver);
+    }
+    for (role, masked) in [("client", true), ("server", false)] {
+        for work in &Work::sent() {
+            let mut group =
+                criterion.benchmark_group(format!("peers send as {role} {}", work.name));
+            macro_rules! row {
+                ($name:literal, $open:expr) => {
+                    send(&mut group, $name, work, masked, |work, sink| $open(work, masked, sink));
+                };
+            }
+            row!("floor", floor::SendFloor::new);
+            row!("bare", floor::SendBare::new);
+            row!("bowline core send", core::Copied::new);
+            row!("bowline core send_owned", core::Shared::new);
+            row!("bowline core send_borrowed", core::Vectored::new);
+            row!("bowline blocking", ours::Blocking::sender);
+            row!("bowline tokio", ours::Tokio::sender);
+            row!("tungstenite", tungstenite::Peer::sender);
+            row!("tokio-websockets", tokio_websockets::Peer::sender);
+            row!("fastwebsockets", fastwebsockets::Peer::sender);
+        }
+    }
+    criterion.final_summary();
+}
