@@ -368,7 +368,7 @@ fn clones_of_the_sending_half_send_whole_messages_one_after_the_other() {
             let mut sender = sender.clone();
             spawn(move || {
                 for i in 0..100_u8 {
-                    let message = vec![thread, i].repeat(100);
+                    let message = [thread, i].repeat(100);
                     if i % 2 == 0 {
                         sender.send(message).unwrap()
                     } else {
@@ -386,7 +386,7 @@ fn clones_of_the_sending_half_send_whole_messages_one_after_the_other() {
     for frame in far.frames(role) {
         let thread = frame.payload[0];
         let i = std::mem::replace(&mut next[usize::from(thread)], frame.payload[1] + 1);
-        assert_eq!(frame.payload, vec![thread, i].repeat(100), "torn or out of order");
+        assert_eq!(frame.payload, [thread, i].repeat(100), "torn or out of order");
     }
     assert_eq!(next, [100; 4]);
     drop((sender, receiver));

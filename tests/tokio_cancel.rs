@@ -177,6 +177,7 @@ fn recv_part_loses_nothing() {
 }
 
 /// Something that sends, through the whole connection or a half.
+#[allow(clippy::large_enum_variant, reason = "there is one at a time")]
 enum Sends {
     Whole(WebSocket<Io>),
     Half(SendHalf<Io>),
