@@ -63,6 +63,7 @@ mod local {
         None
     }
 
+    #[allow(clippy::boxed_local, reason = "as with std")]
     pub(super) fn give_back(_buffer: Box<[u8]>) {}
 
     pub(super) fn take_send() -> Option<Vec<u8>> {

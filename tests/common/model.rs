@@ -113,6 +113,10 @@ fn frames(
             127 => (Form::SixtyFour, 8),
             _ => (Form::Seven, 0),
         };
+        // The highest bit is in the first byte of the length.
+        if form == Form::SixtyFour && rest.get(2).is_some_and(|digit| *digit >= 0x80) {
+            return fail(Rule::LengthOverflow);
+        }
         let Some(digits) = rest.get(2..2 + size) else {
             return Over::Open(Truncation::InHeader);
         };
@@ -120,9 +124,6 @@ fn frames(
             Form::Seven => u64::from(second & 0x7F),
             _ => digits.iter().fold(0, |len, digit| len << 8 | u64::from(*digit)),
         };
-        if len >= 1 << 63 {
-            return fail(Rule::LengthOverflow);
-        }
         if form != Form::minimal(len) {
             return fail(Rule::NonMinimalLength);
         }
