@@ -423,9 +423,9 @@ fn a_read_timeout_of_the_users_own_begins_anew_with_every_byte() {
     let role = Role::Server;
     let (mut ws, far) = open(role, &Config::default());
     far.user_read_timeout(Some(SHORT));
-    far.drip(Duration::from_millis(1));
-    far.push(&to(role, BINARY, &[1; 120]));
-    assert_eq!(in_time("recv", move || ws.recv().unwrap()), Some(vec![1; 120].into()));
+    far.drip(Duration::from_millis(5));
+    far.push(&to(role, BINARY, &[1; 40]));
+    assert_eq!(in_time("recv", move || ws.recv().unwrap()), Some(vec![1; 40].into()));
 }
 
 #[test]

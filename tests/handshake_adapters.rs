@@ -251,7 +251,7 @@ fn a_refusal_arrives_at_a_client_that_first_sends_all_and_then_reads() {
     for &adapter in ADAPTERS {
         for (head, more, error, status) in refused_heads() {
             println!("{adapter:?} {error:?}");
-            let server = Server::accept(adapter, Config::default().close_timeout(PATIENCE));
+            let server = Server::accept(adapter, Config::default().close_timeout(2 * PATIENCE));
             let mut peer = server.peer();
             peer.write_all(head.as_bytes()).unwrap();
             let rest = more.repeat((900 << 10) / more.len());

@@ -461,6 +461,22 @@ async fn futures_split_into_two_tasks_loses_no_wakeup_on_two_threads() {
 }
 
 #[test]
+fn a_pending_writer_does_not_take_the_readers_wakeup() {
+    // The reader came first, when nothing showed yet that there are two tasks.
+    let role = Role::Server;
+    let (mut ws, far) = open(role, &no_timeouts());
+    far.room(0);
+    far.push(&to(role, PING, b"p"));
+    let (_, writer) = Wakes::new();
+    let (reads, reader) = Wakes::new();
+    assert!(Pin::new(&mut ws).poll_next(&mut Context::from_waker(&reader)).is_pending());
+    let mut cx = Context::from_waker(&writer);
+    assert!(Sink::<Message>::poll_flush(Pin::new(&mut ws), &mut cx).is_pending());
+    far.room(usize::MAX);
+    assert_eq!(reads.count(), 1, "the reader waits and was not woken");
+}
+
+#[test]
 fn a_pending_reader_does_not_take_the_writers_wakeup() {
     // A stream wakes the waker that it was given last. Reader and writer both wait for room.
     let role = Role::Server;

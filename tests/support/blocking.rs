@@ -182,10 +182,13 @@ impl Read for Pipe {
         state.reads += 1;
         let mut timeout = timeout_of(state.read_timeout);
         if let Some(every) = state.drip {
-            timeout = timeout.saturating_sub(every);
-            let _ = self.0.wait(state, every, |_| None::<()>);
+            let _ = self.0.wait(state, every.min(timeout), |_| None::<()>);
+            if timeout < every {
+                return Err(ErrorKind::WouldBlock.into());
+            }
             state = self.0.lock();
             buffer = &mut buffer[..1];
+            timeout -= every;
         }
         let mut take = |s: &mut State| {
             if s.input.is_empty() {
@@ -197,8 +200,11 @@ impl Read for Pipe {
             }
             Some(n)
         };
+        if let Some(n) = take(&mut state) {
+            return Ok(n);
+        }
         if state.nonblocking {
-            return take(&mut state).ok_or(ErrorKind::WouldBlock.into());
+            return Err(ErrorKind::WouldBlock.into());
         }
         state.blocked_readers += 1;
         let result = self.0.wait(state, timeout, take);

@@ -124,8 +124,13 @@ impl Far {
         self.change(|s| s.eof = true);
     }
 
+    /// Lets writes take this many bytes, and wakes whoever waits for that.
     pub(crate) fn room(&self, room: usize) {
-        self.change(|s| s.room = room);
+        let mut state = self.lock();
+        state.room = room;
+        let waker = state.writer.take();
+        drop(state);
+        waker.into_iter().for_each(Waker::wake);
     }
 
     pub(crate) fn writes(&self) -> usize {
