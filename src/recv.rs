@@ -79,10 +79,8 @@ impl Replies {
     /// Owes a pong. Half of the limit may wait here; the other half is for what is in the `SendBuf`.
     fn pong(&mut self, payload: &[u8], config: &Config) {
         let pongs = self.pongs.get_or_insert_default();
-        // Each takes its header on the wire, of at most six bytes, not the one byte of length here.
-        let wire = pongs.bytes.len() + 5 * pongs.payloads().count();
         // Room for the longest, so that any can take the last one's place.
-        if wire + MAX_CONTROL + 6 > config.get().max_pending_pongs / 2 {
+        if pongs.wire_len() + MAX_CONTROL + 6 > config.get().max_pending_pongs / 2 {
             // "A Pong frame for only the most recently processed Ping" will do (§5.5.3).
             pongs.bytes.truncate(pongs.last);
         }
@@ -98,8 +96,9 @@ impl Replies {
         }
     }
 
-    pub(crate) fn has_pongs(&self) -> bool {
-        self.pongs.is_some()
+    /// How many bytes the pongs take on the wire; `None` if there are none.
+    pub(crate) fn pongs_len(&self) -> Option<usize> {
+        self.pongs.as_ref().map(|pongs| pongs.wire_len())
     }
 
     pub(crate) fn has_close(&self) -> bool {
@@ -118,6 +117,11 @@ impl fmt::Debug for Pongs {
 }
 
 impl Pongs {
+    /// Each takes a header on the wire, of at most six bytes, not the one byte of length here.
+    fn wire_len(&self) -> usize {
+        self.bytes.len() + 5 * self.payloads().count()
+    }
+
     fn payloads(&self) -> impl Iterator<Item = &[u8]> {
         let mut rest = &self.bytes[..];
         core::iter::from_fn(move || {

@@ -185,8 +185,13 @@ impl Sender {
     /// Queues what the receiving half owes the peer. Pongs may stay behind in `replies` while
     /// earlier ones wait in `out`, which bounds them; call it again when `out` is empty.
     pub fn answer(&mut self, replies: &mut Replies, out: &mut SendBuf) {
-        // Nothing follows a Close, so with one the pongs need not wait to stay bounded.
-        if replies.has_pongs() && (!out.has_pongs() || replies.has_close()) {
+        if let Some(len) = replies.pongs_len()
+            // With this half of the limit in the queue and the other in `replies`, it holds.
+            && (!out.has_pongs()
+                || out.len() + len <= self.config.get().max_pending_pongs / 2
+                // Nothing follows a Close, so with one the pongs need not wait to stay bounded.
+                || replies.has_close())
+        {
             replies.take_pongs(|payload| {
                 if !self.closed {
                     self.frame(true, Opcode::Pong, payload, out);

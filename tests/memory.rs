@@ -281,7 +281,7 @@ fn a_flood_of_pings_that_are_not_read_costs_what_the_first_of_them_did() {
                 }
                 side.input.release();
             };
-            let first = peak(|| flood(&mut side, 1_000));
+            let first = peak(|| flood(&mut side, 4_000));
             let held = live() - before;
             // The buffer of each direction, the pongs that wait, and the bytes of this test.
             assert!(first <= 2 * POOLED + (20 << 10), "{first} bytes");

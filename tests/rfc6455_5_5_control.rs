@@ -240,8 +240,10 @@ fn the_limit_of_pongs_is_a_setting_and_one_pong_is_always_owed() {
 fn pongs_that_had_to_wait_are_sent_once_the_earlier_ones_have_left() {
     for role in ROLES {
         let mut side = Side::new(role, Config::default());
+        // More than the half of the limit that may be in the queue.
+        let message = "m".repeat(2048);
         side.receive(&to(role, true, PING, b"one"));
-        side.connection.send("message", &mut side.out).unwrap();
+        side.connection.send(&*message, &mut side.out).unwrap();
         side.receive(&to(role, true, PING, b"two"));
         side.receive(&to(role, true, PING, b"three"));
         // All but the last byte of the first pong.
@@ -258,7 +260,7 @@ fn pongs_that_had_to_wait_are_sent_once_the_earlier_ones_have_left() {
         wire.extend(side.take_out());
         let expected = [
             (PONG, b"one".to_vec()),
-            (TEXT, b"message".to_vec()),
+            (TEXT, message.into_bytes()),
             (PONG, b"two".to_vec()),
             (PONG, b"three".to_vec()),
         ];
@@ -266,6 +268,24 @@ fn pongs_that_had_to_wait_are_sent_once_the_earlier_ones_have_left() {
             decode(role, &wire).into_iter().map(|f| (f.opcode, f.payload)).collect();
         assert_eq!(frames, expected);
         assert!(!side.connection.answer(&mut side.out));
+    }
+}
+
+#[test]
+fn while_little_waits_each_pong_comes_before_what_is_sent_after_its_ping() {
+    for role in ROLES {
+        let mut side = Side::new(role, Config::default());
+        let mut expected = Vec::new();
+        for i in 0..20u8 {
+            side.receive(&to(role, true, PING, &[i]));
+            side.connection.send(&[i][..], &mut side.out).unwrap();
+            expected.extend([(PONG, vec![i]), (BINARY, vec![i])]);
+        }
+        let frames: Vec<_> = decode(role, &side.take_out())
+            .into_iter()
+            .map(|frame| (frame.opcode, frame.payload))
+            .collect();
+        assert_eq!(frames, expected);
     }
 }
 

@@ -91,7 +91,8 @@ socket!(UnixStream);
 
 /// Any `Read + Write`, without timeouts and without splitting: none of
 /// [`Config`](crate::Config)'s timeouts takes effect while a read or write blocks, the connection
-/// cannot be split, and the stream is flushed where a socket's write side would be shut.
+/// cannot be split, what was fed and not flushed is lost when it is dropped, and the stream is flushed
+/// where a socket's write side would be shut.
 #[derive(Clone, Debug, Default)]
 pub struct Plain<S>(pub S);
 

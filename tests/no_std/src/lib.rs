@@ -43,10 +43,7 @@ unsafe impl GlobalAlloc for Bump {
 }
 
 #[global_allocator]
-static ALLOCATOR: Bump = Bump {
-    heap: UnsafeCell::new([0; HEAP]),
-    next: AtomicUsize::new(0),
-};
+static ALLOCATOR: Bump = Bump { heap: UnsafeCell::new([0; HEAP]), next: AtomicUsize::new(0) };
 
 /// A server's end of one connection.
 pub struct Echo {
