@@ -59,6 +59,22 @@ fn wire(response: &Response) -> String {
 // The request (RFC 6455 §4.1, §4.2.1).
 
 #[test]
+fn a_request_that_asks_wrongly_for_a_websocket_is_refused_and_not_taken_for_another() {
+    let host = ("Host", "example.com");
+    for field in FIELDS.iter().filter(|(name, _)| {
+        ["Upgrade", "Sec-WebSocket-Key", "Sec-WebSocket-Version"].contains(name)
+    }) {
+        let request = from_parts(&[host, *field]).unwrap();
+        assert!(request.is_upgrade(), "{field:?}");
+        assert_eq!(request.upgrade(&Config::default()).unwrap_err(), RequestError::NotUpgrade);
+    }
+    // Curl's way to ask for HTTP/2.
+    for fields in [&[host][..], &[host, ("Connection", "Upgrade"), ("Upgrade", "h2c")]] {
+        assert!(!from_parts(fields).unwrap().is_upgrade());
+    }
+}
+
+#[test]
 fn a_request_shows_what_it_asks_for() {
     let request = request(
         "/chat/rooms?room=1&x=a?b",

@@ -346,10 +346,12 @@ impl Request {
         self.subprotocols().find(|offered| supported.iter().any(|name| name.as_ref() == *offered))
     }
 
-    /// Whether it asks for a WebSocket at all: if not, it may be answered like any other request.
+    /// Whether it asks for a WebSocket, rightly or not: if not, it may be answered like any other
+    /// request. One that does and breaks a rule is left to [`upgrade`](Self::upgrade) to refuse.
     pub fn is_upgrade(&self) -> bool {
         lists_token(self.headers.all("Upgrade"), "websocket")
-            && lists_token(self.headers.all("Connection"), "upgrade")
+            || self.headers.get("Sec-WebSocket-Key").is_some()
+            || self.headers.get("Sec-WebSocket-Version").is_some()
     }
 
     /// Checks all that RFC 6455 §4.2.1 asks, and the origin policy; then it may be accepted.
@@ -361,7 +363,9 @@ impl Request {
         if self.method != "GET" {
             return Err(RequestError::Method);
         }
-        if !self.is_upgrade() {
+        if !lists_token(self.headers.all("Upgrade"), "websocket")
+            || !lists_token(self.headers.all("Connection"), "upgrade")
+        {
             return Err(RequestError::NotUpgrade);
         }
         match self.headers.only("Sec-WebSocket-Version") {
