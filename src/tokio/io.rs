@@ -270,7 +270,7 @@ impl Reader {
         self.budget = BUDGET;
         // Nothing is held while waiting but what has to be.
         self.input.release();
-        // Before looking whether it has.
+        // Before looking what the sending side did, or its news could fall in between.
         if link.watch(cx) {
             self.receiver.give_up(End::TimedOut(Timeout::Send));
             return Poll::Ready(Ok(()));
