@@ -105,17 +105,25 @@ impl Headers {
     /// All fields.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
         self.fields.iter().map(|field| {
-            let name = &self.bytes[field.start as usize..field.name_end as usize];
-            let value = &self.bytes[field.name_end as usize..field.end as usize];
-            (core::str::from_utf8(name).unwrap_or_default(), value)
+            let name = core::str::from_utf8(self.name(field)).unwrap_or_default();
+            (name, self.value(field))
         })
     }
 
     /// The values of every field of this name.
     pub fn all(&self, name: &str) -> impl Iterator<Item = &[u8]> {
-        self.iter()
-            .filter(move |(found, _)| found.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value)
+        self.fields
+            .iter()
+            .filter(move |field| self.name(field).eq_ignore_ascii_case(name.as_bytes()))
+            .map(|field| self.value(field))
+    }
+
+    fn name(&self, field: &Field) -> &[u8] {
+        &self.bytes[field.start as usize..field.name_end as usize]
+    }
+
+    fn value(&self, field: &Field) -> &[u8] {
+        &self.bytes[field.name_end as usize..field.end as usize]
     }
 
     /// The value of the first field of this name.
