@@ -184,7 +184,7 @@ impl Config {
     /// Server: also accept browsers' requests from this origin, written as browsers send it:
     /// `scheme://host` or `scheme://host:port`. May be called repeatedly.
     ///
-    /// Default: only the server's own host and port (compared with `Host`, whatever the scheme,
+    /// Default: only the server's own host and port (compared with `Host`, over http or https,
     /// since TLS may end at a proxy), and clients that send no `Origin` since they are no browsers.
     /// Any page on the web can make its visitor's browser open a WebSocket with the visitor's
     /// cookies; this check is what stops it (RFC 6455 §10.2). Others get status 403.

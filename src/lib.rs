@@ -57,8 +57,9 @@
 //!
 //! # Memory
 //!
-//! An idle connection holds at most 256 bytes in the core, and no buffer: buffers are lent by a small
-//! pool of each thread while bytes are in them. What a connection holds otherwise follows the bytes
+//! An idle server connection holds at most 256 bytes in the core, a client's the generator of its
+//! masking keys beside them, and neither a buffer: buffers are lent by a small pool of each thread
+//! while bytes are in them. Only the blocking adapter keeps one while it reads. What a connection holds otherwise follows the bytes
 //! that came, never what a header announces, up to the limits of [`Config`].
 #![no_std]
 

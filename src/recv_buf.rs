@@ -79,9 +79,6 @@ impl RecvBuf {
     pub fn space(&mut self) -> &mut [u8] {
         self.end_event();
         let live = self.compact_len();
-        if live == 0 {
-            self.rewind();
-        }
         let room = (self.want as usize).clamp(1, MIN_READ);
         if self.storage.len() - self.filled < room {
             let free = self.storage.len() - live;
@@ -170,7 +167,6 @@ impl RecvBuf {
         self.end_event();
         let live = self.compact_len();
         if live == 0 {
-            self.rewind();
             pool::give_back(core::mem::take(&mut self.storage));
         } else if live <= SMALL && self.storage.len() >= pool::SIZE {
             self.relocate(alloc::vec![0; live].into());
