@@ -58,7 +58,7 @@ fn serve(request: &[u8], config: &Config, out: &mut SendBuf) {
     let request = handshake.read(&mut input).unwrap().unwrap();
     let upgrade = request.upgrade(config).unwrap();
     let accept = Accept::new().subprotocol(request.select_subprotocol(&["chat.v1"]));
-    upgrade.accept(accept).unwrap().encode(out);
+    upgrade.accept(accept).unwrap().1.encode(out);
 }
 
 /// A client and what the server answers to its key.

@@ -35,6 +35,8 @@ pub(crate) struct Settings {
     pub(crate) send_timeout: Option<Duration>,
     pub(crate) report_control_frames: bool,
     pub(crate) origins: Origins,
+    #[cfg(feature = "deflate")]
+    pub(crate) deflate: Option<crate::deflate::Deflate>,
 }
 
 #[derive(Clone, Debug)]
@@ -59,6 +61,8 @@ impl Default for Settings {
             send_timeout: Some(Duration::from_secs(20)),
             report_control_frames: false,
             origins: Origins::SameAnd(Vec::new()),
+            #[cfg(feature = "deflate")]
+            deflate: None,
         }
     }
 }
@@ -179,6 +183,17 @@ impl Config {
     /// Default `false`: few programs have a use for them.
     pub fn report_control_frames(self, report: bool) -> Self {
         self.with(|s| s.report_control_frames = report)
+    }
+
+    /// Compress messages, if the peer agrees (permessage-deflate, RFC 7692), or do not with `None`.
+    ///
+    /// Default: no compression. It costs many times what all else costs for a message, and where
+    /// secrets are sent beside text that others choose, it can tell them: see
+    /// [`Deflate`](crate::Deflate).
+    #[cfg(feature = "deflate")]
+    pub fn deflate(self, settings: impl Into<Option<crate::deflate::Deflate>>) -> Self {
+        let settings = settings.into();
+        self.with(|s| s.deflate = settings)
     }
 
     /// Server: also accept browsers' requests from this origin, written as browsers send it:

@@ -4,6 +4,7 @@ use core::time::Duration;
 
 use crate::close::CloseCode;
 use crate::config::Config;
+use crate::deflate::Agreed;
 use crate::error::{End, ProtocolError, SendError, Timeout};
 use crate::linger::Linger;
 use crate::message::{Message, MessageRef};
@@ -47,21 +48,37 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// The client's end. `mask_seed` seeds the generator of masking keys and must come from the
+    /// The client's end, without extensions: those come from an opening handshake
+    /// ([`ClientHandshake::read`](crate::handshake::ClientHandshake::read)). `mask_seed` seeds the generator of masking keys and must come from the
     /// operating system's entropy (RFC 6455 §10.3).
     pub fn client(config: Config, mask_seed: [u8; 32]) -> Self {
+        Self::agreed_client(config, mask_seed, None)
+    }
+
+    /// The server's end, without extensions: those come from an opening handshake
+    /// ([`Upgrade::accept`](crate::handshake::Upgrade::accept)).
+    pub fn server(config: Config) -> Self {
+        Self::agreed_server(config, None)
+    }
+
+    pub(crate) fn agreed_client(
+        config: Config,
+        mask_seed: [u8; 32],
+        agreed: Option<Agreed>,
+    ) -> Self {
+        let (side, peer) = agreed.map(|agreed| agreed.sides(Role::Client)).unzip();
         Self {
-            receiver: Receiver::new(Role::Client, config.clone()),
-            sender: Sender::client(config, mask_seed),
+            receiver: Receiver::new(Role::Client, config.clone(), peer),
+            sender: Sender::client(config, mask_seed, side),
             replies: Replies::default(),
         }
     }
 
-    /// The server's end.
-    pub fn server(config: Config) -> Self {
+    pub(crate) fn agreed_server(config: Config, agreed: Option<Agreed>) -> Self {
+        let (side, peer) = agreed.map(|agreed| agreed.sides(Role::Server)).unzip();
         Self {
-            receiver: Receiver::new(Role::Server, config.clone()),
-            sender: Sender::server(config),
+            receiver: Receiver::new(Role::Server, config.clone(), peer),
+            sender: Sender::server(config, side),
             replies: Replies::default(),
         }
     }
@@ -170,6 +187,12 @@ impl Connection {
         out: &mut SendBuf,
     ) -> Result<(), SendError> {
         self.sender.send_part(part, last, out)
+    }
+
+    /// Whether messages that are begun from now on are compressed: see
+    /// [`Sender::set_compression`].
+    pub fn set_compression(&mut self, on: bool) {
+        self.sender.set_compression(on);
     }
 
     /// Queues a ping. Its pong is received only with

@@ -42,6 +42,12 @@ pub enum Rule {
     FrameTooBig,
     /// A message above [`Config::max_message_size`](crate::Config::max_message_size) (§10.4).
     MessageTooBig,
+    /// A compressed message that is no DEFLATE text, or ends in the middle of a block
+    /// (RFC 7692 §7.2.2).
+    InvalidDeflate,
+    /// A compressed message that inflates to more than
+    /// `Deflate::max_ratio` allows (RFC 7692 §9).
+    InflateRatio,
     /// More fragments than [`Config::max_fragments`](crate::Config::max_fragments) allows (§10.4).
     TooManyFragments,
 }
@@ -50,14 +56,26 @@ impl Rule {
     /// The close code that the peer is sent (RFC 6455 §7.4.1).
     pub fn close_code(self) -> CloseCode {
         match self {
-            Self::InvalidUtf8 | Self::CloseReason => CloseCode::INVALID_PAYLOAD,
-            Self::FrameTooBig | Self::MessageTooBig => CloseCode::MESSAGE_TOO_BIG,
+            Self::InvalidUtf8 | Self::CloseReason | Self::InvalidDeflate => {
+                CloseCode::INVALID_PAYLOAD
+            }
+            Self::FrameTooBig | Self::MessageTooBig | Self::InflateRatio => {
+                CloseCode::MESSAGE_TOO_BIG
+            }
             Self::TooManyFragments => CloseCode::POLICY_VIOLATION,
             _ => CloseCode::PROTOCOL_ERROR,
         }
     }
 
-    /// The section of RFC 6455 that states the rule.
+    /// The RFC that states the rule: 6455, or 7692 for compressed messages.
+    pub fn rfc(self) -> u16 {
+        match self {
+            Self::InvalidDeflate | Self::InflateRatio => 7692,
+            _ => 6455,
+        }
+    }
+
+    /// The section of [that RFC](Self::rfc).
     pub fn section(self) -> &'static str {
         match self {
             Self::Unmasked | Self::Masked => "5.1",
@@ -71,6 +89,8 @@ impl Rule {
             Self::CloseCode => "7.4",
             Self::InvalidUtf8 => "8.1",
             Self::FrameTooBig | Self::MessageTooBig | Self::TooManyFragments => "10.4",
+            Self::InvalidDeflate => "7.2.2",
+            Self::InflateRatio => "9",
         }
     }
 }
@@ -94,6 +114,8 @@ impl fmt::Display for Rule {
             Self::CloseReason => "close reason is not UTF-8",
             Self::FrameTooBig => "frame exceeds the limit",
             Self::MessageTooBig => "message exceeds the limit",
+            Self::InvalidDeflate => "compressed message is malformed",
+            Self::InflateRatio => "compressed message inflates to too much",
             Self::TooManyFragments => "message has too many fragments",
         })
     }
@@ -120,7 +142,9 @@ impl ProtocolError {
     }
 
     /// Where it was broken, in bytes after the handshake: the first byte of the frame header, the
-    /// byte of text that cannot stand where it stands, or the first byte of the Close payload.
+    /// byte of text that cannot stand where it stands, or the first byte of the Close payload. In a
+    /// compressed message it is the first payload byte of the frame that shows it, or where the message
+    /// ended too early.
     pub fn offset(&self) -> u64 {
         self.offset
     }
@@ -135,7 +159,8 @@ impl fmt::Display for ProtocolError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "peer violated RFC 6455 section {}: {} (byte {})",
+            "peer violated RFC {} section {}: {} (byte {})",
+            self.rule.rfc(),
             self.rule.section(),
             self.rule,
             self.offset

@@ -15,6 +15,8 @@
 
 pub(crate) const FIN: u8 = 0x80;
 pub(crate) const RSV: u8 = 0x70;
+/// Compressed, in the first frame of a message (RFC 7692 §6).
+pub(crate) const RSV1: u8 = 0x40;
 pub(crate) const MASK: u8 = 0x80;
 
 /// The longest payload of a control frame, and the longest 7-bit length (§5.5).
@@ -88,12 +90,13 @@ impl Length {
 pub(crate) fn encode(
     buffer: &mut [u8; MAX_HEADER],
     fin: bool,
+    rsv1: bool,
     opcode: Opcode,
     length: u64,
     key: Option<[u8; 4]>,
 ) -> &[u8] {
     let mask = if key.is_some() { MASK } else { 0 };
-    buffer[0] = opcode as u8 | if fin { FIN } else { 0 };
+    buffer[0] = opcode as u8 | if fin { FIN } else { 0 } | if rsv1 { RSV1 } else { 0 };
     let mut size = 2;
     if length <= MAX_CONTROL as u64 {
         buffer[1] = mask | length as u8;
@@ -131,7 +134,7 @@ mod tests {
         ] {
             for key in [None, Some([1, 2, 3, 4])] {
                 let mut buffer = [0; MAX_HEADER];
-                let header = encode(&mut buffer, true, Opcode::Binary, value, key);
+                let header = encode(&mut buffer, true, false, Opcode::Binary, value, key);
                 let length = Length::decode(header).unwrap();
                 assert_eq!(length, Length { value, size });
                 assert!(length.is_minimal());

@@ -54,6 +54,7 @@
 //! |---|---|---|
 //! | `std` | yes | `blocking`, `Error`; without it the crate is `no_std` with `alloc` |
 //! | `tokio` | no | `tokio` (and `std`) |
+//! | `deflate` | no | `Deflate`: compressed messages, RFC 7692 (and `std`) |
 //!
 //! # Memory
 //!
@@ -79,6 +80,7 @@ mod utf8;
 
 // 3. Frames to messages.
 mod close;
+mod deflate;
 mod message;
 mod recv;
 
@@ -105,6 +107,8 @@ pub use adapter::{Closed, Error};
 pub use close::CloseCode;
 pub use config::Config;
 pub use connection::Connection;
+#[cfg(feature = "deflate")]
+pub use deflate::Deflate;
 pub use error::{End, Initiator, ProtocolError, Refusal, Rule, SendError, Timeout, Truncation};
 pub use linger::Linger;
 pub use message::{Message, MessageRef, Part, Text};

@@ -1,4 +1,5 @@
-//! The receiving half: the order of frames, fragments, limits, UTF-8 (RFC 6455 §5, §8.1, §10.4).
+//! The receiving half: the order of frames, fragments, limits, UTF-8 (RFC 6455 §5, §8.1, §10.4), and
+//! compressed messages (RFC 7692 §6.2).
 
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -8,8 +9,9 @@ use core::time::Duration;
 
 use crate::close::CloseCode;
 use crate::config::Config;
+use crate::deflate::{CHUNK, Inflated, Inflating, Side};
 use crate::error::{End, Initiator, ProtocolError, Rule, Timeout, Truncation};
-use crate::frame::{self, FIN, Length, MASK, MAX_CONTROL, Opcode, RSV};
+use crate::frame::{self, FIN, Length, MASK, MAX_CONTROL, Opcode, RSV, RSV1};
 use crate::linger::Linger;
 use crate::mask;
 use crate::recv_buf::{Kind, RecvBuf};
@@ -145,6 +147,8 @@ pub struct Receiver {
     message: Option<Kind>,
     /// Whether the data frame that is under way ends its message.
     fin: bool,
+    /// Whether the message that is under way is compressed.
+    compressed: bool,
     /// Where in the key the next payload byte stands.
     phase: u8,
     /// How many bytes at the end of the assembled text begin a character that is not complete.
@@ -170,12 +174,16 @@ pub struct Receiver {
     timer: u64,
     timer_is_close: bool,
     end: Option<Box<End>>,
+    /// How the peer compresses, if that was agreed on.
+    peer: Option<Side>,
+    inflating: Inflating,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Stage {
     Header,
     Data,
+    Compressed,
     Control(Opcode, u8),
 }
 
@@ -183,19 +191,21 @@ enum Stage {
 struct Header {
     opcode: Opcode,
     fin: bool,
+    compressed: bool,
     len: u64,
     key: [u8; 4],
     size: usize,
 }
 
 impl Receiver {
-    pub(crate) fn new(role: Role, config: Config) -> Self {
+    pub(crate) fn new(role: Role, config: Config, peer: Option<Side>) -> Self {
         Self {
             config,
             role,
             stage: Stage::Header,
             message: None,
             fin: false,
+            compressed: false,
             phase: 0,
             tail: 0,
             parted: false,
@@ -210,6 +220,8 @@ impl Receiver {
             timer: 0,
             timer_is_close: false,
             end: None,
+            peer,
+            inflating: Inflating::default(),
         }
     }
 
@@ -340,6 +352,19 @@ impl Receiver {
                         return Ok(Progress::Event);
                     }
                 }
+                Stage::Compressed => {
+                    if self.inflate(input, parts)? {
+                        return Ok(Progress::Event);
+                    }
+                    if self.remaining > 0 {
+                        input.set_want(0);
+                        return Ok(self.starved(input, parts));
+                    }
+                    self.stage = Stage::Header;
+                    if self.fin && self.finish(input, parts)? {
+                        return Ok(Progress::Event);
+                    }
+                }
                 Stage::Control(opcode, len) => {
                     let len = usize::from(len);
                     if input.unread().len() < len {
@@ -369,7 +394,7 @@ impl Receiver {
                             Opcode::Ping => Kind::Ping,
                             _ => Kind::Pong,
                         };
-                        input.lend_control(kind, len);
+                        input.lend_control(kind, len as u8);
                         return Ok(Progress::Event);
                     }
                     input.skip(len);
@@ -389,11 +414,17 @@ impl Receiver {
         let Some(&first) = bytes.first() else {
             return Ok(None);
         };
-        // §5.2: no extension that was agreed on gives them a meaning.
-        if first & RSV != 0 {
+        // §5.2: no extension that was agreed on gives them a meaning, but for RSV1: it is set in the
+        // first frame of a compressed message (RFC 7692 §6.2), and in no control frame (§6.1).
+        let reserved = match self.peer {
+            Some(_) if matches!(first & 0x0F, 0x1 | 0x2) => RSV & !RSV1,
+            _ => RSV,
+        };
+        if first & reserved != 0 {
             return Err(Rule::ReservedBits);
         }
         let opcode = Opcode::of(first).ok_or(Rule::ReservedOpcode)?;
+        let compressed = first & RSV1 != 0 || opcode == Opcode::Continuation && self.compressed;
         let fin = first & FIN != 0;
         if opcode.is_control() {
             if !fin {
@@ -447,7 +478,10 @@ impl Receiver {
             if self.config.get().max_frame_size.is_some_and(|limit| length.value > limit) {
                 return Err(Rule::FrameTooBig);
             }
-            if self.message_len.saturating_add(length.value) > self.config.get().max_message_size {
+            let limit = self.config.get().max_message_size;
+            // Text that cannot be compressed grows a little; what is inflated is counted as it comes.
+            let limit = if compressed { limit.saturating_add(limit / 8 + 1024) } else { limit };
+            if self.message_len.saturating_add(length.value) > limit {
                 return Err(Rule::MessageTooBig);
             }
         }
@@ -461,7 +495,8 @@ impl Receiver {
             size += key.len();
         }
         debug_assert!(size <= frame::MAX_HEADER);
-        Ok((bytes.len() >= size).then_some(Header { opcode, fin, len: length.value, key, size }))
+        let len = length.value;
+        Ok((bytes.len() >= size).then_some(Header { opcode, fin, compressed, len, key, size }))
     }
 
     fn begin(&mut self, header: &Header) {
@@ -476,12 +511,98 @@ impl Receiver {
             Opcode::Binary => self.message = Some(Kind::Binary),
             _ => {}
         }
-        self.stage = Stage::Data;
+        self.compressed = header.compressed;
+        self.stage = match self.peer {
+            Some(peer) if header.compressed => {
+                self.inflating.begin_frame(peer, self.offset);
+                Stage::Compressed
+            }
+            _ => Stage::Data,
+        };
         self.fin = header.fin;
         self.phase = 0;
         self.remaining = header.len;
         self.message_len += header.len;
         self.fragments = self.fragments.saturating_add(1);
+    }
+
+    /// Inflates what has come of a compressed frame; whether there is an event before the end of it.
+    fn inflate(&mut self, input: &mut RecvBuf, parts: bool) -> Result<bool, Rule> {
+        let result = self.try_inflate(input, parts);
+        if result.is_err() {
+            // Where the frame was broken depends on where it was cut; where it began does not.
+            self.offset = self.inflating.frame_offset();
+        }
+        result
+    }
+
+    fn try_inflate(&mut self, input: &mut RecvBuf, parts: bool) -> Result<bool, Rule> {
+        let mut left = self.remaining.min(input.unread().len() as u64) as usize;
+        let fresh = &mut input.unparsed_mut(left)[self.inflating.unmasked()..];
+        mask::apply(fresh, self.key, usize::from(self.phase));
+        self.phase = (self.phase + (fresh.len() % 4) as u8) % 4;
+        self.progress = self.progress.wrapping_add(fresh.len() as u32);
+        loop {
+            let inflated = self.inflating.inflated();
+            let limit = self.config.get().max_message_size.saturating_sub(inflated);
+            let most = if parts { CHUNK as u64 } else { limit };
+            let (source, room) = input.inflate_space(left, most);
+            // What is too big needs no room, but has to be seen.
+            let mut beyond = [0];
+            let target = match usize::try_from(limit).unwrap_or(CHUNK).min(CHUNK) {
+                0 => &mut beyond,
+                most => {
+                    let len = room.len().min(most);
+                    &mut room[..len]
+                }
+            };
+            let target_len = target.len();
+            let Inflated { consumed, produced, broken } =
+                self.inflating.inflate(source, target, self.fragments);
+            if limit == 0 && produced > 0 {
+                return Err(Rule::MessageTooBig);
+            }
+            input.inflated(consumed, produced);
+            left -= consumed;
+            self.inflating.set_unmasked(left);
+            self.remaining -= consumed as u64;
+            self.offset += consumed as u64;
+            if produced > 0 {
+                self.check_text(input, produced)?;
+            }
+            if let Some(rule) = broken {
+                return Err(rule);
+            }
+            if !self.inflating.keeps_ratio(self.message_len, &self.config) {
+                return Err(Rule::InflateRatio);
+            }
+            if self.parted && (!parts || self.skipped) {
+                self.skipped = true;
+                input.drop_message(usize::from(self.tail));
+            } else if parts && input.assembled_len() >= CHUNK {
+                return Ok(self.lend_part(input));
+            }
+            if left == 0 && produced < target_len {
+                return Ok(false);
+            }
+            if consumed == 0 && produced == 0 {
+                return Err(Rule::InvalidDeflate);
+            }
+        }
+    }
+
+    /// Lends what is assembled of the message under way, up to the last character; whether that is
+    /// anything.
+    fn lend_part(&mut self, input: &mut RecvBuf) -> bool {
+        let Some(kind) = self.message else {
+            return false;
+        };
+        if input.assembled_len() <= usize::from(self.tail) {
+            return false;
+        }
+        input.lend_message(kind, self.tail, !self.parted, false);
+        self.parted = true;
+        true
     }
 
     /// Checks the `n` bytes of text that were assembled last, with those of a character before them.
@@ -505,6 +626,9 @@ impl Receiver {
 
     /// Ends the message that is under way; whether there is an event.
     fn finish(&mut self, input: &mut RecvBuf, parts: bool) -> Result<bool, Rule> {
+        if core::mem::take(&mut self.compressed) {
+            self.inflating.finish()?;
+        }
         if self.tail > 0 {
             return Err(Rule::InvalidUtf8);
         }
@@ -516,7 +640,7 @@ impl Receiver {
         let skipped = core::mem::take(&mut self.skipped);
         let lend = !skipped && (parts || !parted);
         if lend {
-            input.lend_message(kind, input.assembled_len(), !parted, true);
+            input.lend_message(kind, 0, !parted, true);
         } else {
             input.drop_message(0);
         }
@@ -525,11 +649,8 @@ impl Receiver {
 
     /// The input is used up.
     fn starved(&mut self, input: &mut RecvBuf, parts: bool) -> Progress {
-        if let Some(kind) = self.message {
-            let ready = input.assembled_len() - usize::from(self.tail);
-            if parts && !self.skipped && ready > 0 {
-                input.lend_message(kind, ready, !self.parted, false);
-                self.parted = true;
+        if self.message.is_some() {
+            if parts && !self.skipped && self.lend_part(input) {
                 return Progress::Event;
             }
             if self.parted && (!parts || self.skipped) {
@@ -546,7 +667,7 @@ impl Receiver {
 
     fn truncation(&self, input: &RecvBuf) -> Truncation {
         match self.stage {
-            Stage::Data | Stage::Control(..) => Truncation::InPayload,
+            Stage::Data | Stage::Compressed | Stage::Control(..) => Truncation::InPayload,
             Stage::Header if !input.unread().is_empty() => Truncation::InHeader,
             Stage::Header if self.message.is_some() => Truncation::InMessage,
             Stage::Header => Truncation::BetweenMessages,

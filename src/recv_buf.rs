@@ -34,6 +34,9 @@ const COPY_UP_TO: usize = 4 << 10;
 ///   0      message    message_end     read           filled       len
 ///   | spent |  assembled  |  spent     |  not parsed   |  room      |
 /// ```
+///
+/// A compressed message is inflated into the spent bytes before what was not parsed, which is moved
+/// on where they are too few.
 #[derive(Default)]
 pub struct RecvBuf {
     /// Initialised over its whole length.
@@ -47,10 +50,20 @@ pub struct RecvBuf {
     /// The event's place is a position, not a borrow, so that decoding never fights over the
     /// buffer: a message's bytes begin at `message`, a control frame's end at `read`.
     event: Option<Kind>,
-    event_len: usize,
-    first: bool,
-    last: bool,
+    /// Of a control frame its length; of a message how many assembled bytes are not lent.
+    event_cut: u8,
+    place: Place,
     eof: bool,
+}
+
+/// What of a message the event is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Place {
+    #[default]
+    Whole,
+    First,
+    Middle,
+    Last,
 }
 
 /// The type of an event.
@@ -120,7 +133,9 @@ impl RecvBuf {
 
     /// What the last [`advance_parts`](crate::Connection::advance_parts) found.
     pub fn part(&self) -> Option<Part<'_>> {
-        Some(Part { payload: self.event()?, first: self.first, last: self.last })
+        let first = matches!(self.place, Place::Whole | Place::First);
+        let last = matches!(self.place, Place::Whole | Place::Last);
+        Some(Part { payload: self.event()?, first, last })
     }
 
     /// Takes the event as an owned message: up to 4 KiB copied, above that the buffer itself where
@@ -214,6 +229,27 @@ impl RecvBuf {
         &mut self.storage[start..start + n]
     }
 
+    /// The next `n` unparsed bytes, and room for what they inflate to, behind the message under
+    /// assembly. The message will still take at most `most` bytes: memory at most doubles, but never
+    /// for more than those.
+    pub(crate) fn inflate_space(&mut self, n: usize, most: u64) -> (&[u8], &mut [u8]) {
+        if self.message == self.message_end {
+            (self.message, self.message_end) = (0, 0);
+        }
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        if self.read - self.message_end < most.min(MIN_READ) {
+            self.spread(most);
+        }
+        let (before, unread) = self.storage.split_at_mut(self.read);
+        (&unread[..n], &mut before[self.message_end..])
+    }
+
+    /// Tells that of what [`inflate_space`](Self::inflate_space) gave, so much was read and written.
+    pub(crate) fn inflated(&mut self, consumed: usize, produced: usize) {
+        self.read += consumed;
+        self.message_end += produced;
+    }
+
     /// How much of the message is assembled.
     pub(crate) fn assembled_len(&self) -> usize {
         self.message_end - self.message
@@ -234,23 +270,28 @@ impl RecvBuf {
         self.want = u32::try_from(want).unwrap_or(u32::MAX);
     }
 
-    /// Lends the first `len` bytes of the message under assembly.
-    pub(crate) fn lend_message(&mut self, kind: Kind, len: usize, first: bool, last: bool) {
-        (self.event, self.event_len) = (Some(kind), len);
-        (self.first, self.last) = (first, last);
+    /// Lends the message under assembly, but for its last `held` bytes.
+    pub(crate) fn lend_message(&mut self, kind: Kind, held: u8, first: bool, last: bool) {
+        (self.event, self.event_cut) = (Some(kind), held);
+        self.place = match (first, last) {
+            (true, true) => Place::Whole,
+            (true, false) => Place::First,
+            (false, false) => Place::Middle,
+            (false, true) => Place::Last,
+        };
     }
 
     /// Lends the next `len` unparsed bytes as a control frame's payload and steps over them.
-    pub(crate) fn lend_control(&mut self, kind: Kind, len: usize) {
-        (self.event, self.event_len) = (Some(kind), len);
-        (self.first, self.last) = (true, true);
-        self.read += len;
+    pub(crate) fn lend_control(&mut self, kind: Kind, len: u8) {
+        (self.event, self.event_cut) = (Some(kind), len);
+        self.place = Place::Whole;
+        self.read += usize::from(len);
     }
 
     /// Forgets the event and what it lent.
     pub(crate) fn end_event(&mut self) {
         if let Some(Kind::Text | Kind::Binary) = self.event.take() {
-            self.message += self.event_len;
+            self.message = self.message_end - usize::from(self.event_cut);
         }
         if self.read == self.filled && self.message == self.message_end {
             self.rewind();
@@ -263,9 +304,10 @@ impl RecvBuf {
     }
 
     fn event_range(&self, kind: Kind) -> Range<usize> {
+        let cut = usize::from(self.event_cut);
         match kind {
-            Kind::Text | Kind::Binary => self.message..self.message + self.event_len,
-            Kind::Ping | Kind::Pong => self.read - self.event_len..self.read,
+            Kind::Text | Kind::Binary => self.message..self.message_end - cut,
+            Kind::Ping | Kind::Pong => self.read - cut..self.read,
         }
     }
 
@@ -299,6 +341,29 @@ impl RecvBuf {
         new[assembled..assembled + unread].copy_from_slice(&self.storage[self.read..self.filled]);
         self.set_compact(assembled);
         pool::give_back(core::mem::replace(&mut self.storage, new));
+    }
+
+    /// Moves the message to the start and what was not parsed to the end.
+    fn spread(&mut self, most: usize) {
+        let live = self.compact_len();
+        if self.storage.len() - live < most.min(MIN_READ) {
+            let new = live.saturating_add(most.min(live.max(pool::SIZE)));
+            if new <= pool::SIZE {
+                self.relocate(pool::take());
+            } else {
+                // The allocator can often grow a large one where it is.
+                let mut storage = core::mem::take(&mut self.storage).into_vec();
+                storage.reserve_exact(new - storage.len());
+                storage.resize(new, 0);
+                self.storage = storage.into();
+            }
+        }
+        let (assembled, unread) = (self.assembled_len(), self.filled - self.read);
+        self.storage.copy_within(self.message..self.message_end, 0);
+        let end = self.storage.len();
+        self.storage.copy_within(self.read..self.filled, end - unread);
+        (self.message, self.message_end) = (0, assembled);
+        (self.read, self.filled) = (end - unread, end);
     }
 
     /// At most doubles what is alive, or a little more where that is all that will be needed: memory

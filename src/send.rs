@@ -1,4 +1,5 @@
-//! The sending half: messages to frames, masking, Close (RFC 6455 §5.1 to §5.5).
+//! The sending half: messages to frames, masking, Close (RFC 6455 §5.1 to §5.5), compression
+//! (RFC 7692 §6.1).
 
 use alloc::boxed::Box;
 use core::fmt;
@@ -10,6 +11,7 @@ use rand::{Rng, SeedableRng};
 
 use crate::close::{CloseCode, MAX_REASON};
 use crate::config::Config;
+use crate::deflate::{self, Deflating, Side};
 use crate::error::{Refusal, SendError};
 use crate::frame::{self, MAX_CONTROL, MAX_HEADER, Opcode};
 use crate::mask;
@@ -27,6 +29,13 @@ pub struct Sender {
     keys: Option<Box<StdRng>>,
     /// The type of the message that is being sent in parts.
     open: Option<Opcode>,
+    /// Whether it is compressed.
+    open_compressed: bool,
+    /// How to compress, if that was agreed on.
+    side: Option<Side>,
+    deflating: Deflating,
+    /// Whether the user wants messages to be compressed.
+    compression: bool,
     close_sent: bool,
     closed: bool,
     /// When the timer was set, in ns plus one; 0 if it is not.
@@ -35,16 +44,20 @@ pub struct Sender {
 }
 
 impl Sender {
-    pub(crate) fn client(config: Config, mask_seed: [u8; 32]) -> Self {
+    pub(crate) fn client(config: Config, mask_seed: [u8; 32], side: Option<Side>) -> Self {
         let keys = Some(Box::new(StdRng::from_seed(mask_seed)));
-        Self { keys, ..Self::server(config) }
+        Self { keys, ..Self::server(config, side) }
     }
 
-    pub(crate) fn server(config: Config) -> Self {
+    pub(crate) fn server(config: Config, side: Option<Side>) -> Self {
         Self {
             config,
             keys: None,
             open: None,
+            open_compressed: false,
+            side,
+            deflating: Deflating::default(),
+            compression: true,
             close_sent: false,
             closed: false,
             timer: 0,
@@ -64,7 +77,7 @@ impl Sender {
     ) -> Result<(), SendError> {
         let message = message.into();
         self.admit(&message, out)?;
-        self.frame(true, message.opcode(), message.as_bytes(), out);
+        self.whole(message.opcode(), message.as_bytes(), out);
         Ok(())
     }
 
@@ -80,8 +93,8 @@ impl Sender {
         }
         let opcode = message.borrow().opcode();
         let payload = message.into_bytes();
-        if payload.len() < SHARE_FROM {
-            self.frame(true, opcode, &payload, out);
+        if payload.len() < SHARE_FROM || self.compresses(opcode, payload.len()) {
+            self.whole(opcode, &payload, out);
             return Ok(());
         }
         let key = self.key();
@@ -106,7 +119,7 @@ impl Sender {
 
     /// Like [`send`](Self::send), but a server's payload is not copied: write the
     /// [`slices`](Vectored::slices) with one vectored write. What was not written when the value is
-    /// dropped is copied to `out`. A client has to copy, because it masks.
+    /// dropped is copied to `out`. A client has to copy, because it masks, and so has compression.
     ///
     /// # Errors
     ///
@@ -119,8 +132,8 @@ impl Sender {
         let message = message.into();
         self.admit(&message, out)?;
         let payload = message.as_bytes();
-        let rest = if self.keys.is_some() {
-            self.frame(true, message.opcode(), payload, out);
+        let rest = if self.keys.is_some() || self.compresses(message.opcode(), payload.len()) {
+            self.whole(message.opcode(), payload, out);
             &[]
         } else {
             header(true, message.opcode(), payload.len(), None, out);
@@ -149,10 +162,24 @@ impl Sender {
         }
         self.has_room(out)?;
         let continues = self.open.is_some();
+        if !continues {
+            self.open_compressed = self.compression && self.side.is_some();
+        }
         self.open = if last { None } else { Some(opcode) };
         let opcode = if continues { Opcode::Continuation } else { opcode };
-        self.frame(last, opcode, part.as_bytes(), out);
+        if self.open_compressed {
+            self.compressed_frame(last, opcode, part.as_bytes(), out);
+        } else {
+            self.frame(last, opcode, part.as_bytes(), out);
+        }
         Ok(())
+    }
+
+    /// Whether messages that are begun from now on are compressed, if that was agreed on; at first
+    /// they are. Turn it off for a message with a secret in it beside text that an attacker chooses:
+    /// the compressed size would tell about the secret.
+    pub fn set_compression(&mut self, on: bool) {
+        self.compression = on;
     }
 
     /// Queues a Close frame; nothing can be sent after it (RFC 6455 §5.5.1). Messages that the peer
@@ -204,6 +231,11 @@ impl Sender {
         {
             self.close(reply, "", out);
         }
+    }
+
+    #[cfg(feature = "std")]
+    pub(crate) fn compression(&self) -> bool {
+        self.compression
     }
 
     /// Whether Close was queued.
@@ -275,6 +307,48 @@ impl Sender {
         Some(keys.next_u32().to_ne_bytes())
     }
 
+    /// Whether a whole message is worth it and may be compressed; control frames may not
+    /// (RFC 7692 §6.1).
+    fn compresses(&self, opcode: Opcode, len: usize) -> bool {
+        self.side.is_some()
+            && self.compression
+            && !opcode.is_control()
+            && deflate::is_worth(len, &self.config)
+    }
+
+    fn whole(&mut self, opcode: Opcode, payload: &[u8], out: &mut SendBuf) {
+        if self.compresses(opcode, payload.len()) {
+            self.compressed_frame(true, opcode, payload, out);
+        } else {
+            self.frame(true, opcode, payload, out);
+        }
+    }
+
+    fn compressed_frame(&mut self, fin: bool, opcode: Opcode, payload: &[u8], out: &mut SendBuf) {
+        let key = self.key();
+        let Some(side) = self.side else {
+            return;
+        };
+        let Self { deflating, config, .. } = self;
+        out.append(|buffer| {
+            let start = buffer.len();
+            // The header depends on what the payload comes to: the longest one has room.
+            buffer.extend_from_slice(&[0; MAX_HEADER]);
+            let payload_start = buffer.len();
+            deflating.deflate(side, payload, fin, config, buffer);
+            if let Some(key) = key {
+                mask::apply(&mut buffer[payload_start..], key, 0);
+            }
+            let mut bytes = [0; MAX_HEADER];
+            let size = (buffer.len() - payload_start) as u64;
+            // RFC 7692 §6.1: the first frame of the message alone is marked.
+            let first = opcode != Opcode::Continuation;
+            let header = frame::encode(&mut bytes, fin, first, opcode, size, key);
+            buffer.drain(start..payload_start - header.len());
+            buffer[start..start + header.len()].copy_from_slice(header);
+        });
+    }
+
     fn frame(&mut self, fin: bool, opcode: Opcode, payload: &[u8], out: &mut SendBuf) {
         let key = self.key();
         out.append(|buffer| {
@@ -282,7 +356,7 @@ impl Sender {
             buffer.reserve(MAX_HEADER + payload.len());
             let mut bytes = [0; MAX_HEADER];
             let size = payload.len() as u64;
-            buffer.extend_from_slice(frame::encode(&mut bytes, fin, opcode, size, key));
+            buffer.extend_from_slice(frame::encode(&mut bytes, fin, false, opcode, size, key));
             let start = buffer.len();
             buffer.extend_from_slice(payload);
             if let Some(key) = key {
@@ -318,7 +392,7 @@ impl fmt::Debug for Sender {
 fn header(fin: bool, opcode: Opcode, len: usize, key: Option<[u8; 4]>, out: &mut SendBuf) {
     out.append(|buffer| {
         let mut bytes = [0; MAX_HEADER];
-        buffer.extend_from_slice(frame::encode(&mut bytes, fin, opcode, len as u64, key));
+        buffer.extend_from_slice(frame::encode(&mut bytes, fin, false, opcode, len as u64, key));
     });
 }
 

@@ -24,7 +24,7 @@ pub struct SendBuf {
     /// Bytes that ever left; wraps.
     left: u32,
     /// How many bytes have to leave until the automatic pongs in the queue are gone.
-    pongs: usize,
+    pongs: u32,
 }
 
 #[derive(Default)]
@@ -81,7 +81,7 @@ impl SendBuf {
     pub fn sent(&mut self, n: usize) {
         let mut n = n.min(self.len());
         self.left = self.left.wrapping_add(n as u32);
-        self.pongs = self.pongs.saturating_sub(n);
+        self.pongs = self.pongs.saturating_sub(u32::try_from(n).unwrap_or(u32::MAX));
         loop {
             let of_head = n.min(self.head.len() - self.head_sent);
             self.head_sent += of_head;
@@ -161,7 +161,7 @@ impl SendBuf {
 
     /// Remembers that what was queued last are automatic pongs.
     pub(crate) fn mark_pongs(&mut self) {
-        self.pongs = self.len();
+        self.pongs = u32::try_from(self.len()).unwrap_or(u32::MAX);
     }
 }
 

@@ -322,7 +322,7 @@ fn serve(bytes: &[u8], places: &[usize], config: &Config) -> Served {
             Ok(Some(request)) => request,
             Err(error) => return Served::Refused(error),
         };
-        let response = match request.upgrade(config) {
+        let (mut connection, response) = match request.upgrade(config) {
             Ok(upgrade) => upgrade
                 .accept(Accept::new().subprotocol(request.select_subprotocol(&["chat"])))
                 .expect("what was selected was offered"),
@@ -331,7 +331,6 @@ fn serve(bytes: &[u8], places: &[usize], config: &Config) -> Served {
         let mut out = SendBuf::new();
         response.encode(&mut out);
         let sent = out.pending_slices().flatten().copied().collect();
-        let mut connection = Connection::server(config.clone());
         return Served::Open(sent, go_on(&mut connection, &mut input, &mut reads, false));
     }
     Served::Waiting

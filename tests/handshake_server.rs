@@ -276,7 +276,7 @@ fn values_from_another_parser_lose_the_space_around_them() {
     fields[3].1 = "\tdGhlIHNhbXBsZSBub25jZQ==  ";
     let request = from_parts(&fields).unwrap();
     let upgrade = request.upgrade(&Config::default()).unwrap();
-    let response = upgrade.accept(Accept::new()).unwrap();
+    let (_, response) = upgrade.accept(Accept::new()).unwrap();
     assert_eq!(
         response.headers().get_str("Sec-WebSocket-Accept"),
         Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")
@@ -289,7 +289,7 @@ fn values_from_another_parser_lose_the_space_around_them() {
 fn a_plain_acceptance_has_four_lines() {
     let request = request("/chat", &[]);
     let upgrade = request.upgrade(&Config::default()).unwrap();
-    let response = upgrade.accept(Accept::new()).unwrap();
+    let (_, response) = upgrade.accept(Accept::new()).unwrap();
     assert_eq!((response.status(), response.subprotocol()), (101, None));
     assert_eq!(
         wire(&response),
@@ -307,7 +307,7 @@ fn an_acceptance_selects_a_subprotocol_and_adds_headers() {
         .header("Set-Cookie", "a=1")
         .and_then(|accept| accept.header("Set-Cookie", "b=2"))
         .unwrap();
-    let response = upgrade.accept(accept).unwrap();
+    let (_, response) = upgrade.accept(accept).unwrap();
     assert_eq!(response.subprotocol(), Some("b"));
     let wire = wire(&response);
     for line in ["Sec-WebSocket-Protocol: b", "Set-Cookie: a=1", "Set-Cookie: b=2"] {
@@ -320,7 +320,7 @@ fn an_acceptance_may_select_none_of_the_offers() {
     let request = request("/chat", &[("Sec-WebSocket-Protocol", "a, b")]);
     let upgrade = request.upgrade(&Config::default()).unwrap();
     for accept in [Accept::new(), Accept::new().subprotocol(None)] {
-        assert_eq!(upgrade.accept(accept).unwrap().subprotocol(), None);
+        assert_eq!(upgrade.accept(accept).unwrap().1.subprotocol(), None);
     }
 }
 
@@ -331,8 +331,8 @@ fn a_subprotocol_that_was_not_offered_cannot_be_selected() {
     let upgrade = request.upgrade(&Config::default()).unwrap();
     for name in ["evil", "Chat", "", "chat, evil", "chat\r\nX: y"] {
         assert_eq!(
-            upgrade.accept(Accept::new().subprotocol(name)),
-            Err(InvalidRequest::SubprotocolNotOffered(name.into()))
+            upgrade.accept(Accept::new().subprotocol(name)).unwrap_err(),
+            InvalidRequest::SubprotocolNotOffered(name.into())
         );
     }
 }

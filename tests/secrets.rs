@@ -114,7 +114,7 @@ fn answers_show_the_names_of_their_headers_only() {
     assert_silent_debug(&accept);
     let request = request();
     let upgrade = request.upgrade(&Config::default()).unwrap();
-    let response = upgrade.accept(accept).unwrap();
+    let (_, response) = upgrade.accept(accept).unwrap();
     assert_silent_debug(&response);
     assert_silent_debug(response.headers());
     assert!(format!("{response:?}").contains("Set-Cookie"));

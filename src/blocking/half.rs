@@ -60,6 +60,7 @@ pub(super) fn split<S: BlockingStream>(
     mut writer: Writer<S>,
 ) -> Result<(SendHalf<S>, RecvHalf<S>), Error> {
     let stream = writer.stream()?.try_clone()?;
+    let compression = writer.sender.compression();
     let shared = Arc::new(Shared {
         config: reader.receiver.config().clone(),
         close_sent: AtomicBool::new(writer.sender.close_sent()),
@@ -68,7 +69,7 @@ pub(super) fn split<S: BlockingStream>(
         receiver_gone: AtomicBool::new(false),
     });
     let link = Half { stream, shared: Arc::clone(&shared) };
-    Ok((SendHalf { shared }, RecvHalf { reader, link }))
+    Ok((SendHalf { shared, compression }, RecvHalf { reader, link }))
 }
 
 /// The receiving side's way to the writer.
@@ -212,6 +213,7 @@ impl<S: BlockingStream> Drop for RecvHalf<S> {
 #[derive(Debug)]
 pub struct SendHalf<S: BlockingStream> {
     shared: Arc<Shared<S>>,
+    compression: bool,
 }
 
 impl<S: BlockingStream> SendHalf<S> {
@@ -274,6 +276,11 @@ impl<S: BlockingStream> SendHalf<S> {
         self.send(MessageRef::Ping(payload))
     }
 
+    /// As [`WebSocket::set_compression`](super::WebSocket::set_compression), for what this clone sends.
+    pub fn set_compression(&mut self, on: bool) {
+        self.compression = on;
+    }
+
     /// Sends Close. The receiving half goes on until the peer's Close and tells how the connection
     /// ended. If it was dropped, nobody can tell, and this gives [`End::Unconfirmed`].
     ///
@@ -303,6 +310,7 @@ impl<S: BlockingStream> SendHalf<S> {
         let shared = &*self.shared;
         let mut writer = lock(&shared.writer);
         flush |= shared.answer(&mut writer);
+        writer.sender.set_compression(self.compression);
         let mut result = queue(&mut writer);
         loop {
             shared.close_sent.store(writer.sender.close_sent(), Ordering::Release);
@@ -324,7 +332,7 @@ impl<S: BlockingStream> SendHalf<S> {
 
 impl<S: BlockingStream> Clone for SendHalf<S> {
     fn clone(&self) -> Self {
-        Self { shared: Arc::clone(&self.shared) }
+        Self { shared: Arc::clone(&self.shared), compression: self.compression }
     }
 }
 

@@ -223,6 +223,12 @@ impl<S: BlockingStream> WebSocket<S> {
         Ok(Closed { end, discarded })
     }
 
+    /// Whether messages that are begun from now on are compressed, if that was agreed on; at first they
+    /// are. Turn it off for messages that hold secrets: see [`Sender::set_compression`](crate::Sender::set_compression).
+    pub fn set_compression(&mut self, on: bool) {
+        self.writer.sender.set_compression(on);
+    }
+
     /// How the connection ended, once it has.
     pub fn end(&self) -> Option<&End> {
         self.reader.receiver.end()
@@ -268,6 +274,11 @@ impl<S: BlockingStream> Outgoing<'_, S> {
     /// If it was refused.
     pub fn feed<'a>(&mut self, message: impl Into<MessageRef<'a>>) -> Result<(), SendError> {
         self.0.sender.send(message, &mut self.0.out)
+    }
+
+    /// See [`WebSocket::set_compression`].
+    pub fn set_compression(&mut self, on: bool) {
+        self.0.sender.set_compression(on);
     }
 
     /// Queues Close; see [`WebSocket::start_close`].

@@ -13,7 +13,6 @@ use super::io::{drain, now, write_all};
 use super::stream::BlockingStream;
 use crate::adapter::{Error, seed, share};
 use crate::config::Config;
-use crate::connection::Connection;
 use crate::handshake::{
     Accept, ClientHandshake, ClientRequest, ConnectError, Request, RequestError, Response,
     ServerHandshake,
@@ -204,15 +203,15 @@ impl<S: BlockingStream> Incoming<S> {
     /// [`Error::Request`] if it was refused, [`Error::Invalid`] if `accept` cannot be sent (the
     /// client gets status 500 then), [`Error::Io`].
     pub fn accept(mut self, accept: Accept) -> Result<WebSocket<S>, Error> {
-        let response = match self.request.upgrade(&self.config) {
+        let accepted = match self.request.upgrade(&self.config) {
             Ok(upgrade) => upgrade.accept(accept),
             Err(error) => {
                 let _ = self.respond(&error.response());
                 return Err(error.into());
             }
         };
-        let response = match response {
-            Ok(response) => response,
+        let (connection, response) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 let _ = self.respond(&Response::new(500));
                 return Err(error.into());
@@ -223,7 +222,7 @@ impl<S: BlockingStream> Incoming<S> {
         write_all(&mut self.stream, &mut out)
             .map_err(|error| timeout_or(error, RequestError::TimedOut))?;
         self.timeouts.restore(&self.stream)?;
-        WebSocket::from_connection(self.stream, Connection::server(self.config), self.input)
+        WebSocket::from_connection(self.stream, connection, self.input)
     }
 
     /// Answers with something else than a WebSocket, and closes the connection, in a way that lets

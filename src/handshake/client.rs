@@ -10,11 +10,13 @@ use core::time::Duration;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
+use super::extension::extensions;
 use super::head::{self, HeadError, HeadReader, Headers, Response};
 use super::url::Url;
 use super::{InvalidRequest, is_token, key, lists_token};
 use crate::config::Config;
 use crate::connection::Connection;
+use crate::deflate::{self, Agreed};
 use crate::recv_buf::RecvBuf;
 use crate::send_buf::SendBuf;
 
@@ -117,7 +119,7 @@ impl ClientRequest {
         self.url.port
     }
 
-    fn encode(&self, key: &str, out: &mut SendBuf) {
+    fn encode(&self, key: &str, config: &Config, out: &mut SendBuf) {
         let mut headers = Headers::default();
         headers.push("Host", self.url.host_header().as_bytes());
         headers.push("Upgrade", b"websocket");
@@ -126,6 +128,9 @@ impl ClientRequest {
         headers.push("Sec-WebSocket-Version", b"13");
         if !self.subprotocols.is_empty() {
             headers.push("Sec-WebSocket-Protocol", self.subprotocols.join(", ").as_bytes());
+        }
+        if let Some(offer) = deflate::offer(config) {
+            headers.push("Sec-WebSocket-Extensions", offer.as_bytes());
         }
         if let Some(origin) = &self.origin {
             headers.push("Origin", origin.as_bytes());
@@ -185,7 +190,8 @@ pub enum ConnectError {
     NotUpgraded,
     /// `Sec-WebSocket-Accept` is not the one that the key calls for (RFC 6455 §4.1).
     WrongAccept,
-    /// The server uses an extension that was not offered (RFC 6455 §4.1).
+    /// The server uses an extension that was not offered, or not as it was offered (RFC 6455 §4.1,
+    /// RFC 7692 §7.1).
     Extension,
     /// The server selected a subprotocol that was not offered, or several (RFC 6455 §4.1).
     Subprotocol,
@@ -206,7 +212,7 @@ impl fmt::Display for ConnectError {
             Self::Gone => "server went away during the opening handshake",
             Self::NotUpgraded => "server did not upgrade to WebSocket",
             Self::WrongAccept => "Sec-WebSocket-Accept does not match the key",
-            Self::Extension => "server uses an extension that was not offered",
+            Self::Extension => "server uses an extension that was not offered, or not as offered",
             Self::Subprotocol => "server selected a subprotocol that was not offered",
             Self::Body => "server's 101 response claims to have a body",
         })
@@ -269,7 +275,7 @@ impl ClientHandshake {
         let mut connection_seed = [0; 32];
         random.fill_bytes(&mut connection_seed);
         let key = key::encode(nonce);
-        request.encode(&key, out);
+        request.encode(&key, &config, out);
         Self {
             config,
             accept: key::accept_key(&key),
@@ -323,8 +329,9 @@ impl ClientHandshake {
             self.reader = HeadReader::default();
             match response.status {
                 101 if http_1_1 => {
-                    self.check(&response.headers)?;
-                    let connection = Connection::client(self.config.clone(), self.connection_seed);
+                    let agreed = self.check(&response.headers)?;
+                    let (config, seed) = (self.config.clone(), self.connection_seed);
+                    let connection = Connection::agreed_client(config, seed, agreed);
                     return Ok(Some((connection, response)));
                 }
                 100 | 102..=199 if http_1_1 => {
@@ -343,8 +350,8 @@ impl ClientHandshake {
         }
     }
 
-    /// The client's checks of RFC 6455 §4.1.
-    fn check(&self, headers: &Headers) -> Result<(), ConnectError> {
+    /// The client's checks of RFC 6455 §4.1; what was agreed on.
+    fn check(&self, headers: &Headers) -> Result<Option<Agreed>, ConnectError> {
         let upgrade = match headers.only("Upgrade") {
             Ok(Some(value)) => value.eq_ignore_ascii_case(b"websocket"),
             _ => false,
@@ -355,9 +362,7 @@ impl ClientHandshake {
         if headers.only("Sec-WebSocket-Accept") != Ok(Some(self.accept.as_bytes())) {
             return Err(ConnectError::WrongAccept);
         }
-        if headers.get("Sec-WebSocket-Extensions").is_some() {
-            return Err(ConnectError::Extension);
-        }
+        let agreed = self.agreed(headers)?;
         match headers.only("Sec-WebSocket-Protocol") {
             Ok(None) => {}
             Ok(Some(name)) if self.subprotocols.iter().any(|ours| ours.as_bytes() == name) => {}
@@ -367,7 +372,21 @@ impl ClientHandshake {
         if headers.get("Transfer-Encoding").is_some() || !no_length {
             return Err(ConnectError::Body);
         }
-        Ok(())
+        Ok(agreed)
+    }
+
+    /// What the answer agrees on: it is one to what was offered (RFC 7692 §5.1), or there is none.
+    fn agreed(&self, headers: &Headers) -> Result<Option<Agreed>, ConnectError> {
+        const NAME: &str = "Sec-WebSocket-Extensions";
+        let mut answer = extensions(headers.all(NAME));
+        match (answer.next(), answer.next()) {
+            (None, _) if headers.get(NAME).is_none() => Ok(None),
+            (Some(only), None) if only.name() == deflate::NAME.as_bytes() => {
+                let agreed = deflate::check(&self.config, only.parameters());
+                agreed.map(Some).ok_or(ConnectError::Extension)
+            }
+            _ => Err(ConnectError::Extension),
+        }
     }
 
     fn read_body(

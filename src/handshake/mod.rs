@@ -8,6 +8,7 @@
 //! [`ClientHandshake`]. The adapters do both; see their `accept` and `connect`.
 
 mod client;
+mod extension;
 mod head;
 mod key;
 mod server;
@@ -76,40 +77,4 @@ fn list<'a>(lines: impl Iterator<Item = &'a [u8]>) -> impl Iterator<Item = &'a [
 
 fn lists_token<'a>(lines: impl Iterator<Item = &'a [u8]>, token: &str) -> bool {
     list(lines).any(|element| element.eq_ignore_ascii_case(token.as_bytes()))
-}
-
-/// Whether an element of `Sec-WebSocket-Extensions` is `token *( ";" token [ "=" value ] )`, where a
-/// value is a token, possibly quoted (RFC 6455 §9.1). A comma in quotes would not be a token either.
-fn is_extension(element: &[u8]) -> bool {
-    let mut parts = element.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
-    parts.next().is_some_and(is_token) && parts.all(is_parameter)
-}
-
-fn is_parameter(parameter: &[u8]) -> bool {
-    // The "implied *LWS" of RFC 2616 may stand around the equals sign.
-    let mut sides = parameter.splitn(2, |&byte| byte == b'=').map(<[u8]>::trim_ascii);
-    let name = sides.next().unwrap_or_default();
-    is_token(name)
-        && sides.next().is_none_or(|value| {
-            match value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")) {
-                Some(quoted) => is_quoted_token(quoted),
-                None => is_token(value),
-            }
-        })
-}
-
-/// Whether what the quotes hold is a token once its escapes are undone.
-fn is_quoted_token(mut quoted: &[u8]) -> bool {
-    let empty = quoted.is_empty();
-    while let Some((&first, rest)) = quoted.split_first() {
-        let (byte, rest) = match (first, rest.split_first()) {
-            (b'\\', Some((&escaped, rest))) => (escaped, rest),
-            _ => (first, rest),
-        };
-        if !is_token_byte(byte) {
-            return false;
-        }
-        quoted = rest;
-    }
-    !empty
 }

@@ -6,9 +6,12 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
+use super::extension::{Extension, extensions};
 use super::head::{HeadError, HeadReader, Headers, Response};
-use super::{InvalidRequest, is_extension, is_token, key, list, lists_token};
+use super::{InvalidRequest, is_token, key, list, lists_token};
 use crate::config::{Config, Origins};
+use crate::connection::Connection;
+use crate::deflate;
 use crate::recv_buf::RecvBuf;
 
 /// Why a request does not open a WebSocket. It is the client's fault; [`response`](Self::response)
@@ -142,9 +145,9 @@ impl From<HeadError> for RequestError {
 /// input.filled(bytes.len());
 ///
 /// if let Some(request) = handshake.read(&mut input)? {
-///     request.upgrade(&config)?.accept(Accept::new())?.encode(&mut out);
+///     let (connection, response) = request.upgrade(&config)?.accept(Accept::new())?;
+///     response.encode(&mut out);
 ///     // The handshake is over; what is left in `input` are frames.
-///     let connection = bowline::Connection::server(config);
 /// }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -246,7 +249,8 @@ impl Request {
     ///     ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
     ///     ("Sec-WebSocket-Version", "13"),
     /// ])?;
-    /// let response = request.upgrade(&bowline::Config::default())?.accept(Accept::new())?;
+    /// let config = bowline::Config::default();
+    /// let (connection, response) = request.upgrade(&config)?.accept(Accept::new())?;
     /// assert_eq!(response.status(), 101);
     /// assert_eq!(
     ///     response.headers().get("Sec-WebSocket-Accept"),
@@ -378,7 +382,7 @@ impl Request {
             _ => return Err(RequestError::Key),
         }
         // §9.1: "if a value does not conform to the ABNF, the recipient MUST fail the connection".
-        if !list(self.headers.all("Sec-WebSocket-Extensions")).all(is_extension) {
+        if !self.extensions().all(|extension| extension.is_valid()) {
             return Err(RequestError::Extensions);
         }
         let mut offers: Vec<_> = list(self.headers.all("Sec-WebSocket-Protocol")).collect();
@@ -390,10 +394,13 @@ impl Request {
         }
         match self.headers.only("Origin") {
             Err(()) => Err(RequestError::Origin),
-            Ok(None) => Ok(Upgrade(self)),
-            Ok(Some(origin)) if self.allows(origin, config) => Ok(Upgrade(self)),
-            Ok(Some(_)) => Err(RequestError::ForeignOrigin),
+            Ok(Some(origin)) if !self.allows(origin, config) => Err(RequestError::ForeignOrigin),
+            Ok(_) => Ok(Upgrade { request: self, config: config.clone() }),
         }
+    }
+
+    fn extensions(&self) -> impl Iterator<Item = Extension<'_>> {
+        extensions(self.headers.all("Sec-WebSocket-Extensions"))
     }
 
     /// What any HTTP request must keep to, WebSocket or not.
@@ -467,32 +474,46 @@ impl fmt::Debug for Request {
 }
 
 /// A request that keeps to all of RFC 6455 §4.2.1 and to the origin policy, and may be accepted.
-#[derive(Clone, Copy, Debug)]
-pub struct Upgrade<'a>(&'a Request);
+#[derive(Clone, Debug)]
+pub struct Upgrade<'a> {
+    request: &'a Request,
+    config: Config,
+}
 
 impl Upgrade<'_> {
-    /// The response that opens the WebSocket.
+    /// The connection, and the response that opens it. They belong together: the response tells what
+    /// was agreed on. Send it before anything of the connection.
     ///
     /// # Errors
     ///
     /// If `accept` names a subprotocol that the client did not offer.
-    pub fn accept(&self, accept: Accept) -> Result<Response, InvalidRequest> {
-        let key = self.0.headers.get_str("Sec-WebSocket-Key").unwrap_or_default();
+    pub fn accept(&self, accept: Accept) -> Result<(Connection, Response), InvalidRequest> {
+        let Self { request, config } = self;
+        let key = request.headers.get_str("Sec-WebSocket-Key").unwrap_or_default();
         let mut response = Response::new(101);
         let headers = &mut response.headers;
         headers.push("Upgrade", b"websocket");
         headers.push("Connection", b"Upgrade");
         headers.push("Sec-WebSocket-Accept", key::accept_key(key).as_bytes());
         if let Some(name) = accept.subprotocol {
-            if !self.0.subprotocols().any(|offered| offered == name) {
+            if !request.subprotocols().any(|offered| offered == name) {
                 return Err(InvalidRequest::SubprotocolNotOffered(name));
             }
             headers.push("Sec-WebSocket-Protocol", name.as_bytes());
         }
+        // The first offer that can be accepted; what is declined is not mentioned (RFC 7692 §5.1).
+        let agreed = request
+            .extensions()
+            .filter(|extension| extension.name() == deflate::NAME.as_bytes())
+            .find_map(|extension| deflate::accept(config, extension.parameters()));
+        let agreed = agreed.map(|(agreed, answer)| {
+            headers.push("Sec-WebSocket-Extensions", answer.as_bytes());
+            agreed
+        });
         for (name, value) in accept.headers.iter() {
             headers.push(name, value);
         }
-        Ok(response)
+        Ok((Connection::agreed_server(config.clone(), agreed), response))
     }
 }
 

@@ -235,6 +235,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SendHalf<S> {
         self.send(MessageRef::Ping(payload)).await
     }
 
+    /// As [`WebSocket::set_compression`](super::WebSocket::set_compression).
+    pub fn set_compression(&mut self, on: bool) {
+        self.shared.with(|writer| writer.sender.set_compression(on));
+    }
+
     /// Sends Close. The receiving half goes on until the peer's Close and tells how the connection
     /// ended. If it was dropped, nobody can tell, and this gives [`End::Unconfirmed`]. Cancel safe
     /// as [`send`](Self::send) is.

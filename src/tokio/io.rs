@@ -403,7 +403,7 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         let config = self.sender.config().clone();
         Writer {
             stream: self.stream.take().map(stream),
-            sender: core::mem::replace(&mut self.sender, Sender::server(config)),
+            sender: core::mem::replace(&mut self.sender, Sender::server(config, None)),
             out: core::mem::take(&mut self.out),
             waiters: self.waiters.take(),
             dirty: self.dirty,

@@ -15,7 +15,6 @@ use super::WebSocket;
 use super::io::{Timer, now, poll_read};
 use crate::adapter::{Error, seed, share};
 use crate::config::Config;
-use crate::connection::Connection;
 use crate::handshake::{
     Accept, ClientHandshake, ClientRequest, ConnectError, Request, RequestError, Response,
     ServerHandshake,
@@ -241,15 +240,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
     /// [`Error::Request`] if it was refused, [`Error::Invalid`] if `accept` cannot be sent (the
     /// client gets status 500 then), [`Error::Io`].
     pub async fn accept(mut self, accept: Accept) -> Result<WebSocket<S>, Error> {
-        let response = match self.request.upgrade(&self.config) {
+        let accepted = match self.request.upgrade(&self.config) {
             Ok(upgrade) => upgrade.accept(accept),
             Err(error) => {
                 let _ = self.respond(&error.response()).await;
                 return Err(error.into());
             }
         };
-        let response = match response {
-            Ok(response) => response,
+        let (connection, response) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 let _ = self.respond(&Response::new(500)).await;
                 return Err(error.into());
@@ -262,7 +261,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
             Some(result) => result?,
             None => return Err(RequestError::TimedOut.into()),
         }
-        Ok(WebSocket::from_connection(self.stream, Connection::server(self.config), self.input))
+        Ok(WebSocket::from_connection(self.stream, connection, self.input))
     }
 
     /// Answers with something else than a WebSocket, and closes the connection, in a way that lets

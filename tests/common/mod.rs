@@ -4,6 +4,7 @@
 
 pub(crate) mod model;
 
+use bowline::handshake::{Accept, ClientHandshake, ClientRequest, Request};
 use bowline::{
     Config, Connection, End, Initiator, Message, Progress, ProtocolError, RecvBuf, Role, Rule,
     SendBuf, Truncation,
@@ -222,8 +223,18 @@ impl Side {
             Role::Client => Connection::client(config, [7; 32]),
             Role::Server => Connection::server(config),
         };
+        Self::of(role, connection)
+    }
+
+    pub(crate) fn of(role: Role, connection: Connection) -> Self {
         let (input, out) = (RecvBuf::new(), SendBuf::new());
         Self { role, connection, input, out, events: Vec::new() }
+    }
+
+    /// An end that agreed with its peer on what `header` says: to a server it is the client's offer, to
+    /// a client the server's answer, as the value of `Sec-WebSocket-Extensions`.
+    pub(crate) fn extended(role: Role, config: Config, header: &str) -> Self {
+        Self::of(role, handshake(role, config, header).0)
     }
 
     /// Puts bytes into the input buffer, without decoding.
@@ -299,6 +310,53 @@ impl Side {
         let frames = self.take_frames().into_iter();
         frames.map(|frame| (frame.opcode, frame.payload)).collect()
     }
+}
+
+/// The connection that an opening handshake gives, and what this end says of extensions.
+pub(crate) fn handshake(role: Role, config: Config, header: &str) -> (Connection, Option<String>) {
+    let text = |value: &[u8]| String::from_utf8(value.to_vec()).unwrap();
+    if role == Role::Server {
+        let request = Request::from_parts(
+            "GET",
+            "/",
+            [
+                ("Host", "a"),
+                ("Upgrade", "websocket"),
+                ("Connection", "Upgrade"),
+                ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+                ("Sec-WebSocket-Version", "13"),
+                ("Sec-WebSocket-Extensions", header),
+            ],
+        );
+        let request = request.unwrap();
+        let (connection, response) =
+            request.upgrade(&config).unwrap().accept(Accept::new()).unwrap();
+        let answer = response.headers().get("Sec-WebSocket-Extensions").map(text);
+        return (connection, answer);
+    }
+    let (mut input, mut out) = (RecvBuf::new(), SendBuf::new());
+    let request = ClientRequest::new("ws://a/").unwrap();
+    let mut handshake = ClientHandshake::new(&request, config, [7; 32], &mut out);
+    let sent = text(out.pending());
+    let value = |name: &str| {
+        sent.split("\r\n")
+            .find_map(|line| Some(line.strip_prefix(name)?.strip_prefix(": ")?.into()))
+    };
+    let key: String = value("Sec-WebSocket-Key").unwrap();
+    let extensions = if header.is_empty() {
+        String::new()
+    } else {
+        format!("Sec-WebSocket-Extensions: {header}\r\n")
+    };
+    let response = format!(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Accept: {}\r\n{extensions}\r\n",
+        bowline::handshake::accept_key(&key),
+    );
+    input.space()[..response.len()].copy_from_slice(response.as_bytes());
+    input.filled(response.len());
+    let (connection, _) = handshake.read(&mut input).unwrap().expect("the response is complete");
+    (connection, value("Sec-WebSocket-Extensions"))
 }
 
 /// Both ends of a connection.
@@ -396,7 +454,11 @@ pub(crate) enum Style {
 
 /// Receives the pieces, each with one read, and takes all replies at once.
 pub(crate) fn feed(role: Role, pieces: &[&[u8]], config: &Config, style: Style) -> Outcome {
-    let mut side = Side::new(role, config.clone());
+    feed_to(Side::new(role, config.clone()), pieces, style)
+}
+
+/// As [`feed`], to an end that is there.
+pub(crate) fn feed_to(mut side: Side, pieces: &[&[u8]], style: Style) -> Outcome {
     let mut sent = Vec::new();
     let mut step = |side: &mut Side| {
         let result = loop {
@@ -450,11 +512,19 @@ pub(crate) fn feed(role: Role, pieces: &[&[u8]], config: &Config, style: Style) 
 /// asserts that the outcome is always the same.
 #[track_caller]
 pub(crate) fn run(role: Role, bytes: &[u8], config: &Config) -> Outcome {
-    let expected = feed(role, &[bytes], config, Style::Borrow);
+    run_on(&|| Side::new(role, config.clone()), bytes)
+}
+
+/// As [`run`], on ends that `side` makes.
+#[track_caller]
+pub(crate) fn run_on(side: &dyn Fn() -> Side, bytes: &[u8]) -> Outcome {
+    let role = side().role;
+    let feed = |pieces: &[&[u8]], style| feed_to(side(), pieces, style);
+    let expected = feed(&[bytes], Style::Borrow);
 
     // An empty message and a ping are within every limit.
     let first = [to(role, true, TEXT, b""), to(role, true, PING, b"1st")].concat();
-    let mut behind = feed(role, &[&first], config, Style::Borrow);
+    let mut behind = feed(&[&first], Style::Borrow);
     behind.events.extend_from_slice(&expected.events);
     behind.sent.extend_from_slice(&expected.sent);
     behind.over = match expected.over.clone() {
@@ -467,7 +537,7 @@ pub(crate) fn run(role: Role, bytes: &[u8], config: &Config) -> Outcome {
     let last = to(role, true, PING, b"last");
     let mut followed = expected.clone();
     if matches!(expected.over, Over::Open(_)) {
-        let alone = feed(role, &[&last], config, Style::Borrow);
+        let alone = feed(&[&last], Style::Borrow);
         followed.events.extend(alone.events);
         followed.sent.extend(alone.sent);
     }
@@ -477,15 +547,15 @@ pub(crate) fn run(role: Role, bytes: &[u8], config: &Config) -> Outcome {
     let bytes_followed = [bytes, &last[..]].concat();
     for (i, places) in every_split(bytes).into_iter().enumerate() {
         let style = [Style::Borrow, Style::Take, Style::Release][i % 3];
-        let outcome = feed(role, &cut(bytes, &places), config, style);
+        let outcome = feed(&cut(bytes, &places), style);
         assert_eq!(outcome, expected, "{role:?} cut at {places:?}, {style:?}");
 
         let shifted: Vec<_> = places.iter().map(|at| at + first.len()).collect();
-        let outcome = feed(role, &cut(&bytes_behind, &shifted), config, style);
+        let outcome = feed(&cut(&bytes_behind, &shifted), style);
         assert_eq!(outcome, behind, "{role:?} behind a frame, cut at {places:?}, {style:?}");
 
         if can_follow {
-            let outcome = feed(role, &cut(&bytes_followed, &places), config, style);
+            let outcome = feed(&cut(&bytes_followed, &places), style);
             assert_eq!(outcome, followed, "{role:?} with a frame behind, cut at {places:?}");
         }
     }

@@ -1,0 +1,95 @@
+//! A build without compression: nothing is ever agreed on, so there is no [`Side`], and what would need
+//! one is never called.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use super::{Inflated, Parameter};
+use crate::config::Config;
+use crate::error::Rule;
+use crate::recv::Role;
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Agreed {}
+
+impl Agreed {
+    pub(crate) fn sides(self, _role: Role) -> (Side, Side) {
+        match self {}
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Side {}
+
+#[derive(Debug, Default)]
+pub(crate) struct Inflating {}
+
+impl Inflating {
+    pub(crate) fn begin_frame(&mut self, peer: Side, _offset: u64) {
+        match peer {}
+    }
+
+    pub(crate) fn frame_offset(&self) -> u64 {
+        0
+    }
+
+    pub(crate) fn inflated(&self) -> u64 {
+        0
+    }
+
+    pub(crate) fn unmasked(&self) -> usize {
+        0
+    }
+
+    pub(crate) fn set_unmasked(&mut self, _n: usize) {}
+
+    pub(crate) fn keeps_ratio(&self, _wire: u64, _config: &Config) -> bool {
+        true
+    }
+
+    pub(crate) fn inflate(&mut self, _input: &[u8], _output: &mut [u8], _frames: u32) -> Inflated {
+        Inflated::default()
+    }
+
+    pub(crate) fn finish(&mut self) -> Result<(), Rule> {
+        Ok(())
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Deflating {}
+
+impl Deflating {
+    pub(crate) fn deflate(
+        &mut self,
+        side: Side,
+        _payload: &[u8],
+        _last: bool,
+        _config: &Config,
+        _out: &mut Vec<u8>,
+    ) {
+        match side {}
+    }
+}
+
+pub(crate) fn is_worth(_len: usize, _config: &Config) -> bool {
+    false
+}
+
+pub(crate) fn offer(_config: &Config) -> Option<String> {
+    None
+}
+
+pub(crate) fn accept<'a>(
+    _config: &Config,
+    _offer: impl Iterator<Item = Parameter<'a>>,
+) -> Option<(Agreed, String)> {
+    None
+}
+
+pub(crate) fn check<'a>(
+    _config: &Config,
+    _answer: impl Iterator<Item = Parameter<'a>>,
+) -> Option<Agreed> {
+    None
+}

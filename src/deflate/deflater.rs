@@ -1,0 +1,110 @@
+//! Plain messages to compressed ones (RFC 7692 §7.2.1).
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::fmt;
+
+use zlib_rs::{Deflate as Zlib, DeflateFlush};
+
+use super::CHUNK;
+use super::pool::{self, Compressor, Shape, Ticket};
+use super::settings::Side;
+use super::window::Window;
+use crate::config::Config;
+
+/// What a flush ends with: the rest of an empty stored block. It is not sent (§7.2.1).
+const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
+
+/// The sending direction of a connection: what it has to hold at the moment.
+#[derive(Debug, Default)]
+pub(crate) struct Deflating(Option<Box<Deflater>>);
+
+/// Allocated for the first compressed message; without context takeover for each.
+struct Deflater {
+    window: Window,
+    /// Leads to the compressor that was used last.
+    ticket: Option<Ticket>,
+    /// Present while a message that is sent in parts is open.
+    compressor: Option<Compressor>,
+}
+
+/// Whether a message of this length is worth it.
+pub(crate) fn is_worth(len: usize, config: &Config) -> bool {
+    config.get().deflate.is_some_and(|settings| len >= settings.threshold)
+}
+
+impl Deflating {
+    /// Appends the next part of the message to `out`, compressed, such that the peer can have all of it.
+    pub(crate) fn deflate(
+        &mut self,
+        side: Side,
+        payload: &[u8],
+        last: bool,
+        config: &Config,
+        out: &mut Vec<u8>,
+    ) {
+        let Side { window_bits, takeover } = side;
+        let deflater = self.0.get_or_insert_with(|| {
+            let window = Window::new(if takeover { 1 << window_bits } else { 0 });
+            Box::new(Deflater { window, ticket: None, compressor: None })
+        });
+        if !payload.is_empty() {
+            let compressor = deflater.compressor.get_or_insert_with(|| {
+                let shape = Shape::new(side, config);
+                pool::take_compressor(shape, deflater.ticket.take(), &deflater.window)
+            });
+            deflater.window.push(payload);
+            flush(&mut compressor.zlib, payload, out);
+            if last {
+                debug_assert!(out.ends_with(&TAIL));
+                out.truncate(out.len() - TAIL.len());
+            }
+        } else if last {
+            // What a flush would come to behind another one (§7.2.3.6).
+            out.push(0);
+        }
+        if last {
+            if let Some(compressor) = deflater.compressor.take() {
+                deflater.ticket = pool::give_back_compressor(compressor, takeover);
+            }
+            if !takeover {
+                self.0 = None;
+            }
+        }
+    }
+}
+
+/// Compresses all of `input` and flushes.
+fn flush(zlib: &mut Zlib, mut input: &[u8], out: &mut Vec<u8>) {
+    // Most messages shrink to less than half.
+    let mut room = (input.len() / 2).clamp(64, CHUNK);
+    loop {
+        let len = out.len();
+        out.resize(len + room, 0);
+        let (consumed, produced) = (zlib.total_in(), zlib.total_out());
+        let status = zlib.compress(input, &mut out[len..], DeflateFlush::SyncFlush);
+        let produced = (zlib.total_out() - produced) as usize;
+        input = &input[(zlib.total_in() - consumed) as usize..];
+        out.truncate(len + produced);
+        // Where room is left, all is written.
+        if produced < room || status.is_err() {
+            debug_assert!(input.is_empty() && status.is_ok());
+            return;
+        }
+        room = CHUNK;
+    }
+}
+
+impl fmt::Debug for Deflater {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Deflater").field("window", &self.window).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Deflater {
+    fn drop(&mut self) {
+        if let Some(compressor) = self.compressor.take() {
+            pool::give_back_compressor(compressor, false);
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Compressed messages to plain ones, a chunk at a time (RFC 7692 §7.2.2).
+
+use alloc::boxed::Box;
+use core::fmt;
+
+use zlib_rs::{Inflate, InflateFlush, Status};
+
+use super::settings::Side;
+use super::window::Window;
+use super::{Inflated, pool};
+use crate::config::Config;
+use crate::error::Rule;
+
+/// So many final blocks a message may have, beside one for each frame. More are no way to compress
+/// anything, and each costs as much as a message.
+const MAX_FINAL_BLOCKS: u32 = 16;
+
+/// So many bytes any message may inflate to, whatever the ratio: a short one may be all zeros.
+const FREE: u64 = 64 << 10;
+
+/// The receiving direction of a connection: what it has to hold at the moment.
+#[derive(Debug, Default)]
+pub(crate) struct Inflating(Option<Box<Inflater>>);
+
+/// Allocated for the first compressed message; without context takeover for each.
+struct Inflater {
+    window: Window,
+    takeover: bool,
+    /// Present from the first byte of a message, or behind a final block, until the next such end.
+    zlib: Option<Inflate>,
+    final_blocks: u32,
+    inflated: u64,
+    frame_offset: u64,
+    unmasked: usize,
+}
+
+impl Inflating {
+    /// A frame of a compressed message begins; its payload is at `offset`.
+    pub(crate) fn begin_frame(&mut self, peer: Side, offset: u64) {
+        let inflater = self.0.get_or_insert_with(|| {
+            Box::new(Inflater {
+                window: Window::new(if peer.takeover { 1 << peer.window_bits } else { 0 }),
+                takeover: peer.takeover,
+                zlib: None,
+                final_blocks: 0,
+                inflated: 0,
+                frame_offset: 0,
+                unmasked: 0,
+            })
+        });
+        inflater.frame_offset = offset;
+    }
+
+    /// Where the payload of the frame under way begins.
+    pub(crate) fn frame_offset(&self) -> u64 {
+        self.0.as_ref().map_or(0, |inflater| inflater.frame_offset)
+    }
+
+    /// How many bytes the message under way has given.
+    pub(crate) fn inflated(&self) -> u64 {
+        self.0.as_ref().map_or(0, |inflater| inflater.inflated)
+    }
+
+    /// How many bytes of the input are unmasked already: they are not always inflated at once.
+    pub(crate) fn unmasked(&self) -> usize {
+        self.0.as_ref().map_or(0, |inflater| inflater.unmasked)
+    }
+
+    pub(crate) fn set_unmasked(&mut self, n: usize) {
+        if let Some(inflater) = &mut self.0 {
+            inflater.unmasked = n;
+        }
+    }
+
+    /// Whether the message under way has given no more than its bytes on the wire allow.
+    pub(crate) fn keeps_ratio(&self, wire: u64, config: &Config) -> bool {
+        match config.get().deflate.and_then(|settings| settings.max_ratio) {
+            Some(ratio) => {
+                self.inflated() <= wire.saturating_mul(ratio.into()).saturating_add(FREE)
+            }
+            None => true,
+        }
+    }
+
+    /// Inflates as much of `input` as `output` has room for. `frames` is how many the message has.
+    pub(crate) fn inflate(&mut self, input: &[u8], output: &mut [u8], frames: u32) -> Inflated {
+        match &mut self.0 {
+            Some(inflater) => inflater.inflate(input, output, frames),
+            None => Inflated::default(),
+        }
+    }
+
+    /// Ends the message: it has to end where a block does.
+    pub(crate) fn finish(&mut self) -> Result<(), Rule> {
+        let Some(inflater) = &mut self.0 else {
+            return Ok(());
+        };
+        let result = inflater.finish();
+        if !inflater.takeover {
+            self.0 = None;
+        }
+        result
+    }
+}
+
+impl Inflater {
+    fn inflate(&mut self, input: &[u8], output: &mut [u8], frames: u32) -> Inflated {
+        if self.zlib.is_none() && input.is_empty() {
+            return Inflated::default();
+        }
+        let zlib = self.zlib.get_or_insert_with(|| pool::take_inflater(&self.window));
+        let (consumed, produced) = (zlib.total_in(), zlib.total_out());
+        let status = zlib.decompress(input, output, InflateFlush::NoFlush);
+        let consumed = (zlib.total_in() - consumed) as usize;
+        let produced = (zlib.total_out() - produced) as usize;
+        self.inflated += produced as u64;
+        self.window.push(&output[..produced]);
+        let broken = match status {
+            Ok(Status::Ok | Status::BufError) => None,
+            // A final block ends the text for zlib, but not for §7.2.3.4: whatever follows begins
+            // anew behind it.
+            Ok(Status::StreamEnd) => {
+                self.zlib.take().into_iter().for_each(pool::give_back_inflater);
+                self.final_blocks += 1;
+                let most = MAX_FINAL_BLOCKS.saturating_add(frames);
+                (self.final_blocks > most).then_some(Rule::InvalidDeflate)
+            }
+            Err(_) => Some(Rule::InvalidDeflate),
+        };
+        Inflated { consumed, produced, broken }
+    }
+
+    fn finish(&mut self) -> Result<(), Rule> {
+        (self.final_blocks, self.inflated) = (0, 0);
+        // Nothing since the last end: the message is empty, or ended with a final block.
+        let Some(mut zlib) = self.zlib.take() else {
+            return Ok(());
+        };
+        // The four bytes that the peer left out, which are the end of an empty stored block; then an
+        // empty final block, which tells whether zlib stands between two blocks by now.
+        const END: [u8; 6] = [0x00, 0x00, 0xff, 0xff, 0x03, 0x00];
+        let (consumed, produced) = (zlib.total_in(), zlib.total_out());
+        let status = zlib.decompress(&END, &mut [0], InflateFlush::NoFlush);
+        let consumed = zlib.total_in() - consumed;
+        let produced = zlib.total_out() - produced;
+        pool::give_back_inflater(zlib);
+        match (status, consumed, produced) {
+            // After four, the block that the peer left open was itself a final one.
+            (Ok(Status::StreamEnd), 4 | 6, 0) => Ok(()),
+            _ => Err(Rule::InvalidDeflate),
+        }
+    }
+}
+
+impl fmt::Debug for Inflater {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inflater")
+            .field("window", &self.window)
+            .field("inflated", &self.inflated)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Inflater {
+    fn drop(&mut self) {
+        self.zlib.take().into_iter().for_each(pool::give_back_inflater);
+    }
+}

@@ -1,0 +1,55 @@
+//! permessage-deflate (RFC 7692): settings, negotiation and the codec, each apart from the others.
+//!
+//! A message is compressed as one DEFLATE stream that ends with an empty stored block, whose last four
+//! bytes are not sent (§7.2.1). What carries over from message to message is the window, the last bytes
+//! of the text; so between messages a connection keeps only those, and the compressor's tables are lent
+//! by a small pool of each thread.
+
+#[cfg(feature = "deflate")]
+mod deflater;
+#[cfg(feature = "deflate")]
+mod inflater;
+#[cfg(feature = "deflate")]
+mod negotiation;
+#[cfg(feature = "deflate")]
+mod pool;
+#[cfg(feature = "deflate")]
+mod settings;
+#[cfg(feature = "deflate")]
+mod window;
+
+#[cfg(not(feature = "deflate"))]
+mod absent;
+
+#[cfg(not(feature = "deflate"))]
+pub(crate) use absent::{Agreed, Deflating, Inflating, Side, accept, check, is_worth, offer};
+#[cfg(feature = "deflate")]
+pub(crate) use {
+    deflater::{Deflating, is_worth},
+    inflater::Inflating,
+    negotiation::{Agreed, accept, check, offer},
+    settings::Side,
+};
+
+#[cfg(feature = "deflate")]
+pub use settings::Deflate;
+
+/// A parameter of an extension as the header has it: its name, and its value, a token that may be
+/// quoted.
+pub(crate) type Parameter<'a> = (&'a [u8], Option<&'a [u8]>);
+
+/// The name of the extension.
+pub(crate) const NAME: &str = "permessage-deflate";
+
+/// The most bytes that are inflated at once, and the most that wait in a message that is received in
+/// parts.
+pub(crate) const CHUNK: usize = 16 << 10;
+
+/// What inflating came to.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Inflated {
+    pub(crate) consumed: usize,
+    pub(crate) produced: usize,
+    /// The rule that the input broke, behind what was produced.
+    pub(crate) broken: Option<crate::error::Rule>,
+}

@@ -1,0 +1,197 @@
+//! Who compresses how: offers and answers (RFC 7692 §5, §7.1).
+
+use alloc::format;
+use alloc::string::String;
+
+use super::settings::{Deflate, Side};
+use super::{NAME, Parameter};
+use crate::config::Config;
+use crate::recv::Role;
+
+/// What both sides agreed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Agreed {
+    server: Side,
+    client: Side,
+}
+
+impl Agreed {
+    /// How `role` compresses, and how its peer does.
+    pub(crate) fn sides(self, role: Role) -> (Side, Side) {
+        match role {
+            Role::Client => (self.client, self.server),
+            Role::Server => (self.server, self.client),
+        }
+    }
+}
+
+/// The window without a limit (§7.1.2).
+const LARGEST: u8 = 15;
+
+/// The parameters of one offer or answer.
+#[derive(Clone, Copy, Debug, Default)]
+struct Parameters {
+    server_no_context_takeover: bool,
+    client_no_context_takeover: bool,
+    server_max_window_bits: Option<u8>,
+    /// Without a value in an offer: the client can limit its window to what the server says.
+    client_max_window_bits: Option<Option<u8>>,
+}
+
+impl Parameters {
+    /// `None` if there is an unknown one, one twice, or a value that it may not have (§7.1): an offer
+    /// is declined then, an answer refused.
+    fn parse<'a>(parameters: impl Iterator<Item = Parameter<'a>>) -> Option<Self> {
+        let mut parsed = Self::default();
+        for (name, value) in parameters {
+            match (name, value) {
+                (b"server_no_context_takeover", None) if !parsed.server_no_context_takeover => {
+                    parsed.server_no_context_takeover = true;
+                }
+                (b"client_no_context_takeover", None) if !parsed.client_no_context_takeover => {
+                    parsed.client_no_context_takeover = true;
+                }
+                (b"server_max_window_bits", Some(value))
+                    if parsed.server_max_window_bits.is_none() =>
+                {
+                    parsed.server_max_window_bits = Some(window_bits(value)?);
+                }
+                (b"client_max_window_bits", value) if parsed.client_max_window_bits.is_none() => {
+                    parsed.client_max_window_bits = Some(match value {
+                        Some(value) => Some(window_bits(value)?),
+                        None => None,
+                    });
+                }
+                _ => return None,
+            }
+        }
+        Some(parsed)
+    }
+
+    fn encode(&self) -> String {
+        let mut text = String::from(NAME);
+        if self.server_no_context_takeover {
+            text += "; server_no_context_takeover";
+        }
+        if self.client_no_context_takeover {
+            text += "; client_no_context_takeover";
+        }
+        if let Some(bits) = self.server_max_window_bits {
+            text += &format!("; server_max_window_bits={bits}");
+        }
+        match self.client_max_window_bits {
+            Some(Some(bits)) => text += &format!("; client_max_window_bits={bits}"),
+            Some(None) => text += "; client_max_window_bits",
+            None => {}
+        }
+        text
+    }
+
+    fn agreed(&self) -> Agreed {
+        Agreed {
+            server: Side {
+                window_bits: self.server_max_window_bits.unwrap_or(LARGEST),
+                takeover: !self.server_no_context_takeover,
+            },
+            client: Side {
+                window_bits: self.client_max_window_bits.flatten().unwrap_or(LARGEST),
+                takeover: !self.client_no_context_takeover,
+            },
+        }
+    }
+}
+
+/// "A decimal integer value without leading zeroes between 8 to 15 inclusive" (§7.1.2). The quotes
+/// that a value may have, and escapes in them, mean nothing (RFC 6455 §9.1).
+fn window_bits(value: &[u8]) -> Option<u8> {
+    let quoted = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\""));
+    let mut digits = quoted.unwrap_or(value).iter().filter(|&&byte| byte != b'\\');
+    match (digits.next(), digits.next(), digits.next()) {
+        (Some(&digit @ b'8'..=b'9'), None, None) => Some(digit - b'0'),
+        (Some(b'1'), Some(&digit @ b'0'..=b'5'), None) => Some(10 + digit - b'0'),
+        _ => None,
+    }
+}
+
+/// What a client offers, most preferred first.
+pub(crate) fn offer(config: &Config) -> Option<String> {
+    let settings = config.get().deflate?;
+    let limited = wanted(&settings);
+    let mut text = limited.encode();
+    if limited.server_max_window_bits.is_some() {
+        // A server that cannot limit its window must decline (§7.1.2.1): this one it can take.
+        text += ", ";
+        text += &Parameters { server_max_window_bits: None, ..limited }.encode();
+    }
+    Some(text)
+}
+
+fn wanted(settings: &Deflate) -> Parameters {
+    let limit = |side: Side| Some(side.window_bits).filter(|&bits| bits < LARGEST);
+    Parameters {
+        server_no_context_takeover: !settings.server.takeover,
+        client_no_context_takeover: !settings.client.takeover,
+        server_max_window_bits: limit(settings.server),
+        // Always there: it lets the server limit our window (§7.1.2.2).
+        client_max_window_bits: Some(limit(settings.client)),
+    }
+}
+
+/// A server's answer to one offer; `None` declines it.
+pub(crate) fn accept<'a>(
+    config: &Config,
+    offer: impl Iterator<Item = Parameter<'a>>,
+) -> Option<(Agreed, String)> {
+    let settings = config.get().deflate?;
+    let offer = Parameters::parse(offer)?;
+    let ours = wanted(&settings);
+    let least = |a: Option<u8>, b: Option<u8>| a.into_iter().chain(b).min();
+    let answer = Parameters {
+        // §7.1.1.1: if the client asks for it, it must be.
+        server_no_context_takeover: offer.server_no_context_takeover
+            || ours.server_no_context_takeover,
+        // §7.1.1.2: the server may ask for it, offered or not. If the client will not refer to
+        // earlier messages in any case, saying so costs nothing.
+        client_no_context_takeover: offer.client_no_context_takeover
+            || ours.client_no_context_takeover,
+        // §7.1.2.1: at most what the client asks for, and the server may limit itself.
+        server_max_window_bits: least(offer.server_max_window_bits, ours.server_max_window_bits),
+        // §7.1.2.2: only if the client offers it.
+        client_max_window_bits: offer
+            .client_max_window_bits
+            .and_then(|bits| least(bits, ours.client_max_window_bits.flatten()))
+            .map(Some),
+    };
+    Some((answer.agreed(), answer.encode()))
+}
+
+/// A client's check of the server's answer; `None` if it is not one to what was offered.
+pub(crate) fn check<'a>(
+    config: &Config,
+    answer: impl Iterator<Item = Parameter<'a>>,
+) -> Option<Agreed> {
+    let settings = config.get().deflate?;
+    let answer = Parameters::parse(answer)?;
+    let ours = wanted(&settings);
+    // §7.1.1.1: what was asked for has to be in the answer.
+    if ours.server_no_context_takeover && !answer.server_no_context_takeover {
+        return None;
+    }
+    let within = |bits: Option<u8>, limit: Option<u8>| bits <= Some(limit.unwrap_or(LARGEST));
+    // §7.1.2.1: without this parameter it answers the second offer.
+    if !within(answer.server_max_window_bits, ours.server_max_window_bits) {
+        return None;
+    }
+    match answer.client_max_window_bits {
+        // §7.1.2.2: an answer has a value, at most the one that was offered.
+        Some(None) => return None,
+        Some(bits) if !within(bits, ours.client_max_window_bits.flatten()) => return None,
+        _ => {}
+    }
+    let mut agreed = answer.agreed();
+    // "The client is not going to use context takeover" (§7.1.1.2), whatever the server says.
+    agreed.client.takeover &= settings.client.takeover;
+    // A smaller window than agreed on is always right.
+    agreed.client.window_bits = agreed.client.window_bits.min(settings.client.window_bits);
+    Some(agreed)
+}

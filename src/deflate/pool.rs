@@ -1,0 +1,144 @@
+//! Codec states that the connections of one thread lend each other: they are large, and most
+//! connections are idle.
+
+use alloc::vec::Vec;
+use core::cell::{Cell, RefCell};
+use core::sync::atomic::{AtomicUsize, Ordering};
+
+use zlib_rs::{Deflate, DeflateConfig, Inflate, Method, Strategy};
+
+use super::settings::Side;
+use super::window::Window;
+use crate::config::Config;
+
+/// This many of each kind stay allocated in a thread: an inflater has 46 KiB, a compressor 134 to
+/// 483 KiB. A few connections that take turns find the one that they used last.
+const CAP: usize = 4;
+
+std::thread_local! {
+    static INFLATERS: RefCell<Vec<Inflate>> = const { RefCell::new(Vec::new()) };
+    static COMPRESSORS: RefCell<Vec<Compressor>> = const { RefCell::new(Vec::new()) };
+    static RETURNS: Cell<u64> = const { Cell::new(0) };
+    static THREAD: usize = THREADS.fetch_add(1, Ordering::Relaxed);
+}
+
+static THREADS: AtomicUsize = AtomicUsize::new(0);
+
+/// What a compressor is made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Shape {
+    window_bits: u8,
+    level: u8,
+    memory_level: u8,
+}
+
+impl Shape {
+    pub(crate) fn new(side: Side, config: &Config) -> Self {
+        let settings = config.get().deflate.unwrap_or_default();
+        // zlib has no window of 256 bytes; with 512 it refers back at most 250, for it keeps 262 bytes
+        // of lookahead there.
+        let window_bits = side.window_bits.max(9);
+        Self { window_bits, level: settings.level, memory_level: settings.memory_level }
+    }
+}
+
+/// Names one return of a compressor to the pool: as long as that compressor is there under this name,
+/// nobody else has used it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ticket {
+    thread: usize,
+    count: u64,
+}
+
+pub(crate) struct Compressor {
+    pub(crate) zlib: Deflate,
+    shape: Shape,
+    ticket: Option<Ticket>,
+}
+
+/// An inflater whose history is `window`.
+pub(crate) fn take_inflater(window: &Window) -> Inflate {
+    let pooled = INFLATERS.try_with(|pool| pool.borrow_mut().pop()).ok().flatten();
+    // The window that zlib-rs inflates with has 32 KiB whatever it is told; what was agreed on is the
+    // most that `window` holds.
+    let mut zlib = pooled.unwrap_or_else(|| Inflate::new(false, 15));
+    zlib.reset(false);
+    for text in window.slices() {
+        // Nothing can go wrong without a zlib header, which could name another dictionary.
+        let _ = zlib.set_dictionary(text);
+    }
+    zlib
+}
+
+pub(crate) fn give_back_inflater(zlib: Inflate) {
+    // `try_with` fails while the thread ends.
+    let _ = INFLATERS.try_with(|pool| {
+        let mut pool = pool.borrow_mut();
+        if pool.len() < CAP {
+            pool.push(zlib);
+        }
+    });
+}
+
+/// A compressor whose history is `window`: the very one that was given back for `ticket`, if it is
+/// still there.
+pub(crate) fn take_compressor(shape: Shape, ticket: Option<Ticket>, window: &Window) -> Compressor {
+    let pooled = COMPRESSORS.try_with(|pool| {
+        let mut pool = pool.borrow_mut();
+        let at = pool
+            .iter()
+            .position(|other| ticket.is_some() && other.ticket == ticket)
+            .or_else(|| {
+                pool.iter().position(|other| other.shape == shape && other.ticket.is_none())
+            })
+            // Somebody's, but it was used longest ago.
+            .or_else(|| pool.iter().position(|other| other.shape == shape && pool.len() >= CAP))?;
+        Some(pool.remove(at))
+    });
+    let mut compressor = match pooled.ok().flatten() {
+        Some(compressor) if ticket.is_some() && compressor.ticket == ticket => return compressor,
+        Some(mut compressor) => {
+            compressor.zlib.reset();
+            compressor
+        }
+        None => Compressor { zlib: new_compressor(shape), shape, ticket: None },
+    };
+    for text in window.slices() {
+        // It refuses a dictionary only in the middle of a text.
+        let _ = compressor.zlib.set_dictionary(text);
+    }
+    compressor
+}
+
+/// Takes a compressor back. With `keep`, it may be asked for by the ticket.
+pub(crate) fn give_back_compressor(mut compressor: Compressor, keep: bool) -> Option<Ticket> {
+    let ticket = if keep { new_ticket() } else { None };
+    compressor.ticket = ticket;
+    COMPRESSORS
+        .try_with(|pool| {
+            let mut pool = pool.borrow_mut();
+            if pool.len() >= CAP {
+                pool.remove(0);
+            }
+            pool.push(compressor);
+        })
+        .ok()?;
+    ticket
+}
+
+fn new_ticket() -> Option<Ticket> {
+    let thread = THREAD.try_with(|&thread| thread).ok()?;
+    let count = RETURNS.try_with(|returns| returns.replace(returns.get() + 1)).ok()?;
+    Some(Ticket { thread, count })
+}
+
+fn new_compressor(shape: Shape) -> Deflate {
+    Deflate::new_with_config(DeflateConfig {
+        level: shape.level.into(),
+        method: Method::Deflated,
+        // Negative: no zlib header.
+        window_bits: -i32::from(shape.window_bits),
+        mem_level: shape.memory_level.into(),
+        strategy: Strategy::Default,
+    })
+}
