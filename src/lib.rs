@@ -121,6 +121,6 @@ pub use send_buf::SendBuf;
 pub use bytes;
 
 /// The programs of the README compile.
-#[cfg(all(doctest, feature = "tokio"))]
+#[cfg(all(doctest, feature = "tokio", feature = "deflate"))]
 #[doc = include_str!("../README.md")]
 mod readme {}

@@ -188,6 +188,12 @@ impl RecvBuf {
         }
     }
 
+    /// How many bytes the event lends.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn event_len(&self) -> usize {
+        self.event.map_or(0, |kind| self.event_range(kind).len())
+    }
+
     /// For an adapter that blocks where others wait: keeps no more than a buffer of the usual size.
     #[cfg(feature = "std")]
     pub(crate) fn drop_large(&mut self) {

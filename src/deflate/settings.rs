@@ -34,8 +34,8 @@ pub(crate) struct Side {
 }
 
 impl Default for Deflate {
-    /// Windows of 4 KiB with context takeover: at most 8 KiB a connection, and within a tenth or so
-    /// of the size that the largest windows reach on JSON messages of a few KiB.
+    /// Windows of 4 KiB with context takeover: at most 8 KiB a connection, for JSON messages that are
+    /// a sixth or so larger than with the largest windows.
     fn default() -> Self {
         let side = Side { window_bits: 12, takeover: true };
         Self {
@@ -100,8 +100,8 @@ impl Deflate {
     }
 
     /// How hard to compress, from 0 (not at all) to 9; higher counts as 9. Default 5: on
-    /// JSON it comes within a hundredth of 6, zlib's own, at three quarters of its cost. Level 1 takes a
-    /// sixth of that, and gives messages that are a third larger.
+    /// JSON it comes within a hundredth or so of 6, zlib's own, at three quarters of its cost. Level 1
+    /// takes a quarter of that or less, for messages that are a third to a half larger.
     pub fn level(mut self, level: u8) -> Self {
         self.level = level.min(9);
         self

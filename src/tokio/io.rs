@@ -29,6 +29,9 @@ const MAX_SLICES: usize = 16;
 /// After this many events that were ready at once, other tasks get a turn.
 const BUDGET: u8 = 128;
 
+/// An event counts once more for every so many bytes: unmasking, checking and inflating take time.
+const BYTES_PER_TURN: usize = 8 << 10;
+
 pub(super) fn now() -> Duration {
     Instant::now().saturating_duration_since(Instant::from_std(epoch()))
 }
@@ -191,7 +194,9 @@ impl Reader {
                     if !self.replies.is_empty() {
                         link.answer(&mut self.replies);
                     }
-                    self.budget -= 1;
+                    let size = self.input.event_len() / BYTES_PER_TURN;
+                    let cost = u8::try_from(size).unwrap_or(BUDGET).saturating_add(1);
+                    self.budget = self.budget.saturating_sub(cost);
                     return Poll::Ready(Ok(true));
                 }
                 Ok(Progress::NeedInput) => {

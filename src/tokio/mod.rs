@@ -53,8 +53,9 @@ use io::{Reader, Writer};
 ///
 /// # Fairness
 ///
-/// `recv` yields to the runtime after 128 messages that it never had to wait for, so that one busy
-/// peer does not starve the other tasks of its thread.
+/// `recv` yields to the runtime after 128 messages or 1 MiB that it never had to wait for, so that one
+/// busy peer does not starve the other tasks of its thread. A message is never inflated in several
+/// turns: [`Config::max_message_size`](crate::Config::max_message_size) bounds how long one takes.
 #[derive(Debug)]
 pub struct WebSocket<S: AsyncRead + AsyncWrite + Unpin> {
     reader: Reader,
