@@ -1,5 +1,7 @@
 //! The masking kernel, in place, beside a loop over bytes and a copy with XOR in one pass.
 
+#![allow(unsafe_code, reason = "the kernels for one kind of processor are called by name")]
+
 mod common;
 // With its tests, which a benchmark does not run.
 #[path = "../src/mask.rs"]
@@ -43,14 +45,38 @@ fn main() {
                     mask::apply(black_box(&mut data[start..start + len]), black_box(key), 0)
                 });
             });
+            group.bench_function("16 bytes at once", |bencher| {
+                bencher.iter(|| {
+                    mask::xor::<32>(black_box(&mut data[start..start + len]), black_box(key))
+                });
+            });
+            #[cfg(target_arch = "x86_64")]
+            if is_x86_feature_detected!("avx2") {
+                group.bench_function("AVX2", |bencher| {
+                    // SAFETY: the processor has it.
+                    bencher.iter(|| unsafe {
+                        mask::wide::avx2(black_box(&mut data[start..start + len]), black_box(key))
+                    });
+                });
+            }
+            #[cfg(target_arch = "x86_64")]
+            if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vl") {
+                group.bench_function("AVX-512", |bencher| {
+                    // SAFETY: the processor has it.
+                    bencher.iter(|| unsafe {
+                        mask::wide::avx512(black_box(&mut data[start..start + len]), black_box(key))
+                    });
+                });
+            }
             if start == 0 {
                 let mut to = vec![0; len];
+                copy_xor(&mut to, &source[..len], key);
+                assert!(to == expected[..len], "{len} bytes copied");
                 group.bench_function("floor", |bencher| {
                     bencher.iter(|| {
                         copy_xor(black_box(&mut to), black_box(&source[..len]), black_box(key))
                     });
                 });
-                assert!(to == expected[..len], "{len} bytes copied");
                 // The compiler must not know the key or the length.
                 group.bench_function("byte loop", |bencher| {
                     bencher.iter(|| by_bytes(black_box(&mut data[..len]), black_box(key)));
