@@ -6,7 +6,7 @@ use std::io::Write;
 use std::process::exit;
 
 use bowline::handshake::{ClientRequest, ConnectError};
-use bowline::{Config, End, Error, Message};
+use bowline::{Config, Deflate, End, Error, Message};
 use common::{fail, help};
 use lexopt::prelude::*;
 use tokio::io::{AsyncBufReadExt, BufReader, stdin};
@@ -24,11 +24,12 @@ Options:
   --header 'NAME: VALUE'  send this header with the request (repeatable)
   --subprotocol NAME      offer this subprotocol (repeatable)
   --origin ORIGIN         send this Origin, as a browser's page would
+  --deflate               permessage-deflate, if the other side agrees
   -h, --help              print this
 ";
 
-fn parse() -> Result<ClientRequest, lexopt::Error> {
-    let mut url = None;
+fn parse() -> Result<(ClientRequest, Config), lexopt::Error> {
+    let (mut url, mut config) = (None, Config::default());
     let (mut headers, mut subprotocols, mut origin) = (Vec::new(), Vec::new(), None);
     let mut arguments = lexopt::Parser::from_env();
     while let Some(argument) = arguments.next()? {
@@ -36,6 +37,7 @@ fn parse() -> Result<ClientRequest, lexopt::Error> {
             Long("header") => headers.push(arguments.value()?.string()?),
             Long("subprotocol") => subprotocols.push(arguments.value()?.string()?),
             Long("origin") => origin = Some(arguments.value()?.string()?),
+            Long("deflate") => config = config.deflate(Deflate::default()),
             Short('h') | Long("help") => help(HELP),
             Value(value) if url.is_none() => url = Some(value.string()?),
             _ => return Err(argument.unexpected()),
@@ -54,16 +56,16 @@ fn parse() -> Result<ClientRequest, lexopt::Error> {
     if let Some(origin) = origin {
         request = request.origin(&origin).map_err(invalid)?;
     }
-    Ok(request)
+    Ok((request, config))
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
-    let request = match parse() {
-        Ok(request) => request,
+    let (request, config) = match parse() {
+        Ok(parsed) => parsed,
         Err(error) => fail(PROGRAM, 2, format_args!("{error}; see --help")),
     };
-    match run(&request).await {
+    match run(&request, config).await {
         // Standard input may still be read by a thread that cannot be interrupted.
         Ok(()) => exit(0),
         Err(Error::Connect(ConnectError::Refused(response))) => {
@@ -75,8 +77,8 @@ async fn main() {
     }
 }
 
-async fn run(request: &ClientRequest) -> Result<(), Error> {
-    let (mut ws, response) = bowline::tokio::connect_with(request, Config::default()).await?;
+async fn run(request: &ClientRequest, config: Config) -> Result<(), Error> {
+    let (mut ws, response) = bowline::tokio::connect_with(request, config).await?;
     if let Some(name) = response.subprotocol() {
         eprintln!("connected, subprotocol {name}");
     }

@@ -3,8 +3,8 @@
 
 use std::process::exit;
 
-use bowline::Config;
 use bowline::handshake::{Request, Response};
+use bowline::{Config, Deflate};
 use lexopt::prelude::*;
 
 /// Prints the text and ends, for `--help`.
@@ -45,6 +45,7 @@ impl Options {
             match argument {
                 Long("listen") => options.listen = arguments.value()?.parse()?,
                 Long("any-origin") => options.config = options.config.allow_any_origin(),
+                Long("deflate") => options.config = options.config.deflate(Deflate::default()),
                 Long("subprotocol") => options.subprotocols.push(arguments.value()?.parse()?),
                 Long("max-message-size") => {
                     let bytes = arguments.value()?.parse()?;
@@ -61,6 +62,7 @@ It serves a page to try it with on GET /. Ctrl-C ends it, with Close 1001 to all
 Options:
   --listen ADDR             where to listen; port 0 picks one [default: 127.0.0.1:9001]
   --any-origin              let pages of any origin connect, not only its own
+  --deflate                 permessage-deflate, if the other side agrees
   --subprotocol NAME        select this subprotocol if it is offered (repeatable)
   --max-message-size BYTES  the largest message to accept [default: 1048576]
   -h, --help                print this"

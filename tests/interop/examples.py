@@ -8,6 +8,17 @@ import urllib.request
 
 from peer import EXAMPLES, ROOT, SERVERS, TIMEOUT, Checks, Server, equal
 
+OFFER = """\
+GET / HTTP/1.1
+Host: localhost
+Upgrade: websocket
+Connection: Upgrade
+Sec-WebSocket-Version: 13
+Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==
+Sec-WebSocket-Extensions: permessage-deflate
+
+"""
+
 
 def example_names():
     """Every example that cargo builds: examples/NAME.rs and examples/NAME/main.rs."""
@@ -24,7 +35,8 @@ def run(name, *arguments, stdin=""):
 def help_is_shown(name):
     result = run(name, "--help")
     equal(result.returncode, 0)
-    assert name in result.stdout, f"the help does not name {name}: {result.stdout!r:.200}"
+    for text in name, "--deflate":
+        assert text in result.stdout, f"the help does not name {text}: {result.stdout!r:.200}"
 
 
 def bad_flag_is_refused(name):
@@ -40,9 +52,40 @@ def page_is_served(name):
 
 
 def connect_through_a_pipe(name):
-    with Server(name) as server:
-        result = run("connect", server.url, stdin="one\nδύο\nthree\n")
-        equal((result.returncode, result.stdout.splitlines()), (0, ["one", "δύο", "three"]))
+    for flags in [], ["--deflate"]:
+        with Server(name, *flags) as server:
+            result = run("connect", *flags, server.url, stdin="one\nδύο\nthree\n")
+            equal((result.returncode, result.stdout.splitlines()), (0, ["one", "δύο", "three"]))
+
+
+def head(peer):
+    """A request or an answer, up to its empty line, in lower case."""
+    with peer.makefile("r", encoding="latin-1") as lines:
+        return "".join(iter(lines.readline, "\n")).lower()
+
+
+def deflate_if_told(name):
+    for flags in [], ["--deflate"]:
+        with Server(name, *flags) as server:
+            host, port = server.address.split(":")
+            with socket.create_connection((host, int(port)), TIMEOUT) as peer:
+                peer.sendall(OFFER.replace("\n", "\r\n").encode())
+                answer = head(peer)
+        assert answer.startswith("http/1.1 101 "), f"the offer was refused: {answer!r:.200}"
+        equal("\nsec-websocket-extensions: permessage-deflate" in answer, bool(flags))
+
+
+def connect_offers_deflate_if_told():
+    for flags in [], ["--deflate"]:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            listener.settimeout(TIMEOUT)
+            url = f"ws://127.0.0.1:{listener.getsockname()[1]}/"
+            command = [EXAMPLES / "connect", *flags, url]
+            with subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
+                with listener.accept()[0] as peer:
+                    peer.settimeout(TIMEOUT)
+                    request = head(peer)
+        equal("\nsec-websocket-extensions: permessage-deflate" in request, bool(flags))
 
 
 def connect_to_nobody():
@@ -79,9 +122,12 @@ def main():
     planned += [
         (check, name)
         for name in SERVERS
-        for check in [page_is_served, connect_through_a_pipe, port_is_taken, ctrl_c_ends_it, ctrl_c_with_idle_connections]
+        for check in [
+            page_is_served, connect_through_a_pipe, deflate_if_told, port_is_taken, ctrl_c_ends_it,
+            ctrl_c_with_idle_connections,
+        ]  # fmt: skip
     ]
-    planned.append((connect_to_nobody,))
+    planned += [(connect_to_nobody,), (connect_offers_deflate_if_told,)]
     for check, *names in planned:
         try:
             check(*names)
