@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Judges one report of the Autobahn TestSuite.
+"""Lists the cases of a set of the Autobahn TestSuite, or judges one report of that set.
 
 wstest exits 0 whatever happened: failed cases, a peer that died half way, no peer at all. So the report is held against
-expected.json: every case of the chosen sections must be there, with the right `behavior` and the right `behaviorClose`.
+expected.json: every case of the set must be there, with the right `behavior` and the right `behaviorClose`.
 """
 
 import argparse
@@ -11,20 +11,24 @@ import pathlib
 import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
+# All cases, and all but most of compression.
+SETS = ["full", "quick"]
 VERDICTS = ["OK", "NON-STRICT", "INFORMATIONAL"]
 FIELDS = ["behavior", "behaviorClose"]
 
 
-def expected_cases(sections):
-    """The right verdict of each case of `sections`, in the suite's order."""
+def expected_cases(chosen):
+    """The right verdict of each case of the set `chosen`, in the suite's order."""
     expected = json.loads((HERE / "expected.json").read_text())
     informational = set(expected["informational"])
     cases = {}
     for group, count in expected["groups"].items():
-        if section_of(group) in sections:
-            for number in range(1, count + 1):
-                case = f"{group}.{number}"
-                cases[case] = "INFORMATIONAL" if case in informational else "OK"
+        numbers = range(1, count + 1)
+        if chosen == "quick" and section_of(group) in expected["compression"]:
+            numbers = expected["quick"]
+        for number in numbers:
+            case = f"{group}.{number}"
+            cases[case] = "INFORMATIONAL" if case in informational else "OK"
     return cases
 
 
@@ -46,7 +50,7 @@ def judge(results, expected, report=pathlib.Path()):
     return wrong
 
 
-def table(results, sections):
+def table(results, expected):
     """Verdicts counted per section, first for `behavior`, then for `behaviorClose`."""
     columns = VERDICTS + ["other"]
     widths = [len(column) + 2 for column in columns]
@@ -65,7 +69,7 @@ def table(results, sections):
 
     titles = [f"{field:^{sum(widths)}}" for field in FIELDS]
     lines = [f"{'':14}  |" + "  |".join(titles), row("section", "cases", [columns, columns])]
-    for section in sections:
+    for section in sorted({section_of(case) for case in [*expected, *results]}, key=int):
         cases = [case for case in results if section_of(case) == section]
         lines.append(row(section, len(cases), counts(cases)))
     lines.append(row("all", len(results), counts(list(results))))
@@ -74,21 +78,26 @@ def table(results, sections):
 
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("report", type=pathlib.Path, help="the folder that wstest wrote (its outdir)")
-    parser.add_argument("agent", help="the agent's name in index.json")
-    parser.add_argument("sections", nargs="+", help="the sections that were run, such as 1 2 10")
+    parser.add_argument("set", choices=SETS, help="the cases that are run")
+    parser.add_argument(
+        "report", nargs="?", type=pathlib.Path,
+        help="wstest's outdir, named like the agent; without it, the set is printed as JSON",
+    )  # fmt: skip
     options = parser.parse_args(arguments)
+    expected = expected_cases(options.set)
+    if options.report is None:
+        print(json.dumps(list(expected)))
+        return 0
 
     try:
         index = json.loads((options.report / "index.json").read_text())
     except (OSError, ValueError) as error:
         print(f"FAILED: no readable index.json, so the suite did not get to its end: {error}")
         return 1
-    results = index.get(options.agent, {})
-    expected = expected_cases(options.sections)
+    results = index.get(options.report.name, {})
     wrong = judge(results, expected, options.report)
 
-    print(table(results, options.sections))
+    print(table(results, expected))
     for line in wrong:
         print(f"  {line}")
     if wrong or not expected:
