@@ -173,6 +173,8 @@ pub struct Receiver {
     /// sent it is the close timeout, before that the progress timeout.
     timer: u64,
     timer_is_close: bool,
+    /// The limits admit an unfragmented message that is shorter than this.
+    whole_below: u16,
     end: Option<Box<End>>,
     /// How the peer compresses, if that was agreed on.
     peer: Option<Side>,
@@ -199,7 +201,16 @@ struct Header {
 
 impl Receiver {
     pub(crate) fn new(role: Role, config: Config, peer: Option<Side>) -> Self {
+        let limits = config.get();
+        let longest = limits
+            .max_frame_size
+            .map_or(limits.max_message_size, |frame| frame.min(limits.max_message_size));
+        let whole_below = match limits.max_fragments {
+            0 => 0,
+            _ => u16::try_from(longest.saturating_add(1)).unwrap_or(u16::MAX),
+        };
         Self {
+            whole_below,
             config,
             role,
             stage: Stage::Header,
@@ -289,6 +300,9 @@ impl Receiver {
             Some(End::Failed(_)) => return None,
             Some(_) => return Some(Progress::Ended),
             None => {}
+        }
+        if self.whole(input) {
+            return Some(Progress::Event);
         }
         match self.decode(input, replies, close_sent, parts) {
             Ok(progress) => Some(progress),
@@ -401,6 +415,54 @@ impl Receiver {
                 }
             }
         }
+    }
+
+    /// The common case at once: an unfragmented, uncompressed message of less than 64 KiB that is all
+    /// there. Whatever is not plainly so is left as it is, to `decode`.
+    #[inline]
+    fn whole(&mut self, input: &mut RecvBuf) -> bool {
+        let (Stage::Header, None) = (self.stage, self.message) else {
+            return false;
+        };
+        let bytes = input.unread();
+        let [first, second, ..] = *bytes else {
+            return false;
+        };
+        let kind = match first {
+            0x81 => Kind::Text,
+            0x82 => Kind::Binary,
+            _ => return false,
+        };
+        let masked = self.role == Role::Server;
+        if masked != (second & MASK != 0) {
+            return false;
+        }
+        let Some(length) = Length::decode(bytes) else {
+            return false;
+        };
+        let key_at = 2 + length.size;
+        let header = key_at + if masked { 4 } else { 0 };
+        if !length.is_minimal() || length.value >= self.whole_below.into() {
+            return false;
+        }
+        let len = length.value as usize;
+        if bytes.len() < header + len {
+            return false;
+        }
+        let key = match bytes.get(key_at..).and_then(<[u8]>::first_chunk) {
+            Some(key) if masked => *key,
+            _ => [0; 4],
+        };
+        let payload = input.lend_whole(kind, header, len);
+        mask::apply(payload, key, 0);
+        if kind == Kind::Text && utf8::check(payload) != Checked::UpTo(len) {
+            mask::apply(payload, key, 0);
+            input.take_back_whole(header, len);
+            return false;
+        }
+        self.offset += (header + len) as u64;
+        self.progress = self.progress.wrapping_add(len as u32).wrapping_add(PROGRESS);
+        true
     }
 
     /// How much room makes sense beside a frame that is small: in proportion to the message, else

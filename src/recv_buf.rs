@@ -287,6 +287,25 @@ impl RecvBuf {
         };
     }
 
+    /// Lends a message that lies whole behind the next `header` bytes, which are stepped over, and gives
+    /// it to be unmasked. No other is under assembly.
+    #[inline]
+    pub(crate) fn lend_whole(&mut self, kind: Kind, header: usize, len: usize) -> &mut [u8] {
+        self.message = self.read + header;
+        self.message_end = self.message + len;
+        self.read = self.message_end;
+        (self.event, self.event_cut, self.place) = (Some(kind), 0, Place::Whole);
+        &mut self.storage[self.message..self.message_end]
+    }
+
+    /// Undoes [`lend_whole`](Self::lend_whole).
+    #[cold]
+    pub(crate) fn take_back_whole(&mut self, header: usize, len: usize) {
+        self.event = None;
+        self.read -= header + len;
+        (self.message, self.message_end) = (self.read, self.read);
+    }
+
     /// Lends the next `len` unparsed bytes as a control frame's payload and steps over them.
     pub(crate) fn lend_control(&mut self, kind: Kind, len: u8) {
         (self.event, self.event_cut) = (Some(kind), len);

@@ -177,16 +177,14 @@ pub(crate) fn check<'a>(
     if ours.server_no_context_takeover && !answer.server_no_context_takeover {
         return None;
     }
-    let within = |bits: Option<u8>, limit: Option<u8>| bits <= Some(limit.unwrap_or(LARGEST));
-    // §7.1.2.1: without this parameter it answers the second offer.
-    if !within(answer.server_max_window_bits, ours.server_max_window_bits) {
+    // §7.1.2.1: at most what was offered. Without this parameter it answers the second offer.
+    let limit = ours.server_max_window_bits.unwrap_or(LARGEST);
+    if answer.server_max_window_bits.is_some_and(|bits| bits > limit) {
         return None;
     }
-    match answer.client_max_window_bits {
-        // §7.1.2.2: an answer has a value, at most the one that was offered.
-        Some(None) => return None,
-        Some(bits) if !within(bits, ours.client_max_window_bits.flatten()) => return None,
-        _ => {}
+    // §7.1.2.2: an answer has a value. It may be larger than the offer's, which is a hint.
+    if answer.client_max_window_bits == Some(None) {
+        return None;
     }
     let mut agreed = answer.agreed();
     // "The client is not going to use context takeover" (§7.1.1.2), whatever the server says.
