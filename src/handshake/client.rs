@@ -381,7 +381,8 @@ impl ClientHandshake {
         let mut answer = extensions(headers.all(NAME));
         match (answer.next(), answer.next()) {
             (None, _) if headers.get(NAME).is_none() => Ok(None),
-            (Some(only), None) if only.name() == deflate::NAME.as_bytes() => {
+            // RFC 6455 §9.1: malformed, it fails the connection, as an offer does.
+            (Some(only), None) if only.is_valid() && only.name() == deflate::NAME.as_bytes() => {
                 let agreed = deflate::check(&self.config, only.parameters());
                 agreed.map(Some).ok_or(ConnectError::Extension)
             }

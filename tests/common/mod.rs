@@ -2,9 +2,10 @@
 
 #![allow(dead_code, reason = "each test file uses its own part of this")]
 
+pub(crate) mod deflate;
 pub(crate) mod model;
 
-use bowline::handshake::{Accept, ClientHandshake, ClientRequest, Request};
+use bowline::handshake::{Accept, ClientHandshake, ClientRequest, ConnectError, Request};
 use bowline::{
     Config, Connection, End, Initiator, Message, Progress, ProtocolError, RecvBuf, Role, Rule,
     SendBuf, Truncation,
@@ -90,6 +91,8 @@ pub(crate) fn close_payload(code: u16, reason: &[u8]) -> Vec<u8> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Frame {
     pub(crate) fin: bool,
+    /// RSV1 (RFC 7692 §6).
+    pub(crate) marked: bool,
     pub(crate) opcode: u8,
     pub(crate) key: Option<[u8; 4]>,
     pub(crate) payload: Vec<u8>,
@@ -110,13 +113,22 @@ fn extent(bytes: &[u8]) -> Option<(usize, u64)> {
 }
 
 /// Decodes what `role` sent and checks what every frame from it must be (§5.1, §5.2).
-pub(crate) fn decode(role: Role, mut wire: &[u8]) -> Vec<Frame> {
+pub(crate) fn decode(role: Role, wire: &[u8]) -> Vec<Frame> {
+    let frames = decode_extended(role, wire);
+    assert!(frames.iter().all(|frame| !frame.marked), "a reserved bit was sent");
+    frames
+}
+
+/// As [`decode`], where compression was agreed on: the first frame of a message may be marked.
+pub(crate) fn decode_extended(role: Role, mut wire: &[u8]) -> Vec<Frame> {
     let mut frames = Vec::new();
     while !wire.is_empty() {
         let (start, len) = extent(wire).expect("a torn header was sent");
         let end = start + len as usize;
         assert!(wire.len() >= end, "a torn frame was sent");
-        assert_eq!(wire[0] & 0x70, 0, "a reserved bit was sent");
+        let is_first = matches!(wire[0] & 0x0F, TEXT | BINARY);
+        let reserved = if is_first { 0x30 } else { 0x70 };
+        assert_eq!(wire[0] & reserved, 0, "a reserved bit was sent");
         let masked = wire[1] & 0x80 != 0;
         assert_eq!(masked, role == Role::Client, "{role:?} sent a frame with the wrong mask bit");
         let form = match wire[1] & 0x7F {
@@ -128,6 +140,7 @@ pub(crate) fn decode(role: Role, mut wire: &[u8]) -> Vec<Frame> {
         let key: Option<[u8; 4]> = masked.then(|| wire[start - 4..start].try_into().unwrap());
         frames.push(Frame {
             fin: wire[0] & 0x80 != 0,
+            marked: wire[0] & 0x40 != 0,
             opcode: wire[0] & 0x0F,
             key,
             payload: masked_with(key.unwrap_or_default(), &wire[start..end]),
@@ -211,6 +224,8 @@ pub(crate) fn cut<'a>(bytes: &'a [u8], places: &[usize]) -> Vec<&'a [u8]> {
 /// One end of a connection, with what it received.
 pub(crate) struct Side {
     pub(crate) role: Role,
+    /// Whether compression may have been agreed on.
+    pub(crate) extended: bool,
     pub(crate) connection: Connection,
     pub(crate) input: RecvBuf,
     pub(crate) out: SendBuf,
@@ -228,13 +243,13 @@ impl Side {
 
     pub(crate) fn of(role: Role, connection: Connection) -> Self {
         let (input, out) = (RecvBuf::new(), SendBuf::new());
-        Self { role, connection, input, out, events: Vec::new() }
+        Self { role, extended: false, connection, input, out, events: Vec::new() }
     }
 
     /// An end that agreed with its peer on what `header` says: to a server it is the client's offer, to
     /// a client the server's answer, as the value of `Sec-WebSocket-Extensions`.
     pub(crate) fn extended(role: Role, config: Config, header: &str) -> Self {
-        Self::of(role, handshake(role, config, header).0)
+        Self { extended: true, ..Self::of(role, handshake(role, config, header).0) }
     }
 
     /// Puts bytes into the input buffer, without decoding.
@@ -302,7 +317,8 @@ impl Side {
 
     /// Takes all that waits to be sent, decoded.
     pub(crate) fn take_frames(&mut self) -> Vec<Frame> {
-        decode(self.role, &self.take_out())
+        let wire = self.take_out();
+        if self.extended { decode_extended(self.role, &wire) } else { decode(self.role, &wire) }
     }
 
     /// Takes all that waits to be sent, as opcodes and payloads.
@@ -314,49 +330,63 @@ impl Side {
 
 /// The connection that an opening handshake gives, and what this end says of extensions.
 pub(crate) fn handshake(role: Role, config: Config, header: &str) -> (Connection, Option<String>) {
-    let text = |value: &[u8]| String::from_utf8(value.to_vec()).unwrap();
-    if role == Role::Server {
-        let request = Request::from_parts(
-            "GET",
-            "/",
-            [
-                ("Host", "a"),
-                ("Upgrade", "websocket"),
-                ("Connection", "Upgrade"),
-                ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
-                ("Sec-WebSocket-Version", "13"),
-                ("Sec-WebSocket-Extensions", header),
-            ],
-        );
-        let request = request.unwrap();
-        let (connection, response) =
-            request.upgrade(&config).unwrap().accept(Accept::new()).unwrap();
-        let answer = response.headers().get("Sec-WebSocket-Extensions").map(text);
-        return (connection, answer);
+    match role {
+        Role::Server => handshake_server(config, &[header]),
+        Role::Client => {
+            let lines: &[_] = if header.is_empty() { &[] } else { &[header] };
+            let (result, offer) = handshake_client(config, lines);
+            (result.unwrap(), offer)
+        }
     }
-    let (mut input, mut out) = (RecvBuf::new(), SendBuf::new());
+}
+
+const EXTENSIONS: &str = "Sec-WebSocket-Extensions";
+
+/// The connection of a server that is offered these lines of extensions, and its answer.
+pub(crate) fn handshake_server(config: Config, offers: &[&str]) -> (Connection, Option<String>) {
+    let fixed = [
+        ("Host", "a"),
+        ("Upgrade", "websocket"),
+        ("Connection", "Upgrade"),
+        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+        ("Sec-WebSocket-Version", "13"),
+    ];
+    let lines = offers.iter().map(|offer| (EXTENSIONS, *offer));
+    let request = Request::from_parts("GET", "/", fixed.into_iter().chain(lines)).unwrap();
+    let (connection, response) = request.upgrade(&config).unwrap().accept(Accept::new()).unwrap();
+    let mut answers = response.headers().all(EXTENSIONS);
+    let answer = answers.next().map(|value| String::from_utf8(value.to_vec()).unwrap());
+    assert_eq!(answers.next(), None, "one line of extensions");
+    (connection, answer)
+}
+
+/// What comes of a client that is answered these lines of extensions, and its offer.
+pub(crate) fn handshake_client(
+    config: Config,
+    answers: &[&str],
+) -> (Result<Connection, ConnectError>, Option<String>) {
+    let mut out = SendBuf::new();
     let request = ClientRequest::new("ws://a/").unwrap();
     let mut handshake = ClientHandshake::new(&request, config, [7; 32], &mut out);
-    let sent = text(out.pending());
+    let sent = String::from_utf8(out.pending().to_vec()).unwrap();
     let value = |name: &str| {
-        sent.split("\r\n")
-            .find_map(|line| Some(line.strip_prefix(name)?.strip_prefix(": ")?.into()))
+        let mut lines =
+            sent.split("\r\n").filter_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+        let found = lines.next().map(String::from);
+        assert_eq!(lines.next(), None, "one line of {name}");
+        found
     };
-    let key: String = value("Sec-WebSocket-Key").unwrap();
-    let extensions = if header.is_empty() {
-        String::new()
-    } else {
-        format!("Sec-WebSocket-Extensions: {header}\r\n")
-    };
+    let accept = bowline::handshake::accept_key(&value("Sec-WebSocket-Key").unwrap());
+    let lines: String =
+        answers.iter().map(|answer| format!("{EXTENSIONS}: {answer}\r\n")).collect();
     let response = format!(
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Accept: {}\r\n{extensions}\r\n",
-        bowline::handshake::accept_key(&key),
+         Sec-WebSocket-Accept: {accept}\r\n{lines}\r\n",
     );
-    input.space()[..response.len()].copy_from_slice(response.as_bytes());
-    input.filled(response.len());
-    let (connection, _) = handshake.read(&mut input).unwrap().expect("the response is complete");
-    (connection, value("Sec-WebSocket-Extensions"))
+    let mut input = RecvBuf::with_unread(response.as_bytes());
+    let result = handshake.read(&mut input);
+    let result = result.map(|opened| opened.expect("the response is complete").0);
+    (result, value(EXTENSIONS))
 }
 
 /// Both ends of a connection.
