@@ -177,11 +177,7 @@ pub(crate) fn check<'a>(
     if ours.server_no_context_takeover && !answer.server_no_context_takeover {
         return None;
     }
-    // §7.1.2.1: at most what was offered. Without this parameter it answers the second offer.
-    let limit = ours.server_max_window_bits.unwrap_or(LARGEST);
-    if answer.server_max_window_bits.is_some_and(|bits| bits > limit) {
-        return None;
-    }
+    // §7.1.2.1: a larger window for the server than we offered, or none, answers the second offer.
     // §7.1.2.2: an answer has a value. It may be larger than the offer's, which is a hint.
     if answer.client_max_window_bits == Some(None) {
         return None;
