@@ -8,6 +8,7 @@ use crate::deflate::Agreed;
 use crate::error::{End, ProtocolError, SendError, Timeout};
 use crate::linger::Linger;
 use crate::message::{Message, MessageRef};
+use crate::prepared::Prepared;
 use crate::recv::{Progress, Receiver, Replies, Role};
 use crate::recv_buf::RecvBuf;
 use crate::send::{Sender, Vectored};
@@ -173,6 +174,20 @@ impl Connection {
         out: &'a mut SendBuf,
     ) -> Result<Vectored<'a>, SendError> {
         self.sender.send_borrowed(message, out)
+    }
+
+    /// Like [`send`](Self::send) for a message that goes to many connections: see
+    /// [`Sender::send_prepared`].
+    ///
+    /// # Errors
+    ///
+    /// The [`Refusal`](crate::Refusal); then nothing was queued.
+    pub fn send_prepared(
+        &mut self,
+        message: &Prepared,
+        out: &mut SendBuf,
+    ) -> Result<(), SendError> {
+        self.sender.send_prepared(message, out)
     }
 
     /// Queues a part of a message whose length need not be known: see [`Sender::send_part`].

@@ -91,6 +91,7 @@ mod error;
 mod linger;
 
 // 5. Messages to bytes out.
+mod prepared;
 mod send;
 mod send_buf;
 
@@ -112,6 +113,7 @@ pub use deflate::Deflate;
 pub use error::{End, Initiator, ProtocolError, Refusal, Rule, SendError, Timeout, Truncation};
 pub use linger::Linger;
 pub use message::{Message, MessageRef, Part, Text};
+pub use prepared::Prepared;
 pub use recv::{Progress, Receiver, Replies, Role};
 pub use recv_buf::RecvBuf;
 pub use send::{Sender, Vectored};

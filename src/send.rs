@@ -16,11 +16,15 @@ use crate::error::{Refusal, SendError};
 use crate::frame::{self, MAX_CONTROL, MAX_HEADER, Opcode};
 use crate::mask;
 use crate::message::{Message, MessageRef};
+use crate::prepared::Prepared;
 use crate::recv::{CloseReply, Replies};
 use crate::send_buf::SendBuf;
 
 /// An owned payload from this size on is queued by reference, not copied.
 const SHARE_FROM: usize = 16 << 10;
+
+/// A prepared frame from this size on is queued by reference: below it, a copy is cheaper.
+const SHARE_PREPARED_FROM: usize = 1 << 10;
 
 /// Messages in, frames out: the sending half of a [`Connection`](crate::Connection).
 pub struct Sender {
@@ -140,6 +144,51 @@ impl Sender {
             payload
         };
         Ok(Vectored { out, rest })
+    }
+
+    /// Like [`send`](Self::send) for a message that goes to many connections. A server queues the one
+    /// frame by reference where it has 1 KiB or more.
+    ///
+    /// # Errors
+    ///
+    /// The [`Refusal`]; then nothing was queued.
+    pub fn send_prepared(
+        &mut self,
+        message: &Prepared,
+        out: &mut SendBuf,
+    ) -> Result<(), SendError> {
+        if let Some(frame) = self.shared_frame(message, out)? {
+            if frame.len() < SHARE_PREPARED_FROM {
+                out.append(|buffer| buffer.extend_from_slice(&frame));
+            } else {
+                out.append_shared(frame);
+            }
+        }
+        Ok(())
+    }
+
+    /// The frame that has to be sent; `None` if it could not be a shared one and was queued.
+    pub(crate) fn shared_frame(
+        &mut self,
+        message: &Prepared,
+        out: &mut SendBuf,
+    ) -> Result<Option<Bytes>, Refusal> {
+        let borrowed = message.message().borrow();
+        self.admit(&borrowed, out)?;
+        let (opcode, payload) = (borrowed.opcode(), borrowed.as_bytes());
+        if self.keys.is_some() {
+            self.whole(opcode, payload, out);
+            return Ok(None);
+        }
+        Ok(Some(match self.side {
+            Some(side) if self.compresses(opcode, payload.len()) => {
+                self.deflating.sent_alone(side, payload);
+                message.compressed(side, |frame| {
+                    Deflating::deflate_alone(side, payload, &self.config, frame);
+                })
+            }
+            _ => message.frame().clone(),
+        }))
     }
 
     /// Queues a part of a message whose length need not be known, as one fragment (RFC 6455 §5.4).

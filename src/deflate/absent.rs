@@ -4,6 +4,8 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use bytes::Bytes;
+
 use super::{Inflated, Parameter};
 use crate::config::Config;
 use crate::error::Rule;
@@ -68,6 +70,23 @@ impl Deflating {
         _config: &Config,
         _out: &mut Vec<u8>,
     ) {
+        match side {}
+    }
+
+    pub(crate) fn deflate_alone(side: Side, _payload: &[u8], _config: &Config, _out: &mut Vec<u8>) {
+        match side {}
+    }
+
+    pub(crate) fn sent_alone(&mut self, side: Side, _payload: &[u8]) {
+        match side {}
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct PreparedFrames {}
+
+impl PreparedFrames {
+    pub(crate) fn get(&self, side: Side, _encode: impl FnOnce() -> Bytes) -> Bytes {
         match side {}
     }
 }

@@ -3,6 +3,9 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
+use std::sync::OnceLock;
+
+use bytes::Bytes;
 
 use zlib_rs::{Deflate as Zlib, DeflateFlush};
 
@@ -28,6 +31,18 @@ struct Deflater {
     compressor: Option<Compressor>,
 }
 
+/// The compressed frames of a message that is sent on many connections: one for each size of window,
+/// from 8 bits on.
+#[derive(Default)]
+pub(crate) struct PreparedFrames([OnceLock<Bytes>; 8]);
+
+impl PreparedFrames {
+    pub(crate) fn get(&self, side: Side, encode: impl FnOnce() -> Bytes) -> Bytes {
+        let index = usize::from(side.window_bits.clamp(8, 15) - 8);
+        self.0[index].get_or_init(encode).clone()
+    }
+}
+
 /// Whether a message of this length is worth it.
 pub(crate) fn is_worth(len: usize, config: &Config) -> bool {
     config.get().deflate.is_some_and(|settings| len >= settings.threshold)
@@ -43,11 +58,7 @@ impl Deflating {
         config: &Config,
         out: &mut Vec<u8>,
     ) {
-        let Side { window_bits, takeover } = side;
-        let deflater = self.0.get_or_insert_with(|| {
-            let window = Window::new(if takeover { 1 << window_bits } else { 0 });
-            Box::new(Deflater { window, ticket: None, compressor: None })
-        });
+        let deflater = self.for_message(side);
         if !payload.is_empty() {
             let compressor = deflater.compressor.get_or_insert_with(|| {
                 let shape = Shape::new(side, config);
@@ -65,12 +76,35 @@ impl Deflating {
         }
         if last {
             if let Some(compressor) = deflater.compressor.take() {
-                deflater.ticket = pool::give_back_compressor(compressor, takeover);
+                deflater.ticket = pool::give_back_compressor(compressor, side.takeover);
             }
-            if !takeover {
+            if !side.takeover {
                 self.0 = None;
             }
         }
+    }
+
+    /// Appends a message that refers to no other, for any connection with such a window.
+    pub(crate) fn deflate_alone(side: Side, payload: &[u8], config: &Config, out: &mut Vec<u8>) {
+        let side = Side { takeover: false, ..side };
+        Self::default().deflate(side, payload, true, config, out);
+    }
+
+    /// Tells that a message was sent that was compressed alone: the peer's window has it.
+    pub(crate) fn sent_alone(&mut self, side: Side, payload: &[u8]) {
+        if side.takeover {
+            let deflater = self.for_message(side);
+            deflater.window.push(payload);
+            // The compressor that was used last has not seen it.
+            deflater.ticket = None;
+        }
+    }
+
+    fn for_message(&mut self, side: Side) -> &mut Deflater {
+        self.0.get_or_insert_with(|| {
+            let window = Window::new(if side.takeover { 1 << side.window_bits } else { 0 });
+            Box::new(Deflater { window, ticket: None, compressor: None })
+        })
     }
 }
 

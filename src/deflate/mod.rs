@@ -22,10 +22,12 @@ mod window;
 mod absent;
 
 #[cfg(not(feature = "deflate"))]
-pub(crate) use absent::{Agreed, Deflating, Inflating, Side, accept, check, is_worth, offer};
+pub(crate) use absent::{
+    Agreed, Deflating, Inflating, PreparedFrames, Side, accept, check, is_worth, offer,
+};
 #[cfg(feature = "deflate")]
 pub(crate) use {
-    deflater::{Deflating, is_worth},
+    deflater::{Deflating, PreparedFrames, is_worth},
     inflater::Inflating,
     negotiation::{Agreed, accept, check, offer},
     settings::Side,

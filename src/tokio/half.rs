@@ -10,11 +10,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ::tokio::io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf};
 
+use super::broadcast::{Offered, Peer, SlowPeer};
 use super::io::{Link, Reader, Side, Writer, poll_read};
 use crate::adapter::{Error, FLUSH_FROM};
 use crate::close::CloseCode;
 use crate::error::{End, SendError};
 use crate::message::{Message, MessageRef, Part};
+use crate::prepared::Prepared;
 use crate::recv::Replies;
 use crate::recv_buf::RecvBuf;
 
@@ -31,12 +33,26 @@ impl<S: AsyncRead + AsyncWrite> Shared<S> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn queued(&self) -> usize {
+        self.writer().out.len()
+    }
+
     /// Runs with the writer, and keeps the flag in step.
     fn with<T>(&self, run: impl FnOnce(&mut Writer<WriteHalf<S>>) -> T) -> T {
         let mut writer = self.writer();
         let result = run(&mut writer);
         self.close_sent.store(writer.sender.close_sent(), Ordering::Release);
         result
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Send> Peer for Shared<S> {
+    fn offer(&self, message: &Prepared, slow: SlowPeer, mark: usize) -> Offered {
+        self.with(|writer| writer.offer(message, slow, mark))
+    }
+
+    fn queued(&self) -> usize {
+        Shared::queued(self)
     }
 }
 
@@ -209,7 +225,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SendHalf<S> {
         let part = part.into();
         poll_fn(|cx| self.poll_room(cx)).await?;
         self.shared.with(|writer| writer.sender.send_part(part, last, &mut writer.out))?;
-        if last { self.flush().await } else { self.relieve().await }
+        // Not as `feed`: what follows the parts, Close for one, should not wait behind many.
+        if last || self.queued() >= FLUSH_FROM { self.flush().await } else { Ok(()) }
+    }
+
+    /// Waits until there is room in the queue, so that a `feed` that follows does not wait. Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub async fn ready(&mut self) -> Result<(), Error> {
+        poll_fn(|cx| self.poll_room(cx)).await
+    }
+
+    /// How many bytes are queued; there is room below
+    /// [`Config::max_send_queue`](crate::Config::max_send_queue).
+    pub fn queued(&self) -> usize {
+        self.shared.queued()
+    }
+
+    /// For a [`Broadcast`](super::Broadcast).
+    pub(super) fn peer(&self) -> Arc<dyn Peer>
+    where
+        S: Send + 'static,
+    {
+        Arc::<Shared<S>>::clone(&self.shared)
     }
 
     /// Hands all that is queued to the socket. Cancel safe: what was not written stays queued.
@@ -221,8 +261,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SendHalf<S> {
         poll_fn(|cx| self.poll_flush(cx)).await
     }
 
+    /// Writes what the socket takes at once, if much is queued; the rest can wait.
     async fn relieve(&mut self) -> Result<(), Error> {
-        if self.shared.writer().out.len() >= FLUSH_FROM { self.flush().await } else { Ok(()) }
+        if self.queued() < FLUSH_FROM {
+            return Ok(());
+        }
+        poll_fn(|cx| self.poll_flush_to_room(cx)).await
     }
 
     /// Sends a ping; see [`WebSocket::ping`](super::WebSocket::ping). Cancel safe as
@@ -267,7 +311,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SendHalf<S> {
     }
 
     pub(super) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        if self.shared.writer().is_full() { self.poll_flush(cx) } else { Poll::Ready(Ok(())) }
+        if self.shared.writer().is_full() {
+            self.poll_flush_to_room(cx)
+        } else {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// Ready where there is room, if not all is written.
+    fn poll_flush_to_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        match self.poll_flush(cx) {
+            Poll::Pending if !self.shared.writer().is_full() => Poll::Ready(Ok(())),
+            other => other,
+        }
     }
 
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {

@@ -15,9 +15,11 @@ use std::task::Wake;
 use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use ::tokio::time::{Instant, Sleep, sleep_until};
 
+use super::broadcast::{Offered, SlowPeer};
 use crate::adapter::{Error, FLUSH_FROM, epoch, is_peer_gone, result_of};
 use crate::error::{End, Timeout};
 use crate::linger::Linger;
+use crate::prepared::Prepared;
 use crate::recv::{Progress, Receiver, Replies};
 use crate::recv_buf::RecvBuf;
 use crate::send::Sender;
@@ -359,6 +361,8 @@ pub(super) struct Writer<W: AsyncWrite + Unpin> {
     lost: bool,
     /// The sending side gave up a peer that does not read.
     gave_up: bool,
+    /// A broadcast message that waits until all before it has left.
+    newest: Option<Prepared>,
     /// For the sending side; the receiving side has its own.
     timer: Timer,
 }
@@ -383,6 +387,7 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
             flush_since: None,
             lost: false,
             gave_up: false,
+            newest: None,
             timer: Timer::default(),
         }
     }
@@ -415,6 +420,7 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
             flush_since: None,
             lost: self.lost,
             gave_up: self.gave_up,
+            newest: self.newest.take(),
             timer: Timer::default(),
         }
     }
@@ -433,6 +439,12 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
     ) -> Poll<io::Result<()>> {
         loop {
             self.sender.answer(replies, &mut self.out);
+            if self.out.is_empty()
+                && let Some(newest) = self.newest.take()
+            {
+                // Refused by a connection that was closed meanwhile, where nobody waits for it.
+                let _ = self.sender.send_prepared(&newest, &mut self.out);
+            }
             if self.out.is_empty() && !self.dirty {
                 return Poll::Ready(Ok(()));
             }
@@ -471,6 +483,44 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         };
         self.shut();
         Poll::Ready(Err(error))
+    }
+
+    /// Sends a broadcast message as far as the stream takes it at once; the receiving side writes the rest.
+    pub(super) fn offer(&mut self, message: &Prepared, slow: SlowPeer, mark: usize) -> Offered {
+        if self.sender.is_closed() {
+            return Offered::Refused;
+        }
+        // What was kept goes before what is new, or instead of it.
+        let kept = self.newest.is_some() && slow == SlowPeer::KeepNewest;
+        if kept || self.out.len() > mark {
+            return match slow {
+                SlowPeer::Skip => Offered::Skipped,
+                SlowPeer::KeepNewest => {
+                    self.newest = Some(message.clone());
+                    Offered::Kept
+                }
+                SlowPeer::Drop => {
+                    self.gave_up = true;
+                    self.shut();
+                    Offered::Dropped
+                }
+            };
+        }
+        if self.sender.send_prepared(message, &mut self.out).is_err() {
+            return Offered::Refused;
+        }
+        let waiters = self.waiters.clone().unwrap_or_default();
+        let waker = Waker::from(waiters);
+        match self.poll_write_all(&mut Context::from_waker(&waker)) {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(_)) => {
+                self.shut();
+                return Offered::Refused;
+            }
+            // The receiving side has a deadline from now on.
+            Poll::Pending => self.wake(),
+        }
+        Offered::Sent
     }
 
     /// Writes what the stream takes at once.

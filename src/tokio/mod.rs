@@ -16,15 +16,18 @@
 //! Timeouts need a runtime with its time driver enabled; without one, tokio panics where the first
 //! timer would start. Set all of [`Config`](crate::Config)'s timeouts to `None` to use none.
 
+mod broadcast;
 mod half;
 mod io;
 mod opening;
 mod sink;
 
+pub use broadcast::{Broadcast, Delivery, Member, SlowPeer};
 pub use half::{RecvHalf, SendHalf};
 pub use opening::{Incoming, accept, client, connect, connect_with};
 
 use core::future::poll_fn;
+use core::task::{Context, Poll};
 use std::vec::Vec;
 
 use ::tokio::io::{AsyncRead, AsyncWrite};
@@ -177,7 +180,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         let part = part.into();
         self.room().await?;
         self.writer.sender.send_part(part, last, &mut self.writer.out)?;
-        if last { self.flush().await } else { self.relieve().await }
+        // Not as `feed`: what follows the parts, Close for one, should not wait behind many.
+        if last || self.queued() >= FLUSH_FROM { self.flush().await } else { Ok(()) }
     }
 
     /// Hands all that is queued to the socket.
@@ -191,12 +195,45 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         poll_fn(|cx| self.reader.poll_flush(cx, &mut self.writer)).await
     }
 
+    /// Waits until there is room in the queue, so that a `feed` that follows does not wait.
+    ///
+    /// Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// As `send`.
+    pub async fn ready(&mut self) -> Result<(), Error> {
+        self.room().await
+    }
+
+    /// How many bytes are queued; there is room below
+    /// [`Config::max_send_queue`](crate::Config::max_send_queue).
+    pub fn queued(&self) -> usize {
+        self.writer.out.len()
+    }
+
+    /// Writes what the socket takes at once, if much is queued; the rest can wait.
     async fn relieve(&mut self) -> Result<(), Error> {
-        if self.writer.out.len() >= FLUSH_FROM { self.flush().await } else { Ok(()) }
+        if self.writer.out.len() < FLUSH_FROM {
+            return Ok(());
+        }
+        poll_fn(|cx| self.poll_flush_to_room(cx)).await
     }
 
     async fn room(&mut self) -> Result<(), Error> {
-        if self.writer.is_full() { self.flush().await } else { Ok(()) }
+        poll_fn(|cx| self.poll_room(cx)).await
+    }
+
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        if self.writer.is_full() { self.poll_flush_to_room(cx) } else { Poll::Ready(Ok(())) }
+    }
+
+    /// Ready where there is room, if not all is written.
+    fn poll_flush_to_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        match self.reader.poll_flush(cx, &mut self.writer) {
+            Poll::Pending if !self.writer.is_full() => Poll::Ready(Ok(())),
+            other => other,
+        }
     }
 
     /// Sends a ping with at most 125 bytes. The peer's pong is received only with

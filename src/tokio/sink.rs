@@ -74,8 +74,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> FusedStream for RecvHalf<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Sink<Message> for WebSocket<S> {
     type Error = Error;
 
-    fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        if self.writer.is_full() { self.poll_flush(cx) } else { Poll::Ready(Ok(())) }
+    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        if !self.writer.is_full() {
+            return Poll::Ready(Ok(()));
+        }
+        match self.as_mut().poll_flush(cx) {
+            Poll::Pending if !self.writer.is_full() => Poll::Ready(Ok(())),
+            other => other,
+        }
     }
 
     fn start_send(self: Pin<&mut Self>, message: Message) -> Result<(), Error> {

@@ -1,0 +1,96 @@
+//! A message that is encoded once and sent on many connections.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+
+use bytes::Bytes;
+
+use crate::deflate::{self, PreparedFrames};
+use crate::frame::{self, MAX_HEADER};
+use crate::message::Message;
+
+/// A text or binary message for many connections: its frame is made once and shared by all of them,
+/// plain, and compressed once for each window that was agreed on.
+///
+/// A clone is one reference count. Servers share the frame itself; a client has to mask each frame
+/// with a key of its own, and encodes it anew.
+///
+/// Compressed, it refers to no earlier message of a connection, so it is a little larger than one
+/// that is sent alone.
+///
+/// ```
+/// use bowline::{Config, Connection, Prepared, SendBuf};
+///
+/// let news = Prepared::new("news for all");
+/// let mut connections = [(); 3].map(|()| Connection::server(Config::default()));
+/// for connection in &mut connections {
+///     let mut out = SendBuf::new();
+///     connection.send_prepared(&news, &mut out)?;
+///     assert_eq!(out.pending(), b"\x81\x0cnews for all");
+/// }
+/// # Ok::<(), bowline::SendError>(())
+/// ```
+#[derive(Clone)]
+pub struct Prepared(Arc<Inner>);
+
+struct Inner {
+    message: Message,
+    frame: Bytes,
+    compressed: PreparedFrames,
+}
+
+impl Prepared {
+    /// Encodes the message.
+    pub fn new(message: impl Into<Message>) -> Self {
+        let message = message.into();
+        let frame = encode(&message, false, |frame| frame.extend_from_slice(message.as_bytes()));
+        Self(Arc::new(Inner { message, frame, compressed: PreparedFrames::default() }))
+    }
+
+    /// The message.
+    pub fn message(&self) -> &Message {
+        &self.0.message
+    }
+
+    /// The frame that a server sends.
+    pub(crate) fn frame(&self) -> &Bytes {
+        &self.0.frame
+    }
+
+    /// The frame that a server sends compressed, made by `compress` if it is the first such.
+    pub(crate) fn compressed(
+        &self,
+        side: deflate::Side,
+        compress: impl FnOnce(&mut Vec<u8>),
+    ) -> Bytes {
+        self.0.compressed.get(side, || encode(&self.0.message, true, compress))
+    }
+}
+
+impl<T: Into<Message>> From<T> for Prepared {
+    fn from(message: T) -> Self {
+        Self::new(message)
+    }
+}
+
+impl fmt::Debug for Prepared {
+    /// Without the payload: it may be secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Prepared").field("len", &self.0.frame.len()).finish_non_exhaustive()
+    }
+}
+
+/// A frame without a mask around what `payload` appends.
+fn encode(message: &Message, compressed: bool, payload: impl FnOnce(&mut Vec<u8>)) -> Bytes {
+    let mut frame = Vec::with_capacity(MAX_HEADER + message.as_bytes().len());
+    frame.extend_from_slice(&[0; MAX_HEADER]);
+    payload(&mut frame);
+    let mut bytes = [0; MAX_HEADER];
+    let len = (frame.len() - MAX_HEADER) as u64;
+    let opcode = message.borrow().opcode();
+    let header = frame::encode(&mut bytes, true, compressed, opcode, len, None);
+    let start = MAX_HEADER - header.len();
+    frame[start..MAX_HEADER].copy_from_slice(header);
+    Bytes::from(frame).slice(start..)
+}
