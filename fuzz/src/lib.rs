@@ -7,6 +7,9 @@
 #[path = "../../tests/common/mod.rs"]
 mod common;
 
+pub mod compressed;
+pub mod extensions;
+
 use bowline::{Config, Message, Progress, Role};
 use common::*;
 
@@ -58,12 +61,11 @@ pub fn frames(role: Role, data: &[u8]) {
     assert_eq!(feed(role, &pieces, &config, Style::Release), whole);
     let each: Vec<usize> = (1..bytes.len()).collect();
     assert_eq!(feed(role, &cut(bytes, &each), &config, Style::Borrow), whole);
-    in_parts(role, &pieces, &config, &whole);
+    in_parts(Side::new(role, config), &pieces, &whole);
     sent_back(role, &whole.events);
 }
 
-fn in_parts(role: Role, pieces: &[&[u8]], config: &Config, whole: &Outcome) {
-    let mut side = Side::new(role, config.clone());
+fn in_parts(mut side: Side, pieces: &[&[u8]], whole: &Outcome) {
     // Control frames come between parts, so the order of the two is not that of whole messages.
     let (mut data, mut control) = (Vec::new(), Vec::new());
     let mut open: Option<(bool, Vec<u8>)> = None;

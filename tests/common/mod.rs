@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test file uses its own part of this")]
 
 pub(crate) mod deflate;
+pub(crate) mod inflate;
 pub(crate) mod model;
 
 use bowline::handshake::{Accept, ClientHandshake, ClientRequest, ConnectError, Request};

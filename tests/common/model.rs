@@ -3,6 +3,7 @@
 
 use bowline::{Config, Message, Role, Rule, Truncation};
 
+use super::inflate::{Inflater, Step, Terms};
 use super::*;
 
 /// The settings that the model knows.
@@ -32,14 +33,34 @@ impl Settings {
 /// The message under way.
 struct Open {
     is_text: bool,
+    compressed: bool,
     payload: Vec<u8>,
+    /// What came of it on the wire.
+    wire: u64,
     fragments: u64,
+}
+
+/// The compression that was agreed on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Compression {
+    pub(crate) terms: Terms,
+    pub(crate) max_ratio: Option<u64>,
 }
 
 /// What `role` makes of these bytes.
 pub(crate) fn receive(role: Role, bytes: &[u8], settings: Settings) -> Outcome {
+    receive_compressed(role, bytes, settings, None)
+}
+
+/// As [`receive`], with compression if it was agreed on.
+pub(crate) fn receive_compressed(
+    role: Role,
+    bytes: &[u8],
+    settings: Settings,
+    compression: Option<Compression>,
+) -> Outcome {
     let (mut events, mut sent) = (Vec::new(), Vec::new());
-    let over = frames(role, bytes, settings, &mut events, &mut sent);
+    let over = frames(role, bytes, settings, compression, &mut events, &mut sent);
     match &over {
         Over::Open(_) | Over::Ended(_) => {}
         Over::Failed(rule, _) => {
@@ -56,9 +77,11 @@ fn frames(
     role: Role,
     bytes: &[u8],
     settings: Settings,
+    compression: Option<Compression>,
     events: &mut Vec<Message>,
     sent: &mut Vec<(u8, Vec<u8>)>,
 ) -> Over {
+    let mut inflater = compression.map(|compression| Inflater::new(compression.terms));
     let mut at = 0;
     let mut open: Option<Open> = None;
     loop {
@@ -71,7 +94,8 @@ fn frames(
             });
         };
         let (fin, opcode) = (first >= 0x80, first & 0x0F);
-        if first & 0x70 != 0 {
+        let may_be_compressed = compression.is_some() && (opcode == TEXT || opcode == BINARY);
+        if first & if may_be_compressed { 0x30 } else { 0x70 } != 0 {
             return fail(Rule::ReservedBits);
         }
         let is_control = CONTROL.contains(&opcode);
@@ -87,8 +111,7 @@ fn frames(
         if (opcode == TEXT || opcode == BINARY) && open.is_some() {
             return fail(Rule::ExpectedContinuation);
         }
-        let (before, fragments) =
-            open.as_ref().map_or((0, 0), |open| (open.payload.len() as u64, open.fragments));
+        let (before, fragments) = open.as_ref().map_or((0, 0), |open| (open.wire, open.fragments));
         if !is_control && fragments >= u64::from(settings.max_fragments) + before / 32 {
             return fail(Rule::TooManyFragments);
         }
@@ -130,7 +153,12 @@ fn frames(
         if !is_control && settings.max_frame.is_some_and(|most| len > most) {
             return fail(Rule::FrameTooBig);
         }
-        if !is_control && u128::from(before) + u128::from(len) > u128::from(settings.max_message) {
+        let compressed = first & 0x40 != 0 || open.as_ref().is_some_and(|open| open.compressed);
+        let most = match compressed {
+            true => u128::from(settings.max_message) * 9 / 8 + 1024,
+            false => u128::from(settings.max_message),
+        };
+        if !is_control && u128::from(before) + u128::from(len) > most {
             return fail(Rule::MessageTooBig);
         }
         let start = 2 + size + if masked { 4 } else { 0 };
@@ -162,11 +190,26 @@ fn frames(
         } else {
             let message = open.get_or_insert_with(|| Open {
                 is_text: opcode == TEXT,
+                compressed,
                 payload: Vec::new(),
+                wire: 0,
                 fragments: 0,
             });
             message.fragments += 1;
-            for (i, byte) in payload.iter().enumerate() {
+            message.wire += len;
+            if let (Some(inflater), Some(compression), true) =
+                (&mut inflater, compression, message.compressed)
+            {
+                inflater.feed(&payload);
+                if let Err(rule) = inflate(inflater, message, settings, compression) {
+                    return Over::Failed(rule, start as u64);
+                }
+                if is_whole && fin && !inflater.finish() {
+                    return Over::Failed(Rule::InvalidDeflate, (start + there) as u64);
+                }
+            }
+            let plain = if message.compressed { &[] } else { &payload[..] };
+            for (i, byte) in plain.iter().enumerate() {
                 message.payload.push(*byte);
                 if message.is_text && is_hopeless(&message.payload) {
                     return Over::Failed(Rule::InvalidUtf8, (start + i) as u64);
@@ -188,6 +231,40 @@ fn frames(
             }
         }
         at = start + there;
+    }
+}
+
+/// Adds to the message what came of it, one byte after the other, up to the first that breaks a rule.
+fn inflate(
+    inflater: &mut Inflater,
+    message: &mut Open,
+    settings: Settings,
+    compression: Compression,
+) -> Result<(), Rule> {
+    loop {
+        match inflater.step() {
+            Err(_) => return Err(Rule::InvalidDeflate),
+            Ok(Step::Starved) => return Ok(()),
+            Ok(Step::End) if u64::from(inflater.final_blocks()) > 16 + message.fragments => {
+                return Err(Rule::InvalidDeflate);
+            }
+            Ok(Step::End) => {}
+            Ok(Step::Output(n)) => {
+                for byte in &inflater.text[inflater.text.len() - n..] {
+                    if message.payload.len() as u64 == settings.max_message {
+                        return Err(Rule::MessageTooBig);
+                    }
+                    message.payload.push(*byte);
+                    if message.is_text && is_hopeless(&message.payload) {
+                        return Err(Rule::InvalidUtf8);
+                    }
+                    let most = compression.max_ratio.map(|ratio| message.wire * ratio + (64 << 10));
+                    if most.is_some_and(|most| message.payload.len() as u64 > most) {
+                        return Err(Rule::InflateRatio);
+                    }
+                }
+            }
+        }
     }
 }
 
