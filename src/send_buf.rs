@@ -77,6 +77,12 @@ impl SendBuf {
         self.pending_slices().next().unwrap_or_default()
     }
 
+    /// All that waits, if it lies side by side, as small frames do.
+    #[cfg(feature = "std")]
+    pub(crate) fn only_slice(&self) -> Option<&[u8]> {
+        if self.tail.is_none() { Some(&self.head[self.head_sent..]) } else { None }
+    }
+
     /// Tells that the socket took the first `n` bytes. More than wait counts as all.
     pub fn sent(&mut self, n: usize) {
         let mut n = n.min(self.len());

@@ -377,13 +377,20 @@ impl<S: BlockingStream> Drop for Writer<S> {
 
 pub(super) fn write_all(stream: &mut impl BlockingStream, out: &mut SendBuf) -> io::Result<()> {
     while !out.is_empty() {
-        let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-        let mut count = 0;
-        for (slot, slice) in slices.iter_mut().zip(out.pending_slices()) {
-            *slot = IoSlice::new(slice);
-            count += 1;
-        }
-        match stream.write_vectored(&slices[..count]) {
+        let written = match out.only_slice() {
+            // The system call for one slice is the cheaper one.
+            Some(slice) => stream.write(slice),
+            None => {
+                let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+                let mut count = 0;
+                for (slot, slice) in slices.iter_mut().zip(out.pending_slices()) {
+                    *slot = IoSlice::new(slice);
+                    count += 1;
+                }
+                stream.write_vectored(&slices[..count])
+            }
+        };
+        match written {
             Ok(0) => return Err(ErrorKind::WriteZero.into()),
             Ok(n) => out.sent(n),
             Err(error) if error.kind() == ErrorKind::Interrupted => {}

@@ -533,14 +533,22 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
     fn poll_write_all(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let stream = self.stream.as_mut().ok_or(ErrorKind::NotConnected)?;
         while !self.out.is_empty() {
-            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-            let mut count = 0;
-            for (slot, slice) in slices.iter_mut().zip(self.out.pending_slices()) {
-                *slot = IoSlice::new(slice);
-                count += 1;
-            }
             self.dirty = true;
-            match ready!(Pin::new(&mut *stream).poll_write_vectored(cx, &slices[..count]))? {
+            let stream = Pin::new(&mut *stream);
+            let written = match self.out.only_slice() {
+                // The system call for one slice is the cheaper one.
+                Some(slice) => stream.poll_write(cx, slice),
+                None => {
+                    let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+                    let mut count = 0;
+                    for (slot, slice) in slices.iter_mut().zip(self.out.pending_slices()) {
+                        *slot = IoSlice::new(slice);
+                        count += 1;
+                    }
+                    stream.poll_write_vectored(cx, &slices[..count])
+                }
+            };
+            match ready!(written)? {
                 0 => return Poll::Ready(Err(ErrorKind::WriteZero.into())),
                 n => self.out.sent(n),
             }

@@ -143,7 +143,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// read ([`Config::send_timeout`](crate::Config::send_timeout)); [`Error::Io`].
     pub async fn send(&mut self, message: impl Into<Message>) -> Result<(), Error> {
         let message = message.into();
-        self.room().await?;
+        if self.writer.is_full() {
+            self.ready().await?;
+        }
         self.writer.sender.send_owned(message, &mut self.writer.out)?;
         self.flush().await
     }
@@ -159,9 +161,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// As `send`.
     pub async fn feed(&mut self, message: impl Into<Message>) -> Result<(), Error> {
         let message = message.into();
-        self.room().await?;
+        if self.writer.is_full() {
+            self.ready().await?;
+        }
         self.writer.sender.send_owned(message, &mut self.writer.out)?;
-        self.relieve().await
+        if self.queued() >= FLUSH_FROM {
+            self.relieve().await?;
+        }
+        Ok(())
     }
 
     /// Sends a part of a message whose length need not be known; the part with `last` ends it. Parts
@@ -178,7 +185,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         last: bool,
     ) -> Result<(), Error> {
         let part = part.into();
-        self.room().await?;
+        if self.writer.is_full() {
+            self.ready().await?;
+        }
         self.writer.sender.send_part(part, last, &mut self.writer.out)?;
         // Not as `feed`: what follows the parts, Close for one, should not wait behind many.
         if last || self.queued() >= FLUSH_FROM { self.flush().await } else { Ok(()) }
@@ -203,7 +212,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     ///
     /// As `send`.
     pub async fn ready(&mut self) -> Result<(), Error> {
-        self.room().await
+        poll_fn(|cx| self.poll_room(cx)).await
     }
 
     /// How many bytes are queued; there is room below
@@ -212,16 +221,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         self.writer.out.len()
     }
 
-    /// Writes what the socket takes at once, if much is queued; the rest can wait.
+    /// Writes what the socket takes at once; the rest can wait while there is room.
     async fn relieve(&mut self) -> Result<(), Error> {
-        if self.writer.out.len() < FLUSH_FROM {
-            return Ok(());
-        }
         poll_fn(|cx| self.poll_flush_to_room(cx)).await
-    }
-
-    async fn room(&mut self) -> Result<(), Error> {
-        poll_fn(|cx| self.poll_room(cx)).await
     }
 
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
