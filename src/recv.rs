@@ -607,11 +607,13 @@ impl Receiver {
         loop {
             let inflated = self.inflating.inflated();
             let limit = self.config.get().max_message_size.saturating_sub(inflated);
-            let most = if parts { CHUNK as u64 } else { limit };
-            let (source, room) = input.inflate_space(left, most);
-            // What is too big needs no room, but has to be seen.
+            let allowance = self.inflating.allowance(self.message_len, &self.config);
+            let most = limit.min(allowance);
+            let growth = if parts { CHUNK as u64 } else { most };
+            let (source, room) = input.inflate_space(left, growth);
+            // What is too much needs no room, but has to be seen.
             let mut beyond = [0];
-            let target = match usize::try_from(limit).unwrap_or(CHUNK).min(CHUNK) {
+            let target = match usize::try_from(most).unwrap_or(CHUNK).min(CHUNK) {
                 0 => &mut beyond,
                 most => {
                     let len = room.len().min(most);
@@ -621,8 +623,8 @@ impl Receiver {
             let target_len = target.len();
             let Inflated { consumed, produced, broken } =
                 self.inflating.inflate(source, target, self.fragments);
-            if limit == 0 && produced > 0 {
-                return Err(Rule::MessageTooBig);
+            if most == 0 && produced > 0 {
+                return Err(if limit == 0 { Rule::MessageTooBig } else { Rule::InflateRatio });
             }
             input.inflated(consumed, produced);
             left -= consumed;
@@ -634,9 +636,6 @@ impl Receiver {
             }
             if let Some(rule) = broken {
                 return Err(rule);
-            }
-            if !self.inflating.keeps_ratio(self.message_len, &self.config) {
-                return Err(Rule::InflateRatio);
             }
             if self.parted && (!parts || self.skipped) {
                 self.skipped = true;

@@ -45,8 +45,8 @@ impl Inflating {
 
     pub(crate) fn set_unmasked(&mut self, _n: usize) {}
 
-    pub(crate) fn keeps_ratio(&self, _wire: u64, _config: &Config) -> bool {
-        true
+    pub(crate) fn allowance(&self, _wire: u64, _config: &Config) -> u64 {
+        0
     }
 
     pub(crate) fn inflate(&mut self, _input: &[u8], _output: &mut [u8], _frames: u32) -> Inflated {

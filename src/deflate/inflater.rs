@@ -72,13 +72,14 @@ impl Inflating {
         }
     }
 
-    /// Whether the message under way has given no more than its bytes on the wire allow.
-    pub(crate) fn keeps_ratio(&self, wire: u64, config: &Config) -> bool {
+    /// How many bytes more the message under way may give, for so many that it has on the wire.
+    pub(crate) fn allowance(&self, wire: u64, config: &Config) -> u64 {
         match config.get().deflate.and_then(|settings| settings.max_ratio) {
             Some(ratio) => {
-                self.inflated() <= wire.saturating_mul(ratio.into()).saturating_add(FREE)
+                let most = wire.saturating_mul(ratio.into()).saturating_add(FREE);
+                most.saturating_sub(self.inflated())
             }
-            None => true,
+            None => u64::MAX,
         }
     }
 
