@@ -122,7 +122,11 @@ pub use send_buf::SendBuf;
 /// The bytes that public types are made of: version 1 of the [`bytes`] crate.
 pub use bytes;
 
-/// The programs of the README compile.
+/// The programs of the documents compile.
 #[cfg(all(doctest, feature = "tokio", feature = "deflate"))]
-#[doc = include_str!("../README.md")]
-mod readme {}
+mod documents {
+    #[doc = include_str!("../README.md")]
+    mod readme {}
+    #[doc = include_str!("../docs/backpressure.md")]
+    mod backpressure {}
+}

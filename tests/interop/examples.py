@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Drives the built examples as a new user would, with nothing but Python's standard library."""
 
+import contextlib
 import socket
 import subprocess
 import sys
@@ -88,6 +89,25 @@ def connect_offers_deflate_if_told():
         equal("\nsec-websocket-extensions: permessage-deflate" in request, bool(flags))
 
 
+def everybody_gets_it():
+    with Server("broadcast_server", "--report", "1") as server, contextlib.ExitStack() as stack:
+        peers = []
+        for i in range(3):
+            peer = subprocess.Popen(
+                [EXAMPLES / "connect", server.url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+            )  # fmt: skip
+            stack.enter_context(peer)
+            stack.callback(peer.kill)
+            peers.append(peer)
+            # Who sees its own message is in the group.
+            peer.stdin.write(f"{i}\n")
+            for member in peers:
+                equal(member.stdout.readline(), f"{i}\n")
+        for peer in peers:
+            peer.stdin.close()
+            equal(peer.wait(TIMEOUT), 0)
+
+
 def connect_to_nobody():
     result = run("connect", "ws://127.0.0.1:1/")
     assert result.returncode != 0, "there is nobody on port 1"
@@ -127,7 +147,7 @@ def main():
             ctrl_c_with_idle_connections,
         ]  # fmt: skip
     ]
-    planned += [(connect_to_nobody,), (connect_offers_deflate_if_told,)]
+    planned += [(everybody_gets_it,), (connect_to_nobody,), (connect_offers_deflate_if_told,)]
     for check, *names in planned:
         try:
             check(*names)

@@ -1,0 +1,170 @@
+//! A WebSocket server on tokio that sends every message to everybody who is connected.
+
+mod common;
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use bowline::handshake::Accept;
+use bowline::tokio::{Broadcast, Incoming, SlowPeer};
+use bowline::{Config, Deflate, Error};
+use common::{fail, help, page};
+use lexopt::prelude::*;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+const PROGRAM: &str = "broadcast_server";
+const HELP: &str = "
+broadcast_server: a WebSocket server that sends every message to everybody who is connected
+
+Usage: broadcast_server [OPTIONS]
+
+It serves a page to try it with on GET /. Ctrl-C ends it, with Close 1001 to all.
+
+Options:
+  --listen ADDR            where to listen; port 0 picks one [default: 127.0.0.1:9001]
+  --any-origin             let pages of any origin connect, not only its own
+  --slow POLICY            for peers that do not read: drop, skip or keep-newest [default: skip]
+  --high-water-mark BYTES  a peer for which more than this waits does not read [default: 65536]
+  --report SECONDS         so often, print how many bytes wait for the slowest peer
+  --deflate                permessage-deflate, if the other side agrees
+  -h, --help               print this
+";
+
+struct Options {
+    listen: String,
+    config: Config,
+    slow: SlowPeer,
+    high_water_mark: usize,
+    report: Option<u64>,
+}
+
+fn parse() -> Result<Options, lexopt::Error> {
+    let mut options = Options {
+        listen: "127.0.0.1:9001".into(),
+        config: Config::default(),
+        slow: SlowPeer::Skip,
+        high_water_mark: 64 << 10,
+        report: None,
+    };
+    let mut arguments = lexopt::Parser::from_env();
+    while let Some(argument) = arguments.next()? {
+        match argument {
+            Long("listen") => options.listen = arguments.value()?.parse()?,
+            Long("any-origin") => options.config = options.config.allow_any_origin(),
+            Long("slow") => {
+                options.slow = match arguments.value()?.string()?.as_str() {
+                    "drop" => SlowPeer::Drop,
+                    "skip" => SlowPeer::Skip,
+                    "keep-newest" => SlowPeer::KeepNewest,
+                    _ => return Err("--slow is drop, skip or keep-newest".into()),
+                }
+            }
+            Long("high-water-mark") => options.high_water_mark = arguments.value()?.parse()?,
+            Long("report") => options.report = Some(arguments.value()?.parse()?),
+            Long("deflate") => options.config = options.config.deflate(Deflate::default()),
+            Short('h') | Long("help") => help(HELP),
+            _ => return Err(argument.unexpected()),
+        }
+    }
+    Ok(options)
+}
+
+#[tokio::main]
+async fn main() {
+    let options = match parse() {
+        Ok(options) => options,
+        Err(error) => fail(PROGRAM, 2, format_args!("{error}; see --help")),
+    };
+    if let Err(error) = run(&options).await {
+        fail(PROGRAM, 1, format_args!("{}: {error}", options.listen));
+    }
+}
+
+async fn run(options: &Options) -> std::io::Result<()> {
+    let listener = TcpListener::bind(&options.listen).await?;
+    // Its handler is installed when it is polled first: before anybody knows that the server runs.
+    let mut interrupt = pin!(tokio::signal::ctrl_c());
+    if poll_fn(|cx| Poll::Ready(interrupt.as_mut().poll(cx))).await.is_ready() {
+        return Ok(());
+    }
+    println!("listening on ws://{}", listener.local_addr()?);
+    let group = Broadcast::with_high_water_mark(options.slow, options.high_water_mark);
+    if let Some(seconds) = options.report {
+        tokio::spawn(report(group.clone(), Duration::from_secs(seconds.max(1))));
+    }
+    let (stop, stopped) = watch::channel(());
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((socket, peer)) => {
+                    let (config, group) = (options.config.clone(), group.clone());
+                    let stopped = stopped.clone();
+                    connections.spawn(async move {
+                        if let Err(error) = serve(socket, config, group, stopped).await {
+                            eprintln!("{peer}: {error}");
+                        }
+                    });
+                }
+                // Too many open files, for example: what is open may end meanwhile.
+                Err(error) => {
+                    eprintln!("{PROGRAM}: accept: {error}");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            },
+            Some(_) = connections.join_next() => {}
+            _ = &mut interrupt => break,
+        }
+    }
+    drop(stop);
+    while connections.join_next().await.is_some() {}
+    Ok(())
+}
+
+async fn serve(
+    socket: TcpStream,
+    config: Config,
+    group: Broadcast,
+    mut stopped: watch::Receiver<()>,
+) -> Result<(), Error> {
+    socket.set_nodelay(true)?;
+    let incoming = tokio::select! {
+        incoming = Incoming::read(socket, config) => incoming?,
+        _ = stopped.changed() => return Ok(()),
+    };
+    if !incoming.request().is_upgrade() {
+        let page = page(incoming.request());
+        return incoming.respond(&page).await;
+    }
+    let (mut sender, mut receiver) = incoming.accept(Accept::new()).await?.split();
+    let _member = group.join(&sender);
+    let mut closing = false;
+    loop {
+        tokio::select! {
+            message = receiver.recv() => match message? {
+                Some(message) => {
+                    group.send(message).await;
+                }
+                None => return Ok(()),
+            },
+            _ = stopped.changed(), if !closing => {
+                closing = true;
+                sender.close(1001, "the server is going away").await?;
+            }
+        }
+    }
+}
+
+async fn report(group: Broadcast, every: Duration) {
+    let mut every = tokio::time::interval(every);
+    loop {
+        every.tick().await;
+        let queued = group.queued();
+        let longest = queued.iter().max().unwrap_or(&0);
+        println!("{} connected, at most {longest} bytes wait for one", queued.len());
+    }
+}
