@@ -5,6 +5,8 @@
 
 pub mod core;
 pub mod floor;
+pub mod json;
+pub mod wire;
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -33,6 +35,16 @@ impl Numbers {
         Self(0x9E37_79B9_7F4A_7C15)
     }
 
+    /// Other numbers for each seed.
+    pub fn seeded(seed: u64) -> Self {
+        let mut numbers = Self(0x9E37_79B9_7F4A_7C15 ^ seed.wrapping_mul(0xD134_2543_DE82_EF95));
+        // Seeds that are near each other begin alike.
+        for _ in 0..8 {
+            numbers.next();
+        }
+        numbers
+    }
+
     pub fn next(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -42,6 +54,14 @@ impl Numbers {
 
     pub fn key(&mut self) -> [u8; 4] {
         (self.next() as u32).to_ne_bytes()
+    }
+
+    pub fn below(&mut self, n: u64) -> u64 {
+        (self.next() >> 16) % n
+    }
+
+    pub fn of<T: Copy>(&mut self, list: &[T]) -> T {
+        list[self.below(list.len() as u64) as usize]
     }
 }
 
@@ -194,6 +214,12 @@ impl Sink {
         }
         self.written += all as u64;
         all
+    }
+
+    /// What was written first, as long as that is less than the buffer holds.
+    pub fn first(&self, len: usize) -> &[u8] {
+        assert!(self.written <= self.buffer.len() as u64);
+        &self.buffer[..len]
     }
 }
 

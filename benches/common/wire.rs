@@ -1,0 +1,222 @@
+//! What a client that compresses sends, and how what it gets is read: with zlib-rs alone.
+
+use zlib_rs::{Deflate, DeflateConfig, DeflateFlush, Inflate, InflateFlush};
+
+use super::json::Records;
+use super::{Numbers, put_len};
+
+/// What an empty block that flushes ends with; RFC 7692, 7.2.1 leaves it out.
+pub const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
+
+/// The level and the memory level of `bowline::Deflate::default()`.
+pub const DEFAULT_LEVELS: (i32, i32) = (5, 6);
+
+/// A client's request, with the offer that browsers make.
+pub const REQUEST: &str = "GET / HTTP/1.1\r\n\
+    Host: server.example.com\r\n\
+    Connection: Upgrade\r\n\
+    Upgrade: websocket\r\n\
+    Sec-WebSocket-Version: 13\r\n\
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+    Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\r\n";
+
+/// What client and server agreed on (RFC 7692, 7.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Agreed {
+    pub client_bits: u8,
+    pub client_takeover: bool,
+    pub server_bits: u8,
+    pub server_takeover: bool,
+}
+
+impl Agreed {
+    /// Windows of 15 bits that are kept from message to message.
+    pub const FULL: Self =
+        Self { client_bits: 15, client_takeover: true, server_bits: 15, server_takeover: true };
+
+    /// No window is kept.
+    pub const NO_TAKEOVER: Self =
+        Self { client_takeover: false, server_takeover: false, ..Self::FULL };
+
+    /// A server's `Sec-WebSocket-Extensions`.
+    pub fn parse(header: &str) -> Self {
+        let mut parts = header.split(';').map(str::trim);
+        assert_eq!(parts.next(), Some("permessage-deflate"), "{header}");
+        let mut agreed = Self::FULL;
+        for part in parts {
+            match part.split_once('=').unwrap_or((part, "")) {
+                ("client_max_window_bits", bits) => agreed.client_bits = bits.parse().unwrap(),
+                ("server_max_window_bits", bits) => agreed.server_bits = bits.parse().unwrap(),
+                ("client_no_context_takeover", "") => agreed.client_takeover = false,
+                ("server_no_context_takeover", "") => agreed.server_takeover = false,
+                _ => panic!("{header}"),
+            }
+        }
+        agreed
+    }
+}
+
+/// A client's frames, one for each message, and the messages.
+///
+/// They come twice: the second half begins with the window that the first one left, and leaves the
+/// same one. So it can follow itself for ever.
+pub struct Wire {
+    pub messages: Vec<String>,
+    pub frames: Vec<u8>,
+    /// Where each frame ends.
+    pub ends: Vec<usize>,
+}
+
+impl Wire {
+    /// `count` messages of `len` bytes, not compressed if nothing was agreed on.
+    pub fn new(seed: u64, len: usize, count: usize, agreed: Option<Agreed>) -> Self {
+        assert!(count * len > 48 << 10, "a message would find itself in the window");
+        let mut records = Records::new(seed);
+        let mut keys = Numbers::seeded(seed);
+        let messages: Vec<_> = (0..count).map(|_| records.message(len)).collect();
+        let mut client = agreed.map(Packer::client);
+        let (mut frames, mut ends) = (Vec::new(), Vec::new());
+        for message in messages.iter().chain(&messages) {
+            let mut packed = Vec::new();
+            let (first, payload) = match &mut client {
+                Some(client) => {
+                    client.pack(message.as_bytes(), &mut packed);
+                    (0xC1, &packed[..])
+                }
+                None => (0x81, message.as_bytes()),
+            };
+            let key = keys.key();
+            frames.push(first);
+            put_len(&mut frames, 0x80, payload.len());
+            frames.extend(key);
+            frames.extend(payload.iter().zip(key.iter().cycle()).map(|(b, k)| b ^ k));
+            ends.push(frames.len());
+        }
+        Self { messages, frames, ends }
+    }
+
+    /// The frame that is sent as number `i`, for ever.
+    pub fn frame(&self, i: usize) -> std::ops::Range<usize> {
+        let at = match i.checked_sub(self.ends.len()) {
+            Some(beyond) => self.messages.len() + beyond % self.messages.len(),
+            None => i,
+        };
+        let start = if at == 0 { 0 } else { self.ends[at - 1] };
+        start..self.ends[at]
+    }
+
+    /// Where the second half begins.
+    pub fn second_half(&self) -> usize {
+        self.ends[self.messages.len() - 1]
+    }
+
+    /// The message in that frame.
+    pub fn message(&self, i: usize) -> &str {
+        &self.messages[i % self.messages.len()]
+    }
+}
+
+/// Compresses messages with raw calls.
+pub struct Packer {
+    deflate: Deflate,
+    takeover: bool,
+    buffer: Box<[u8]>,
+}
+
+impl Packer {
+    pub fn new(level: i32, memory: i32, bits: u8, takeover: bool) -> Self {
+        let mut config = DeflateConfig::new(level);
+        // Negative: neither header nor checksum.
+        config.window_bits = -i32::from(bits);
+        config.mem_level = memory;
+        // For any message of these benchmarks at once, also one that does not shrink.
+        let buffer = vec![0; 32 << 10].into();
+        Self { deflate: Deflate::new_with_config(config), takeover, buffer }
+    }
+
+    /// As browsers do it.
+    fn client(agreed: Agreed) -> Self {
+        Self::new(6, 8, agreed.client_bits, agreed.client_takeover)
+    }
+
+    pub fn pack(&mut self, message: &[u8], out: &mut Vec<u8>) {
+        if !self.takeover {
+            self.deflate.reset();
+        }
+        let before = (self.deflate.total_in(), self.deflate.total_out());
+        self.deflate.compress(message, &mut self.buffer, DeflateFlush::SyncFlush).unwrap();
+        assert_eq!(self.deflate.total_in() - before.0, message.len() as u64);
+        let packed = &self.buffer[..(self.deflate.total_out() - before.1) as usize];
+        out.extend(packed.strip_suffix(&TAIL).expect("the buffer was too small"));
+    }
+}
+
+/// Inflates messages with raw calls.
+pub struct Unpacker {
+    inflate: Inflate,
+    takeover: bool,
+    pub buffer: Box<[u8]>,
+}
+
+impl Unpacker {
+    pub fn new(bits: u8, takeover: bool) -> Self {
+        // zlib-rs writes only what it has room for, so this is enough for a message.
+        Self { inflate: Inflate::new(false, bits), takeover, buffer: vec![0; 32 << 10].into() }
+    }
+
+    /// The message, whose tail is there again.
+    pub fn unpack(&mut self, packed: &[u8]) -> &[u8] {
+        let before = (self.inflate.total_in(), self.inflate.total_out());
+        self.inflate.decompress(packed, &mut self.buffer, InflateFlush::SyncFlush).unwrap();
+        assert_eq!(self.inflate.total_in() - before.0, packed.len() as u64);
+        let len = (self.inflate.total_out() - before.1) as usize;
+        if !self.takeover {
+            self.inflate.reset(false);
+        }
+        &self.buffer[..len]
+    }
+}
+
+/// Takes a server's frames apart, and inflates what is compressed.
+pub struct Client {
+    unpacker: Option<Unpacker>,
+}
+
+impl Client {
+    pub fn new(agreed: Option<Agreed>) -> Self {
+        Self { unpacker: agreed.map(|a| Unpacker::new(a.server_bits, a.server_takeover)) }
+    }
+
+    /// The one message that these frames make.
+    pub fn message(&mut self, mut frames: &[u8]) -> Vec<u8> {
+        let (mut payload, mut packed, mut fin) = (Vec::new(), false, false);
+        for i in 0.. {
+            if frames.is_empty() {
+                break;
+            }
+            assert!(!fin, "more than a message");
+            fin = frames[0] & 0x80 != 0;
+            match (i, frames[0] & 0x7F) {
+                (0, 0x41) if self.unpacker.is_some() => packed = true,
+                (0, 0x01) => {}
+                (1.., 0x00) => {}
+                _ => panic!("{:#x}", frames[0]),
+            }
+            let (len, header) = match frames[1] {
+                126 => (u16::from_be_bytes([frames[2], frames[3]]) as usize, 4),
+                127 => panic!("a long frame"),
+                len => (len as usize, 2),
+            };
+            payload.extend(&frames[header..header + len]);
+            frames = &frames[header + len..];
+        }
+        assert!(fin, "half a message");
+        match &mut self.unpacker {
+            Some(unpacker) if packed => {
+                payload.extend(TAIL);
+                unpacker.unpack(&payload).to_vec()
+            }
+            _ => payload,
+        }
+    }
+}
