@@ -394,9 +394,9 @@ mod with_compression {
                 client_bits: Some(limit(setting.client_bits)),
             };
             let mut expected = said.write(false);
-            if setting.server_bits < 15 {
-                // §7.1.3: a server that cannot limit itself declines the first alone.
-                said.server_bits = None;
+            if setting.server_bits < 15 || setting.client_bits < 15 {
+                // §7.1.3: a server that cannot limit itself, or not us so far, declines the first alone.
+                (said.server_bits, said.client_bits) = (None, Some(None));
                 expected = format!("{expected}, {}", said.write(false));
             }
             assert_eq!(offer, Some(expected), "{setting:?}");

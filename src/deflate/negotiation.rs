@@ -29,7 +29,7 @@ impl Agreed {
 const LARGEST: u8 = 15;
 
 /// The parameters of one offer or answer.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Parameters {
     server_no_context_takeover: bool,
     client_no_context_takeover: bool,
@@ -117,11 +117,14 @@ fn window_bits(value: &[u8]) -> Option<u8> {
 pub(crate) fn offer(config: &Config) -> Option<String> {
     let settings = config.get().deflate?;
     let limited = wanted(&settings);
+    let unlimited =
+        Parameters { server_max_window_bits: None, client_max_window_bits: Some(None), ..limited };
     let mut text = limited.encode();
-    if limited.server_max_window_bits.is_some() {
-        // A server that cannot limit its window must decline (§7.1.2.1): this one it can take.
+    if limited != unlimited {
+        // A server that cannot limit its window must decline (§7.1.2.1), and some decline where they
+        // would name a larger one for us: this offer they can take.
         text += ", ";
-        text += &Parameters { server_max_window_bits: None, ..limited }.encode();
+        text += &unlimited.encode();
     }
     Some(text)
 }

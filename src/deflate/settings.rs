@@ -72,8 +72,8 @@ impl Deflate {
     /// The server's window has at most 2 to the power of this many bytes: 9 to 15; others count as
     /// the nearest of these. Default 12.
     ///
-    /// A client asks for it, in a way that lets a server which cannot limit its window decline that
-    /// alone; then the window has 32 KiB.
+    /// A client asks for it, and offers to go without for a server that cannot limit its window; then
+    /// that has 32 KiB.
     pub fn server_max_window_bits(mut self, bits: u8) -> Self {
         self.server.window_bits = bits.clamp(9, 15);
         self
