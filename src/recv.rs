@@ -46,8 +46,12 @@ pub enum Progress {
 /// The one thing that the halves of a split connection exchange. It is bounded by
 /// [`Config::max_pending_pongs`].
 #[derive(Debug, Default)]
-pub struct Replies {
-    pongs: Option<Box<Pongs>>,
+pub struct Replies(Option<Box<Owed>>);
+
+/// Never empty: then there is none.
+#[derive(Debug, Default)]
+struct Owed {
+    pongs: Pongs,
     close: Option<CloseReply>,
 }
 
@@ -65,50 +69,54 @@ pub(crate) struct CloseReply(pub(crate) Option<CloseCode>);
 impl Replies {
     /// Whether nothing is owed.
     pub fn is_empty(&self) -> bool {
-        self.pongs.is_none() && self.close.is_none()
+        self.0.is_none()
     }
 
     /// Adds what `newer` holds, leaving it empty.
     pub fn merge(&mut self, newer: &mut Self, config: &Config) {
-        if let Some(pongs) = newer.pongs.take() {
-            for payload in pongs.payloads() {
-                self.pong(payload, config);
-            }
-        }
-        self.close = self.close.or(newer.close.take());
+        let Some(newer) = newer.0.take() else {
+            return;
+        };
+        let owed = self.0.get_or_insert_default();
+        newer.pongs.payloads().for_each(|payload| owed.pongs.push(payload, config));
+        owed.close = owed.close.or(newer.close);
     }
 
-    /// Owes a pong. Half of the limit may wait here; the other half is for what is in the `SendBuf`.
     fn pong(&mut self, payload: &[u8], config: &Config) {
-        let pongs = self.pongs.get_or_insert_default();
-        // Room for the longest, so that any can take the last one's place.
-        if pongs.wire_len() + MAX_CONTROL + 6 > config.get().max_pending_pongs / 2 {
-            // "A Pong frame for only the most recently processed Ping" will do (§5.5.3).
-            pongs.bytes.truncate(pongs.last);
-        }
-        pongs.last = pongs.bytes.len();
-        pongs.bytes.push(payload.len() as u8);
-        pongs.bytes.extend_from_slice(payload);
+        self.0.get_or_insert_default().pongs.push(payload, config);
+    }
+
+    fn close(&mut self, reply: CloseReply) {
+        self.0.get_or_insert_default().close = Some(reply);
     }
 
     /// Takes the pongs, calling `send` for each payload.
     pub(crate) fn take_pongs(&mut self, send: impl FnMut(&[u8])) {
-        if let Some(pongs) = self.pongs.take() {
-            pongs.payloads().for_each(send);
+        if let Some(owed) = &mut self.0 {
+            core::mem::take(&mut owed.pongs).payloads().for_each(send);
+            if owed.close.is_none() {
+                self.0 = None;
+            }
         }
     }
 
     /// How many bytes the pongs take on the wire; `None` if there are none.
     pub(crate) fn pongs_len(&self) -> Option<usize> {
-        self.pongs.as_ref().map(|pongs| pongs.wire_len())
+        let owed = self.0.as_ref()?;
+        Some(owed.pongs.wire_len()).filter(|&len| len > 0)
     }
 
     pub(crate) fn has_close(&self) -> bool {
-        self.close.is_some()
+        self.0.as_ref().is_some_and(|owed| owed.close.is_some())
     }
 
     pub(crate) fn take_close(&mut self) -> Option<CloseReply> {
-        self.close.take()
+        let owed = self.0.as_mut()?;
+        let close = owed.close.take();
+        if owed.pongs.bytes.is_empty() {
+            self.0 = None;
+        }
+        close
     }
 }
 
@@ -119,6 +127,18 @@ impl fmt::Debug for Pongs {
 }
 
 impl Pongs {
+    /// Half of the limit may wait here; the other half is for what is in the `SendBuf`.
+    fn push(&mut self, payload: &[u8], config: &Config) {
+        // Room for the longest, so that any can take the last one's place.
+        if self.wire_len() + MAX_CONTROL + 6 > config.get().max_pending_pongs / 2 {
+            // "A Pong frame for only the most recently processed Ping" will do (§5.5.3).
+            self.bytes.truncate(self.last);
+        }
+        self.last = self.bytes.len();
+        self.bytes.push(payload.len() as u8);
+        self.bytes.extend_from_slice(payload);
+    }
+
     /// Each takes a header on the wire, of at most six bytes, not the one byte of length here.
     fn wire_len(&self) -> usize {
         self.bytes.len() + 5 * self.payloads().count()
@@ -309,7 +329,7 @@ impl Receiver {
             Err(rule) => {
                 let error = ProtocolError::new(rule, self.offset);
                 self.end = Some(Box::new(End::Failed(error)));
-                replies.close = Some(CloseReply(Some(error.close_code())));
+                replies.close(CloseReply(Some(error.close_code())));
                 None
             }
         }
@@ -745,7 +765,7 @@ impl Receiver {
     ) {
         let initiator = if close_sent { Initiator::Local } else { Initiator::Remote };
         self.end = Some(Box::new(End::Closed { initiator, code, reason }));
-        replies.close = Some(CloseReply(code));
+        replies.close(CloseReply(code));
     }
 
     /// The connection is over without the peer's doing: nobody receives any more, or it took too long.
@@ -807,7 +827,7 @@ impl Receiver {
             let timeout = if self.timer_is_close {
                 Timeout::Close
             } else {
-                replies.close = Some(CloseReply(Some(CloseCode::POLICY_VIOLATION)));
+                replies.close(CloseReply(Some(CloseCode::POLICY_VIOLATION)));
                 Timeout::Progress
             };
             self.give_up(End::TimedOut(timeout));

@@ -11,9 +11,14 @@ use super::settings::Side;
 use super::window::Window;
 use crate::config::Config;
 
-/// This many of each kind stay allocated in a thread: an inflater has 46 KiB, a compressor 134 to
-/// 483 KiB. A few connections that take turns find the one that they used last.
-const CAP: usize = 4;
+/// This many inflaters of 46 KiB stay allocated in a thread: as many as messages that come in pieces
+/// are likely to be under way at once.
+const INFLATERS_CAP: usize = 4;
+
+/// This many compressors of 134 to 483 KiB stay allocated in a thread: so many busy connections find
+/// their own. More would lose where messages are large: a compressor that is in the processor's caches
+/// is filled with another window sooner than one that is not can go on.
+const COMPRESSORS_CAP: usize = 8;
 
 std::thread_local! {
     static INFLATERS: RefCell<Vec<Inflate>> = const { RefCell::new(Vec::new()) };
@@ -74,7 +79,7 @@ pub(crate) fn give_back_inflater(zlib: Inflate) {
     // `try_with` fails while the thread ends.
     let _ = INFLATERS.try_with(|pool| {
         let mut pool = pool.borrow_mut();
-        if pool.len() < CAP {
+        if pool.len() < INFLATERS_CAP {
             pool.push(zlib);
         }
     });
@@ -85,14 +90,14 @@ pub(crate) fn give_back_inflater(zlib: Inflate) {
 pub(crate) fn take_compressor(shape: Shape, ticket: Option<Ticket>, window: &Window) -> Compressor {
     let pooled = COMPRESSORS.try_with(|pool| {
         let mut pool = pool.borrow_mut();
-        let at = pool
-            .iter()
-            .position(|other| ticket.is_some() && other.ticket == ticket)
-            .or_else(|| {
-                pool.iter().position(|other| other.shape == shape && other.ticket.is_none())
-            })
-            // Somebody's, but it was used longest ago.
-            .or_else(|| pool.iter().position(|other| other.shape == shape && pool.len() >= CAP))?;
+        let own = |other: &Compressor| ticket.is_some() && other.ticket == ticket;
+        let free = |other: &Compressor| other.ticket.is_none() && other.shape == shape;
+        let at =
+            pool.iter().position(own).or_else(|| pool.iter().position(free)).or_else(|| {
+                // Somebody's, but it was used longest ago and would be the next to go.
+                let oldest = pool.first().filter(|_| pool.len() >= COMPRESSORS_CAP)?;
+                (oldest.shape == shape).then_some(0)
+            })?;
         Some(pool.remove(at))
     });
     let mut compressor = match pooled.ok().flatten() {
@@ -117,7 +122,7 @@ pub(crate) fn give_back_compressor(mut compressor: Compressor, keep: bool) -> Op
     COMPRESSORS
         .try_with(|pool| {
             let mut pool = pool.borrow_mut();
-            if pool.len() >= CAP {
+            if pool.len() >= COMPRESSORS_CAP {
                 pool.remove(0);
             }
             pool.push(compressor);

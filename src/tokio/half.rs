@@ -74,7 +74,7 @@ pub(super) fn split<S: AsyncRead + AsyncWrite + Unpin>(
         writer: Mutex::new(writer),
     });
     let link = Half { read, shared: Arc::clone(&shared) };
-    (SendHalf { shared }, RecvHalf { reader, link, failed: false })
+    (SendHalf { shared }, RecvHalf { reader, link })
 }
 
 /// The receiving side's way to the writer.
@@ -131,7 +131,6 @@ impl<S: AsyncRead + AsyncWrite> Link for Half<S> {
 pub struct RecvHalf<S: AsyncRead + AsyncWrite + Unpin> {
     pub(super) reader: Reader,
     pub(super) link: Half<S>,
-    pub(super) failed: bool,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> RecvHalf<S> {

@@ -147,6 +147,8 @@ pub(super) struct Reader {
     timer: Timer,
     leaving: Option<Box<(Leaving, Linger)>>,
     budget: u8,
+    /// The `Stream` gave an error; it has ended.
+    pub(super) failed: bool,
 }
 
 /// How far the socket has been left.
@@ -160,7 +162,8 @@ enum Leaving {
 
 impl Reader {
     pub(super) fn new(receiver: Receiver, replies: Replies, input: RecvBuf) -> Self {
-        Self { receiver, replies, input, timer: Timer::default(), leaving: None, budget: BUDGET }
+        let (timer, leaving) = (Timer::default(), None);
+        Self { receiver, replies, input, timer, leaving, budget: BUDGET, failed: false }
     }
 
     /// Waits for an event; `false` after a clean close.
@@ -352,19 +355,25 @@ pub(super) struct Writer<W: AsyncWrite + Unpin> {
     pub(super) sender: Sender,
     pub(super) out: SendBuf,
     /// Present once two tasks may wait for the stream to take bytes.
-    waiters: Option<Arc<Waiters>>,
+    sharing: Option<Box<Sharing>>,
     /// Bytes were written and the stream was not flushed.
     dirty: bool,
-    /// When the wait for the stream's own flush began, with nothing left to write.
-    flush_since: Option<Duration>,
+    /// When the wait for the stream's own flush began, with nothing left to write: in ns plus one; 0 if
+    /// there is none.
+    flush_since: u64,
     /// Bytes that were queued were dropped: whoever waits for them must not be told that they left.
     lost: bool,
     /// The sending side gave up a peer that does not read.
     gave_up: bool,
+}
+
+/// What the sending side has beside the receiving one.
+#[derive(Default)]
+struct Sharing {
+    waiters: Arc<Waiters>,
+    timer: Timer,
     /// A broadcast message that waits until all before it has left.
     newest: Option<Prepared>,
-    /// For the sending side; the receiving side has its own.
-    timer: Timer,
 }
 
 impl<W: AsyncWrite + Unpin> fmt::Debug for Writer<W> {
@@ -382,19 +391,17 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
             stream: Some(stream),
             sender,
             out: SendBuf::new(),
-            waiters: None,
+            sharing: None,
             dirty: false,
-            flush_since: None,
+            flush_since: 0,
             lost: false,
             gave_up: false,
-            newest: None,
-            timer: Timer::default(),
         }
     }
 
     /// From now on the two sides may be driven by different tasks.
     pub(super) fn share(&mut self) {
-        self.waiters.get_or_insert_default();
+        self.sharing.get_or_insert_default();
     }
 
     pub(super) fn get_ref(&self) -> &W {
@@ -415,13 +422,11 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
             stream: self.stream.take().map(stream),
             sender: core::mem::replace(&mut self.sender, Sender::server(config, None)),
             out: core::mem::take(&mut self.out),
-            waiters: self.waiters.take(),
+            sharing: self.sharing.take(),
             dirty: self.dirty,
-            flush_since: None,
+            flush_since: 0,
             lost: self.lost,
             gave_up: self.gave_up,
-            newest: self.newest.take(),
-            timer: Timer::default(),
         }
     }
 
@@ -440,7 +445,8 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         loop {
             self.sender.answer(replies, &mut self.out);
             if self.out.is_empty()
-                && let Some(newest) = self.newest.take()
+                && let Some(newest) =
+                    self.sharing.as_mut().and_then(|sharing| sharing.newest.take())
             {
                 // Refused by a connection that was closed meanwhile, where nobody waits for it.
                 let _ = self.sender.send_prepared(&newest, &mut self.out);
@@ -455,10 +461,13 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
     /// When the peer must have taken something; a stream that buffers (TLS) has to pass it on.
     pub(super) fn deadline(&mut self, now: Duration) -> Option<Duration> {
         if !self.out.is_empty() || !self.dirty {
-            self.flush_since = None;
+            self.flush_since = 0;
             return self.sender.deadline(now, &self.out);
         }
-        let since = *self.flush_since.get_or_insert(now);
+        if self.flush_since == 0 {
+            self.flush_since = 1 + u64::try_from(now.as_nanos()).unwrap_or(u64::MAX - 1);
+        }
+        let since = Duration::from_nanos(self.flush_since - 1);
         Some(since.saturating_add(self.sender.config().get().send_timeout?))
     }
 
@@ -476,7 +485,7 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
             Poll::Ready(Err(error)) => error.into(),
             Poll::Pending => {
                 let deadline = self.deadline(now());
-                ready!(self.timer.poll(cx, deadline));
+                ready!(self.sharing.get_or_insert_default().timer.poll(cx, deadline));
                 self.gave_up = true;
                 Error::Ended(End::TimedOut(Timeout::Send))
             }
@@ -490,13 +499,14 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         if self.sender.is_closed() {
             return Offered::Refused;
         }
+        let sharing = self.sharing.get_or_insert_default();
         // What was kept goes before what is new, or instead of it.
-        let kept = self.newest.is_some() && slow == SlowPeer::KeepNewest;
+        let kept = sharing.newest.is_some() && slow == SlowPeer::KeepNewest;
         if kept || self.out.len() > mark {
             return match slow {
                 SlowPeer::Skip => Offered::Skipped,
                 SlowPeer::KeepNewest => {
-                    self.newest = Some(message.clone());
+                    sharing.newest = Some(message.clone());
                     Offered::Kept
                 }
                 SlowPeer::Drop => {
@@ -509,8 +519,7 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         if self.sender.send_prepared(message, &mut self.out).is_err() {
             return Offered::Refused;
         }
-        let waiters = self.waiters.clone().unwrap_or_default();
-        let waker = Waker::from(waiters);
+        let waker = Waker::from(Arc::clone(&sharing.waiters));
         match self.poll_write_all(&mut Context::from_waker(&waker)) {
             Poll::Ready(Ok(())) => {}
             Poll::Ready(Err(_)) => {
@@ -555,7 +564,7 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         }
         ready!(Pin::new(stream).poll_flush(cx))?;
         self.dirty = false;
-        self.flush_since = None;
+        self.flush_since = 0;
         Poll::Ready(Ok(()))
     }
 
@@ -577,7 +586,7 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         side: Side,
         mut poll: impl FnMut(&mut Self, &mut Context<'_>) -> Poll<T>,
     ) -> Poll<T> {
-        match self.waiters.clone() {
+        match self.waiters() {
             // Known before the stream is asked: it may be ready for others in between.
             Some(waiters) => {
                 waiters.register(side, cx.waker());
@@ -589,7 +598,7 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
 
     /// See [`Link::watch`].
     pub(super) fn watch(&mut self, cx: &mut Context<'_>) -> bool {
-        if let Some(waiters) = &self.waiters {
+        if let Some(waiters) = self.waiters() {
             waiters.register(Side::Receiving, cx.waker());
         }
         self.gave_up
@@ -597,9 +606,13 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
 
     /// Tells both sides that there is something new to know.
     pub(super) fn wake(&self) {
-        if let Some(waiters) = &self.waiters {
-            Arc::clone(waiters).wake();
+        if let Some(waiters) = self.waiters() {
+            waiters.wake();
         }
+    }
+
+    fn waiters(&self) -> Option<Arc<Waiters>> {
+        self.sharing.as_ref().map(|sharing| Arc::clone(&sharing.waiters))
     }
 
     pub(super) fn shut(&mut self) {

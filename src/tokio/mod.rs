@@ -63,8 +63,6 @@ use io::{Reader, Writer};
 pub struct WebSocket<S: AsyncRead + AsyncWrite + Unpin> {
     reader: Reader,
     writer: Writer<S>,
-    /// The `Stream` gave an error; it has ended.
-    failed: bool,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
@@ -72,11 +70,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// it, or is new.
     pub fn from_connection(stream: S, connection: Connection, input: RecvBuf) -> Self {
         let (receiver, sender, replies) = connection.into_halves();
-        Self {
-            reader: Reader::new(receiver, replies, input),
-            writer: Writer::new(stream, sender),
-            failed: false,
-        }
+        Self { reader: Reader::new(receiver, replies, input), writer: Writer::new(stream, sender) }
     }
 
     /// Waits for the next message; `None` after a clean close.

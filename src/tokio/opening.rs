@@ -5,6 +5,7 @@ use core::net::{IpAddr, SocketAddr};
 use core::pin::pin;
 use core::task::{Poll, ready};
 use core::time::Duration;
+use std::boxed::Box;
 use std::io::{self, ErrorKind};
 use std::vec::Vec;
 
@@ -63,7 +64,7 @@ pub async fn connect_with(
         match within(until, TcpStream::connect(address)).await {
             Some(Ok(stream)) => {
                 stream.set_nodelay(true)?;
-                return open(stream, request, config, start).await;
+                return Box::pin(open(stream, request, config, start)).await;
             }
             Some(Err(error)) => last = error,
             None => last = ErrorKind::TimedOut.into(),
@@ -105,7 +106,7 @@ pub async fn client<S: AsyncRead + AsyncWrite + Unpin>(
     request: &ClientRequest,
     config: Config,
 ) -> Result<(WebSocket<S>, Response), Error> {
-    open(stream, request, config, now()).await
+    Box::pin(open(stream, request, config, now())).await
 }
 
 async fn open<S: AsyncRead + AsyncWrite + Unpin>(
@@ -187,7 +188,10 @@ pub async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
 /// # }
 /// ```
 #[derive(Debug)]
-pub struct Incoming<S> {
+pub struct Incoming<S>(Box<Arrived<S>>);
+
+#[derive(Debug)]
+struct Arrived<S> {
     stream: S,
     input: RecvBuf,
     request: Request,
@@ -203,14 +207,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
     /// # Errors
     ///
     /// [`Error::Request`], [`Error::Io`].
-    pub async fn read(mut stream: S, config: Config) -> Result<Self, Error> {
+    pub async fn read(stream: S, config: Config) -> Result<Self, Error> {
+        // In an allocation of its own, or the task would keep room for it as long as it runs.
+        Box::pin(Self::try_read(stream, config)).await
+    }
+
+    async fn try_read(mut stream: S, config: Config) -> Result<Self, Error> {
         let mut input = RecvBuf::new();
         let mut handshake = ServerHandshake::new(config.clone());
         let deadline = handshake.deadline(now());
         loop {
             let result = match handshake.read(&mut input) {
                 Ok(Some(request)) => {
-                    return Ok(Self { stream, input, request, handshake, config });
+                    let arrived = Arrived { stream, input, request, handshake, config };
+                    return Ok(Self(Box::new(arrived)));
                 }
                 Ok(None) => handshake.on_time(now()),
                 Err(error) => Err(error),
@@ -218,7 +228,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
             if let Err(error) = result {
                 if error != RequestError::Gone {
                     // That the client cannot be told does not change what it did.
-                    let _ = respond(&mut stream, handshake.linger(), &error.response()).await;
+                    let response = error.response();
+                    let linger = handshake.linger();
+                    let _ = Box::pin(respond(&mut stream, linger, &response)).await;
                 }
                 return Err(error.into());
             }
@@ -228,7 +240,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
 
     /// The request: path, headers, cookies, origin, offered subprotocols.
     pub fn request(&self) -> &Request {
-        &self.request
+        &self.0.request
     }
 
     /// Accepts it, if it keeps to RFC 6455 §4.2.1 and the origin policy; else refuses it.
@@ -239,8 +251,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
     ///
     /// [`Error::Request`] if it was refused, [`Error::Invalid`] if `accept` cannot be sent (the
     /// client gets status 500 then), [`Error::Io`].
-    pub async fn accept(mut self, accept: Accept) -> Result<WebSocket<S>, Error> {
-        let accepted = match self.request.upgrade(&self.config) {
+    pub async fn accept(self, accept: Accept) -> Result<WebSocket<S>, Error> {
+        Box::pin(self.try_accept(accept)).await
+    }
+
+    async fn try_accept(self, accept: Accept) -> Result<WebSocket<S>, Error> {
+        let accepted = match self.0.request.upgrade(&self.0.config) {
             Ok(upgrade) => upgrade.accept(accept),
             Err(error) => {
                 let _ = self.respond(&error.response()).await;
@@ -256,12 +272,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
         };
         let mut out = SendBuf::new();
         response.encode(&mut out);
-        let deadline = self.handshake.deadline(now());
-        match within(deadline, write_all(&mut self.stream, &mut out)).await {
+        let Arrived { mut stream, input, mut handshake, .. } = *self.0;
+        let deadline = handshake.deadline(now());
+        match within(deadline, write_all(&mut stream, &mut out)).await {
             Some(result) => result?,
             None => return Err(RequestError::TimedOut.into()),
         }
-        Ok(WebSocket::from_connection(self.stream, connection, self.input))
+        Ok(WebSocket::from_connection(stream, connection, input))
     }
 
     /// Answers with something else than a WebSocket, and closes the connection, in a way that lets
@@ -273,7 +290,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
     ///
     /// [`Error::Io`].
     pub async fn respond(mut self, response: &Response) -> Result<(), Error> {
-        respond(&mut self.stream, self.handshake.linger(), response).await
+        let linger = self.0.handshake.linger();
+        Box::pin(respond(&mut self.0.stream, linger, response)).await
     }
 }
 

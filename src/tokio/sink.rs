@@ -18,20 +18,19 @@ use crate::message::Message;
 fn poll_next(
     reader: &mut Reader,
     link: &mut impl Link,
-    failed: &mut bool,
     cx: &mut Context<'_>,
 ) -> Poll<Option<Result<Message, Error>>> {
-    if *failed {
+    if reader.failed {
         return Poll::Ready(None);
     }
     Poll::Ready(match ready!(reader.poll_next(cx, link, false)) {
         Ok(true) => reader.input.take_event().map(Ok),
         Ok(false) => {
-            *failed = true;
+            reader.failed = true;
             None
         }
         Err(error) => {
-            *failed = true;
+            reader.failed = true;
             Some(Err(error))
         }
     })
@@ -44,13 +43,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream for WebSocket<S> {
         let this = self.get_mut();
         // Combinators may have split it between two tasks.
         this.writer.share();
-        poll_next(&mut this.reader, &mut this.writer, &mut this.failed, cx)
+        poll_next(&mut this.reader, &mut this.writer, cx)
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> FusedStream for WebSocket<S> {
     fn is_terminated(&self) -> bool {
-        self.failed
+        self.reader.failed
     }
 }
 
@@ -59,13 +58,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream for RecvHalf<S> {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
-        poll_next(&mut this.reader, &mut this.link, &mut this.failed, cx)
+        poll_next(&mut this.reader, &mut this.link, cx)
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> FusedStream for RecvHalf<S> {
     fn is_terminated(&self) -> bool {
-        self.failed
+        self.reader.failed
     }
 }
 
