@@ -191,9 +191,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SendHalf<S> {
     ///
     /// As there.
     pub async fn send(&mut self, message: impl Into<Message>) -> Result<(), Error> {
-        let message = message.into();
-        poll_fn(|cx| self.poll_room(cx)).await?;
-        self.queue(message)?;
+        self.ready().await?;
+        self.queue(message.into())?;
         self.flush().await
     }
 
@@ -204,9 +203,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SendHalf<S> {
     ///
     /// As `send`.
     pub async fn feed(&mut self, message: impl Into<Message>) -> Result<(), Error> {
-        let message = message.into();
-        poll_fn(|cx| self.poll_room(cx)).await?;
-        self.queue(message)?;
+        self.ready().await?;
+        self.queue(message.into())?;
         self.relieve().await
     }
 

@@ -26,7 +26,7 @@ pub use broadcast::{Broadcast, Delivery, Member, SlowPeer};
 pub use half::{RecvHalf, SendHalf};
 pub use opening::{Incoming, accept, client, connect, connect_with};
 
-use core::future::poll_fn;
+use core::future::{Future, poll_fn};
 use core::task::{Context, Poll};
 use std::vec::Vec;
 
@@ -135,13 +135,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     ///
     /// [`Error::Send`] with the message if it was refused; [`Error::Ended`] if the peer does not
     /// read ([`Config::send_timeout`](crate::Config::send_timeout)); [`Error::Io`].
-    pub async fn send(&mut self, message: impl Into<Message>) -> Result<(), Error> {
-        let message = message.into();
-        if self.writer.is_full() {
-            self.ready().await?;
+    #[allow(clippy::manual_async_fn, reason = "an async fn would have room for two messages")]
+    pub fn send(&mut self, message: impl Into<Message>) -> impl Future<Output = Result<(), Error>> {
+        async move {
+            if self.writer.is_full() {
+                self.ready().await?;
+            }
+            self.writer.sender.send_owned(message.into(), &mut self.writer.out)?;
+            self.flush().await
         }
-        self.writer.sender.send_owned(message, &mut self.writer.out)?;
-        self.flush().await
     }
 
     /// Queues a message: it leaves as the type's documentation says. For a handler that answers at
@@ -153,16 +155,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// # Errors
     ///
     /// As `send`.
-    pub async fn feed(&mut self, message: impl Into<Message>) -> Result<(), Error> {
-        let message = message.into();
-        if self.writer.is_full() {
-            self.ready().await?;
+    #[allow(clippy::manual_async_fn, reason = "an async fn would have room for two messages")]
+    pub fn feed(&mut self, message: impl Into<Message>) -> impl Future<Output = Result<(), Error>> {
+        async move {
+            if self.writer.is_full() {
+                self.ready().await?;
+            }
+            self.writer.sender.send_owned(message.into(), &mut self.writer.out)?;
+            if self.queued() >= FLUSH_FROM {
+                self.relieve().await?;
+            }
+            Ok(())
         }
-        self.writer.sender.send_owned(message, &mut self.writer.out)?;
-        if self.queued() >= FLUSH_FROM {
-            self.relieve().await?;
-        }
-        Ok(())
     }
 
     /// Sends a part of a message whose length need not be known; the part with `last` ends it. Parts

@@ -207,9 +207,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
     /// # Errors
     ///
     /// [`Error::Request`], [`Error::Io`].
-    pub async fn read(stream: S, config: Config) -> Result<Self, Error> {
+    pub fn read(stream: S, config: Config) -> impl Future<Output = Result<Self, Error>> {
         // In an allocation of its own, or the task would keep room for it as long as it runs.
-        Box::pin(Self::try_read(stream, config)).await
+        Box::pin(Self::try_read(stream, config))
     }
 
     async fn try_read(mut stream: S, config: Config) -> Result<Self, Error> {
@@ -251,8 +251,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
     ///
     /// [`Error::Request`] if it was refused, [`Error::Invalid`] if `accept` cannot be sent (the
     /// client gets status 500 then), [`Error::Io`].
-    pub async fn accept(self, accept: Accept) -> Result<WebSocket<S>, Error> {
-        Box::pin(self.try_accept(accept)).await
+    pub fn accept(self, accept: Accept) -> impl Future<Output = Result<WebSocket<S>, Error>> {
+        // As in `read`.
+        Box::pin(self.try_accept(accept))
     }
 
     async fn try_accept(self, accept: Accept) -> Result<WebSocket<S>, Error> {
