@@ -33,6 +33,16 @@ SELFCHECK = """new Promise(resolve => {
     look();
 })"""
 
+# What the page shows of its connection.
+STATE = """new Promise(resolve => {
+    const look = () => {
+        const text = document.getElementById('state').textContent;
+        if (text.startsWith('connected')) resolve(text);
+    };
+    new MutationObserver(look).observe(document, {subtree: true, childList: true, characterData: true});
+    look();
+})"""
+
 CONNECT = """new Promise(resolve => {
     const ws = new WebSocket(%s);
     ws.onopen = () => { ws.close(); resolve('opened'); };
@@ -133,8 +143,15 @@ async def dump_dom(browser, server):
 async def selfcheck(browser, server):
     page = await Page.open(browser, f"{server.page}?selfcheck")
     verdict = await page.evaluate(SELFCHECK)
-    await page.screenshot(SCREENSHOTS / f"{server.name}.png")
+    await page.screenshot(SCREENSHOTS / f"{server.name}{'_deflate' if server.flags else ''}.png")
     equal(verdict, "passed")
+
+
+async def extensions(browser, server):
+    page = await Page.open(browser, server.page)
+    state = await page.evaluate(STATE)
+    expected = "permessage-deflate" if "--deflate" in server.flags else "none"
+    assert f"extensions: {expected}" in state, state
 
 
 async def page_of_its_own(browser, server):
@@ -151,18 +168,31 @@ async def page_from_elsewhere(browser, server):
             equal(await page.evaluate(CONNECT % json.dumps(tolerant.url)), "opened")
 
 
+CHECKS = [
+    (dump_dom,),
+    (selfcheck,),
+    (extensions,),
+    (dump_dom, "--deflate"),
+    (selfcheck, "--deflate"),
+    (extensions, "--deflate"),
+    (page_of_its_own,),
+    (page_from_elsewhere,),
+]
+
+
 async def main():
     checks = Checks()
     async with Browser() as browser:
         for name in SERVERS:
-            for check in [dump_dom, selfcheck, page_of_its_own, page_from_elsewhere]:
+            for check, *flags in CHECKS:
+                title = f"chromium, {' '.join([name, *flags])}: {check.__name__}"
                 try:
-                    with Server(name) as server:
+                    with Server(name, *flags) as server:
                         await asyncio.wait_for(check(browser, server), 2 * TIMEOUT)
                 except Exception as error:
-                    checks.report(f"chromium, {name}: {check.__name__}", error)
+                    checks.report(title, error)
                 else:
-                    checks.report(f"chromium, {name}: {check.__name__}")
+                    checks.report(title)
     return checks.exit_code()
 
 

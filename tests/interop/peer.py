@@ -17,7 +17,7 @@ class Server:
     """One of the echo servers on a free port of loopback; the end of the `with` block interrupts it."""
 
     def __init__(self, name, *flags):
-        self.name = name
+        self.name, self.flags = name, flags
         # A shell that runs this in the background may have SIGINT ignored, and children inherit that.
         signal.signal(signal.SIGINT, signal.default_int_handler)
         self.process = subprocess.Popen(
