@@ -163,6 +163,8 @@ pub(crate) struct Text {
     pub(crate) farthest: usize,
     /// How far back before its own first byte it refers.
     pub(crate) reach: usize,
+    /// Whether it refers to its own bytes before a final block.
+    pub(crate) crosses: bool,
     /// How many stored blocks it has, how many with fixed codes, how many with codes of their own.
     pub(crate) blocks: [usize; 3],
 }
@@ -171,7 +173,8 @@ pub(crate) struct Text {
 /// a flush gives it, or ends with a final block, or is empty.
 pub(crate) fn inflate(payload: &[u8], history: &[u8]) -> Option<Text> {
     let whole = [payload, &TAIL].concat();
-    let mut reader = Reader { bytes: &whole, at: 0, payload_bits: 8 * payload.len(), history };
+    let mut reader =
+        Reader { bytes: &whole, at: 0, payload_bits: 8 * payload.len(), history, anew: 0 };
     let mut text = Text::default();
     let mut begins = true;
     loop {
@@ -182,6 +185,7 @@ pub(crate) fn inflate(payload: &[u8], history: &[u8]) -> Option<Text> {
         reader.block(&mut text)?;
         begins = is_final;
         if is_final {
+            reader.anew = text.bytes.len();
             reader.at = reader.at.next_multiple_of(8);
         }
     }
@@ -201,6 +205,8 @@ struct Reader<'a> {
     at: usize,
     payload_bits: usize,
     history: &'a [u8],
+    /// How long the text was behind the last final block.
+    anew: usize,
 }
 
 impl Reader<'_> {
@@ -260,6 +266,8 @@ impl Reader<'_> {
                     let distance = first + self.number(bits)?;
                     text.farthest = text.farthest.max(distance);
                     text.reach = text.reach.max(distance.saturating_sub(text.bytes.len()));
+                    let own = text.bytes.len();
+                    text.crosses |= own - self.anew < distance && distance <= own;
                     for _ in 0..len {
                         let at = (self.history.len() + text.bytes.len()).checked_sub(distance)?;
                         let own = at.checked_sub(self.history.len());
