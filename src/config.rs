@@ -102,10 +102,10 @@ impl Config {
     /// How many fragments a received message may have, beside one for every 32 bytes of payload
     /// that it brought. Beyond: Close 1008.
     ///
-    /// Default 1,024. Empty fragments cost the sender six bytes and are worth nothing, so a message
+    /// Default 1,024, at least 1. Empty fragments cost the sender six bytes and are worth nothing, so a message
     /// that is all fragments is an attack; one that carries data in small pieces is not.
     pub fn max_fragments(self, count: u32) -> Self {
-        self.with(|s| s.max_fragments = count)
+        self.with(|s| s.max_fragments = count.max(1))
     }
 
     /// How many bytes of automatic pongs may wait to be sent; beyond that the newest pong replaces

@@ -225,10 +225,7 @@ impl Receiver {
         let longest = limits
             .max_frame_size
             .map_or(limits.max_message_size, |frame| frame.min(limits.max_message_size));
-        let whole_below = match limits.max_fragments {
-            0 => 0,
-            _ => u16::try_from(longest.saturating_add(1)).unwrap_or(u16::MAX),
-        };
+        let whole_below = u16::try_from(longest.saturating_add(1)).unwrap_or(u16::MAX);
         Self {
             whole_below,
             config,
