@@ -59,6 +59,32 @@ fn the_limit_is_on_the_sum_of_the_fragments_and_fires_at_a_header() {
 }
 
 #[test]
+fn a_message_that_is_all_there_is_not_let_through_for_that() {
+    for role in ROLES {
+        for limit in [0, 1, 124, 125, 126, 127, 65_533, 65_534, 65_535, 65_536] {
+            for config in [
+                Config::default().max_message_size(limit),
+                Config::default().max_frame_size(limit).max_message_size(limit * 2),
+            ] {
+                let fits = vec![7; limit as usize];
+                let bytes = to(role, true, BINARY, &fits);
+                feed(role, &[&bytes], &config, Style::Borrow).assert_delivers(&[binary(&fits)]);
+                let bytes = to(role, true, BINARY, &vec![7; limit as usize + 1]);
+                let outcome = feed(role, &[&bytes], &config, Style::Borrow);
+                assert_eq!(outcome.events, [], "{limit}");
+                assert!(
+                    matches!(
+                        outcome.over,
+                        Over::Failed(Rule::MessageTooBig | Rule::FrameTooBig, 0)
+                    ),
+                    "{limit}: {outcome:?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
 fn a_frame_may_have_a_limit_of_its_own() {
     for role in ROLES {
         let config = Config::default().max_frame_size(200);

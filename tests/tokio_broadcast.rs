@@ -2,7 +2,9 @@
 #![cfg(feature = "tokio")]
 
 use bowline::handshake::ClientRequest;
-use bowline::tokio::{Broadcast, Member, RecvHalf, SendHalf, SlowPeer, WebSocket, accept, client};
+use bowline::tokio::{
+    Broadcast, Delivery, Member, RecvHalf, SendHalf, SlowPeer, WebSocket, accept, client,
+};
 use bowline::{Config, End, Error, Message, Prepared, Timeout};
 use tokio::io::DuplexStream;
 
@@ -101,7 +103,7 @@ async fn a_member_may_send_messages_of_its_own_between() {
 async fn with_a_stuck_member(
     slow: SlowPeer,
     rounds: u32,
-) -> (Served, WebSocket<DuplexStream>, Vec<bowline::tokio::Delivery>) {
+) -> (Broadcast, Served, WebSocket<DuplexStream>, Vec<Delivery>) {
     let config = Config::default();
     let mark = 16 << 10;
     let group = Broadcast::with_high_water_mark(slow, mark);
@@ -119,12 +121,12 @@ async fn with_a_stuck_member(
         assert_eq!(group.queued().into_iter().max(), Some(served.member.queued()));
     }
     assert_eq!(other.member.queued(), 0);
-    (served, stuck, deliveries)
+    (group, served, stuck, deliveries)
 }
 
 #[tokio::test]
 async fn a_slow_member_misses_what_does_not_fit() {
-    let (served, mut stuck, deliveries) = with_a_stuck_member(SlowPeer::Skip, 100).await;
+    let (_, served, mut stuck, deliveries) = with_a_stuck_member(SlowPeer::Skip, 100).await;
     let skipped: usize = deliveries.iter().map(|delivery| delivery.skipped).sum();
     assert!((70..90).contains(&skipped), "{skipped}");
     drop(served.member);
@@ -139,21 +141,31 @@ async fn a_slow_member_misses_what_does_not_fit() {
 
 #[tokio::test]
 async fn a_slow_member_gets_the_newest_message_in_the_end() {
-    let (served, mut stuck, deliveries) = with_a_stuck_member(SlowPeer::KeepNewest, 100).await;
+    let (group, served, mut stuck, deliveries) =
+        with_a_stuck_member(SlowPeer::KeepNewest, 100).await;
     let kept = deliveries.iter().filter(|delivery| delivery.kept == 1).count() as u32;
     assert!((70..90).contains(&kept), "{kept}");
-    let mut last = None;
-    for _ in 0..=100 - kept {
+    // It reads on, so that its queue is below the mark again and not empty.
+    let mut last = stuck.recv().await.unwrap().as_ref().map(number);
+    for _ in 0..6 {
         last = stuck.recv().await.unwrap().as_ref().map(number);
     }
-    assert_eq!(last, Some(99));
+    tokio::task::yield_now().await;
+    assert!((1..16 << 10).contains(&served.member.queued()));
+    // What is newer takes the place of what was kept, it does not overtake it.
+    assert_eq!(group.send(numbered(100)).await.kept, 1);
+    while last != Some(100) {
+        let next = stuck.recv().await.unwrap().as_ref().map(number);
+        assert!(next > last && next != Some(99), "{next:?} behind {last:?}");
+        last = next;
+    }
     assert!(stuck.close(1000, "").await.unwrap().end.is_clean());
     served.end.await.unwrap().unwrap();
 }
 
 #[tokio::test]
 async fn a_slow_member_is_dropped() {
-    let (served, mut stuck, deliveries) = with_a_stuck_member(SlowPeer::Drop, 100).await;
+    let (_, served, mut stuck, deliveries) = with_a_stuck_member(SlowPeer::Drop, 100).await;
     let dropped: usize = deliveries.iter().map(|delivery| delivery.dropped).sum();
     assert_eq!(dropped, 1);
     assert!(deliveries.last().unwrap().refused == 1);
