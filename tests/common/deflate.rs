@@ -1,6 +1,6 @@
-//! DEFLATE (RFC 1951) bit by bit, as its document draws it: what compressed messages are made of, and what the library's
-//! own are held against.
+//! Compressed messages made by hand, bit by bit as RFC 1951 draws them, and read back naively.
 
+use super::inflate::{Inflater, Step, Terms};
 use super::{Role, frame};
 
 /// The end of each message, which is not sent (RFC 7692 §7.2.1).
@@ -20,12 +20,6 @@ fn distances() -> impl DoubleEndedIterator<Item = (usize, u8)> + ExactSizeIterat
         0..4 => (code + 1, 0),
         _ => (((2 + code % 2) << (code / 2 - 1)) + 1, (code / 2 - 1) as u8),
     })
-}
-
-/// The fixed codes (RFC 1951 §3.2.6).
-fn fixed() -> (Code, Code) {
-    let literals = [vec![8; 144], vec![9; 112], vec![7; 24], vec![8; 8]].concat();
-    (code(&literals), code(&[5; 32]))
 }
 
 /// A frame to `role` with RSV1 set.
@@ -155,7 +149,7 @@ impl Blocks {
     }
 }
 
-/// What a message holds.
+/// What a message says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Text {
     pub(crate) bytes: Vec<u8>,
@@ -163,172 +157,25 @@ pub(crate) struct Text {
     pub(crate) farthest: usize,
     /// How far back before its own first byte it refers.
     pub(crate) reach: usize,
-    /// Whether it refers to its own bytes before a final block.
-    pub(crate) crosses: bool,
-    /// How many stored blocks it has, how many with fixed codes, how many with codes of their own.
-    pub(crate) blocks: [usize; 3],
 }
 
 /// Inflates a message that may refer to `history`: `None` unless it is right to its last bit, and either has the end that
-/// a flush gives it, or ends with a final block, or is empty.
-pub(crate) fn inflate(payload: &[u8], history: &[u8]) -> Option<Text> {
-    let whole = [payload, &TAIL].concat();
-    let mut reader =
-        Reader { bytes: &whole, at: 0, payload_bits: 8 * payload.len(), history, anew: 0 };
+/// a flush gives it, or ends with a final block, or is empty. `takeover`: a window outlives a final block.
+pub(crate) fn inflate(payload: &[u8], history: &[u8], takeover: bool) -> Option<Text> {
+    let mut inflater = Inflater::new(Terms { window: 32 << 10, takeover, strict: false });
+    inflater.text = history.to_vec();
+    inflater.feed(payload);
     let mut text = Text::default();
-    let mut begins = true;
     loop {
-        if reader.at == 8 * whole.len() || begins && reader.at == reader.payload_bits {
-            return Some(text);
-        }
-        let is_final = reader.number(1)? == 1;
-        reader.block(&mut text)?;
-        begins = is_final;
-        if is_final {
-            reader.anew = text.bytes.len();
-            reader.at = reader.at.next_multiple_of(8);
-        }
-    }
-}
-
-/// The symbols that have codes of one bit, of two, and so on (RFC 1951 §3.2.2).
-type Code = [Vec<usize>; 15];
-
-fn code(lengths: &[u8]) -> Code {
-    std::array::from_fn(|at| {
-        (0..lengths.len()).filter(|&s| usize::from(lengths[s]) == at + 1).collect()
-    })
-}
-
-struct Reader<'a> {
-    bytes: &'a [u8],
-    at: usize,
-    payload_bits: usize,
-    history: &'a [u8],
-    /// How long the text was behind the last final block.
-    anew: usize,
-}
-
-impl Reader<'_> {
-    fn bit(&mut self) -> Option<usize> {
-        let byte = *self.bytes.get(self.at / 8)?;
-        self.at += 1;
-        Some(usize::from(byte >> ((self.at - 1) % 8) & 1))
-    }
-
-    fn number(&mut self, bits: u8) -> Option<usize> {
-        (0..bits).try_fold(0, |number, at| Some(number | self.bit()? << at))
-    }
-
-    fn symbol(&mut self, code: &Code) -> Option<usize> {
-        let (mut bits, mut first) = (0, 0);
-        for of_len in code {
-            bits = bits << 1 | self.bit()?;
-            first <<= 1;
-            if bits < first + of_len.len() {
-                return Some(of_len[bits - first]);
+        match inflater.step().ok()? {
+            Step::Output(n) => {
+                let distance = inflater.distance;
+                text.farthest = text.farthest.max(distance);
+                text.reach = text.reach.max(distance.saturating_sub(text.bytes.len()));
+                text.bytes.extend(&inflater.text[inflater.text.len() - n..]);
             }
-            first += of_len.len();
-        }
-        None
-    }
-
-    fn block(&mut self, text: &mut Text) -> Option<()> {
-        let kind = self.number(2)?;
-        let (literals, distances) = match kind {
-            0 => {
-                self.at = self.at.next_multiple_of(8);
-                let len = self.number(16)?;
-                if self.number(16)? != !len & 0xffff {
-                    return None;
-                }
-                for _ in 0..len {
-                    let byte = self.number(8)? as u8;
-                    self.push(text, byte)?;
-                }
-                text.blocks[0] += 1;
-                return Some(());
-            }
-            1 => fixed(),
-            2 => self.codes()?,
-            _ => return None,
-        };
-        text.blocks[kind] += 1;
-        loop {
-            match self.symbol(&literals)? {
-                256 => return Some(()),
-                literal @ 0..256 => self.push(text, literal as u8)?,
-                code => {
-                    let &(first, bits) = LENGTHS.get(code - 257)?;
-                    let len = first + self.number(bits)?;
-                    let code = self.symbol(&distances)?;
-                    let (first, bits) = self::distances().nth(code)?;
-                    let distance = first + self.number(bits)?;
-                    text.farthest = text.farthest.max(distance);
-                    text.reach = text.reach.max(distance.saturating_sub(text.bytes.len()));
-                    let own = text.bytes.len();
-                    text.crosses |= own - self.anew < distance && distance <= own;
-                    for _ in 0..len {
-                        let at = (self.history.len() + text.bytes.len()).checked_sub(distance)?;
-                        let own = at.checked_sub(self.history.len());
-                        self.push(
-                            text,
-                            own.map_or_else(|| self.history[at], |own| text.bytes[own]),
-                        )?;
-                    }
-                }
-            }
+            Step::End => {}
+            Step::Starved => return inflater.finish().then_some(text),
         }
     }
-
-    /// Nothing comes of the four bytes that were not sent.
-    fn push(&self, text: &mut Text, byte: u8) -> Option<()> {
-        text.bytes.push(byte);
-        (self.at <= self.payload_bits).then_some(())
-    }
-
-    /// The codes of a block that has its own (RFC 1951 §3.2.7).
-    fn codes(&mut self) -> Option<(Code, Code)> {
-        const ORDER: [usize; 19] =
-            [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15];
-        let literals = 257 + self.number(5)?;
-        let distances = 1 + self.number(5)?;
-        let count = 4 + self.number(4)?;
-        if literals > 286 || distances > 30 {
-            return None;
-        }
-        let mut lengths = [0; 19];
-        for &symbol in &ORDER[..count] {
-            lengths[symbol] = self.number(3)? as u8;
-        }
-        if !is_complete(&lengths) {
-            return None;
-        }
-        let of_lengths = code(&lengths);
-        let mut lengths: Vec<u8> = Vec::new();
-        while lengths.len() < literals + distances {
-            let (len, times) = match self.symbol(&of_lengths)? {
-                16 => (*lengths.last()?, 3 + self.number(2)?),
-                17 => (0, 3 + self.number(3)?),
-                18 => (0, 11 + self.number(7)?),
-                len => (len as u8, 1),
-            };
-            lengths.extend(vec![len; times]);
-        }
-        if lengths.len() > literals + distances || lengths[256] == 0 {
-            return None;
-        }
-        let distances = lengths.split_off(literals);
-        // One symbol alone has a bit all the same, and there may be no distance.
-        let is_right = |lengths: &[u8]| {
-            is_complete(lengths) || lengths.iter().copied().map(u32::from).sum::<u32>() <= 1
-        };
-        (is_right(&lengths) && is_right(&distances)).then(|| (code(&lengths), code(&distances)))
-    }
-}
-
-/// Whether a code with these lengths uses all bits, and none twice.
-fn is_complete(lengths: &[u8]) -> bool {
-    let used = lengths.iter().filter(|&&len| len > 0).map(|&len| 1 << (15 - len));
-    used.sum::<usize>() == 1 << 15
 }

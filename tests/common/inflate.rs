@@ -50,6 +50,8 @@ pub(crate) struct Inflater {
     final_blocks: u32,
     /// What can be referred to, and all output of the message.
     pub(crate) text: Vec<u8>,
+    /// How far back the last symbol referred; 0 for a literal.
+    pub(crate) distance: usize,
 }
 
 impl Inflater {
@@ -63,6 +65,7 @@ impl Inflater {
             is_final: false,
             final_blocks: 0,
             text: Vec::new(),
+            distance: 0,
         }
     }
 
@@ -89,6 +92,7 @@ impl Inflater {
     }
 
     fn try_step(&mut self) -> Result<Step, Stop> {
+        self.distance = 0;
         match &self.block {
             Block::Between => {
                 let header = self.bits(3)?;
@@ -164,6 +168,7 @@ impl Inflater {
                     self.text.push(self.text[self.text.len() - distance]);
                 }
                 self.at = bits.at;
+                self.distance = distance;
                 return Ok(Step::Output(len));
             }
         }
