@@ -1,0 +1,121 @@
+//! Echo over loopback: the processor time that a server uses for a message.
+//!
+//! `cargo run --release -p peers --example echo -- --help` lists the options.
+
+#[path = "../sockets/mod.rs"]
+mod sockets;
+
+use std::time::Duration;
+
+use sockets::frames::Window;
+use sockets::load::Load;
+use sockets::process::{self, Process};
+use sockets::servers::{self, Server};
+use sockets::{Result, choose, median, number};
+
+const HELP: &str = "\
+--payloads 16 125 1024 65536            bytes of a message
+--loads 1x128 16x16 256x16              connections x messages in flight on each
+--servers raw bare bowline ...          --servers none lists them
+--seconds 0.3                           of one measurement
+--rounds 5                              measurements of each server, in turn; the median counts
+--together                              server and client on one processor
+";
+
+/// The client's processor.
+const CLIENT: usize = 1;
+
+const PAYLOADS: &[(&str, usize)] =
+    &[("16", 16), ("125", 125), ("1024", 1 << 10), ("65536", 64 << 10)];
+
+const LOADS: &[(&str, (usize, usize))] =
+    &[("1x128", (1, 128)), ("16x16", (16, 16)), ("256x16", (256, 16))];
+
+fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [process::SERVE, ..] = arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        process::serve(&arguments[1..], || 0);
+    }
+    if arguments.iter().any(|argument| argument == "--help") {
+        print!("{HELP}");
+        return Ok(());
+    }
+    let servers = choose(&arguments, "--servers", servers::ALL);
+    let payloads = choose(&arguments, "--payloads", PAYLOADS);
+    let loads = choose(&arguments, "--loads", LOADS);
+    let time = Duration::from_secs_f64(number(&arguments, "--seconds", 0.3));
+    let rounds = number(&arguments, "--rounds", 5.0) as usize;
+    let together = arguments.iter().any(|argument| argument == "--together");
+    let processor = if together { CLIENT } else { 0 };
+    process::pin(CLIENT);
+    process::raise_limit();
+    for payload in payloads {
+        let mut columns = Vec::new();
+        for &load in &loads {
+            eprintln!("{payload} B, {}x{}", load.0, load.1);
+            columns.push(measure(&servers, processor, payload, load, time, rounds)?);
+        }
+        table(&servers, payload, &loads, &columns);
+    }
+    Ok(())
+}
+
+/// For each server the figures of all rounds, in µs for each message.
+fn measure(
+    servers: &[Server],
+    processor: usize,
+    payload: usize,
+    (connections, in_flight): (usize, usize),
+    time: Duration,
+    rounds: usize,
+) -> Result<Vec<Vec<f64>>> {
+    let windows = [false, true].map(|copied| Window::new(in_flight, payload, copied));
+    let mut all = Vec::new();
+    for &server in servers {
+        let process = Process::start(server, processor)?;
+        let mut load = Load::new()?;
+        load.resize(process.address, connections)?;
+        let window = &windows[usize::from(server == Server::Raw)];
+        // Not counted: memory grows, caches fill, and the replies are compared.
+        load.run(window, time / 3)?;
+        all.push((process, load, window, Vec::new()));
+    }
+    for _ in 0..rounds {
+        for (process, load, window, figures) in &mut all {
+            let before = process.cpu()?;
+            let messages = load.run(window, time)?;
+            let used = process.cpu()? - before;
+            figures.push(used.as_secs_f64() * 1e6 / messages as f64);
+        }
+    }
+    Ok(all.into_iter().map(|(.., figures)| figures).collect())
+}
+
+fn table(servers: &[Server], payload: usize, loads: &[(usize, usize)], columns: &[Vec<Vec<f64>>]) {
+    println!("### Echo of {payload} B: µs of the server's processor for a message\n");
+    print!("| server |");
+    for (connections, in_flight) in loads {
+        print!(" {connections} x {in_flight} | / bare |");
+    }
+    println!("\n|---|{}", "---|---|".repeat(loads.len()));
+    let bare = servers.iter().position(|&server| server == Server::Bare);
+    for (at, server) in servers.iter().enumerate() {
+        print!("| {} |", server.name());
+        for column in columns {
+            let figure = median(column[at].clone());
+            match bare.map(|bare| figure / median(column[bare].clone())) {
+                Some(ratio) => print!(" {figure:.2} | {ratio:.2} |"),
+                None => print!(" {figure:.2} | - |"),
+            }
+        }
+        println!();
+    }
+    let spread = columns.iter().flatten().map(|figures| {
+        let most = figures.iter().copied().fold(0.0, f64::max);
+        most / figures.iter().copied().fold(f64::INFINITY, f64::min)
+    });
+    println!(
+        "\nHighest over lowest of a cell's rounds, in the middle: {:.2}.\n",
+        median(spread.collect())
+    );
+}

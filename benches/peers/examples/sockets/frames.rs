@@ -1,0 +1,56 @@
+//! Frames made by hand: what the client sends, and what has to come back.
+
+/// A request with the key of RFC 6455, 1.3, so that the answer is known.
+pub const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\
+    Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+    Sec-WebSocket-Version: 13\r\n\r\n";
+
+pub const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+
+/// For the servers that have no handshake of their own.
+pub const RESPONSE: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
+    Connection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+
+/// Messages that are sent at once, and the answers to all of them.
+pub struct Window {
+    pub messages: usize,
+    pub request: Vec<u8>,
+    pub reply: Vec<u8>,
+}
+
+impl Window {
+    /// Binary messages, each with other bytes and another masking key. With `copied` they come back
+    /// as they are.
+    pub fn new(messages: usize, size: usize, copied: bool) -> Self {
+        let (mut request, mut reply) = (Vec::new(), Vec::new());
+        for i in 0..messages {
+            let key = (0x9E37_79B9_u32.wrapping_mul(i as u32 + 1)).to_be_bytes();
+            let payload: Vec<u8> = (0..size).map(|at| (at * 7 + at / 251 + i) as u8).collect();
+            header(&mut request, size, 0x80);
+            request.extend(key);
+            request.extend(payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key));
+            header(&mut reply, size, 0);
+            reply.extend(payload);
+        }
+        if copied {
+            reply.clone_from(&request);
+        }
+        Self { messages, request, reply }
+    }
+}
+
+/// The header of a binary message; `mask` is the bit that says whether a key follows.
+pub fn header(to: &mut Vec<u8>, size: usize, mask: u8) {
+    to.push(0x82);
+    match size {
+        0..=125 => to.push(mask | size as u8),
+        126..=0xFFFF => {
+            to.push(mask | 126);
+            to.extend((size as u16).to_be_bytes());
+        }
+        _ => {
+            to.push(mask | 127);
+            to.extend((size as u64).to_be_bytes());
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! What the benchmarks over loopback share: echo servers in processes of their own, and a client
+//! that drives them.
+
+#![allow(dead_code, reason = "each of them uses its part")]
+
+pub mod frames;
+pub mod load;
+pub mod process;
+pub mod servers;
+
+pub type Result<T> = std::io::Result<T>;
+
+/// The middle one.
+pub fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    match figures.len() {
+        0 => f64::NAN,
+        n if n % 2 == 1 => figures[n / 2],
+        n => f64::midpoint(figures[n / 2 - 1], figures[n / 2]),
+    }
+}
+
+/// The value behind `--name`, or what follows it up to the next option.
+pub fn option<'a>(arguments: &'a [String], name: &str) -> Option<Vec<&'a str>> {
+    let at = arguments.iter().position(|argument| argument == name)?;
+    let values = arguments[at + 1..].iter().take_while(|value| !value.starts_with("--"));
+    Some(values.map(String::as_str).collect())
+}
+
+/// The values of `--name` by their names, or all.
+pub fn choose<T: Copy>(arguments: &[String], name: &str, all: &[(&'static str, T)]) -> Vec<T> {
+    match option(arguments, name) {
+        None => all.iter().map(|(_, value)| *value).collect(),
+        Some(names) => names
+            .into_iter()
+            .map(|name| match all.iter().find(|(known, _)| *known == name) {
+                Some((_, value)) => *value,
+                None => {
+                    let known: Vec<_> = all.iter().map(|(known, _)| *known).collect();
+                    eprintln!("{name:?} is none of {}", known.join(", "));
+                    std::process::exit(2);
+                }
+            })
+            .collect(),
+    }
+}
+
+/// The number behind `--name`.
+pub fn number(arguments: &[String], name: &str, default: f64) -> f64 {
+    match option(arguments, name).as_deref() {
+        None => default,
+        Some([value]) => value.parse().expect(name),
+        Some(_) => panic!("{name} takes one number"),
+    }
+}
