@@ -485,7 +485,7 @@ impl Receiver {
     /// How much room makes sense beside a frame that is small: in proportion to the message, else
     /// collecting a large one in small frames would move it again and again.
     fn want_of_next(&self, parts: bool) -> u64 {
-        if parts { 0 } else { self.message_len / 2 }
+        if parts || self.compressed { 0 } else { self.message_len / 2 }
     }
 
     /// Reads a header. Each rule fires as soon as the bytes that decide it are there.

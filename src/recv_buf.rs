@@ -95,13 +95,18 @@ impl RecvBuf {
         let room = (self.want as usize).clamp(1, MIN_READ);
         if self.storage.len() - self.filled < room {
             let free = self.storage.len() - live;
-            if free >= room && free >= self.storage.len() / 4 {
+            // What is inflated lies at the start, so there is little to move.
+            let in_place = self.want == 0 && self.message == 0 && self.filled - self.read <= SMALL;
+            if free >= room && (in_place || free >= self.storage.len() / 4) {
                 self.compact();
             } else {
                 self.grow(live);
             }
         }
-        &mut self.storage[self.filled..]
+        // Not all of a large buffer for what is inflated from it: that needs room as well.
+        let end = self.filled.saturating_add((self.want as usize).max(pool::SIZE));
+        let end = end.min(self.storage.len());
+        &mut self.storage[self.filled..end]
     }
 
     /// Tells that the socket put `n` bytes at the start of [`space`](Self::space). More than there
@@ -345,10 +350,18 @@ impl RecvBuf {
         self.assembled_len() + (self.filled - self.read)
     }
 
+    /// The positions are the caller's to set.
+    fn message_to_start(&mut self) {
+        // Of a long message that is there already, a copy would cost more with each read.
+        if self.message > 0 {
+            self.storage.copy_within(self.message..self.message_end, 0);
+        }
+    }
+
     /// Moves the live bytes together at the start.
     fn compact(&mut self) {
         let assembled = self.assembled_len();
-        self.storage.copy_within(self.message..self.message_end, 0);
+        self.message_to_start();
         self.storage.copy_within(self.read..self.filled, assembled);
         self.set_compact(assembled);
     }
@@ -384,7 +397,7 @@ impl RecvBuf {
             }
         }
         let (assembled, unread) = (self.assembled_len(), self.filled - self.read);
-        self.storage.copy_within(self.message..self.message_end, 0);
+        self.message_to_start();
         let end = self.storage.len();
         self.storage.copy_within(self.read..self.filled, end - unread);
         (self.message, self.message_end) = (0, assembled);

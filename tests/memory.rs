@@ -1,103 +1,14 @@
 //! What connections cost, by a counting allocator (RFC 6455 §10.4): memory follows the bytes that came, never what a
 //! peer announces, and an idle connection holds none.
 
-#![allow(unsafe_code, reason = "a global allocator is unsafe to implement")]
-
 mod common;
-
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+#[path = "common/counting.rs"]
+mod counting;
 
 use bowline::{Config, Connection, Message, Progress, RecvBuf, Role, SendBuf};
 use bytes::Bytes;
 use common::*;
-
-/// Counts what the current thread does, so that tests that run side by side do not disturb each
-/// other. No test here frees what another thread allocated.
-struct Counting;
-
-#[derive(Clone, Copy)]
-struct Counts {
-    live: isize,
-    peak: isize,
-    allocations: usize,
-    allocated: usize,
-}
-
-thread_local! {
-    static COUNTS: Cell<Counts> =
-        const { Cell::new(Counts { live: 0, peak: 0, allocations: 0, allocated: 0 }) };
-}
-
-fn count(freed: usize, allocated: usize) {
-    let _ = COUNTS.try_with(|cell| {
-        let mut counts = cell.get();
-        counts.live += allocated as isize - freed as isize;
-        counts.peak = counts.peak.max(counts.live);
-        counts.allocations += usize::from(allocated > 0);
-        counts.allocated += allocated;
-        cell.set(counts);
-    });
-}
-
-// SAFETY: everything is passed on to the system's allocator as it is.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(0, layout.size());
-        // SAFETY: the caller's promise is the same.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        count(0, layout.size());
-        // SAFETY: the caller's promise is the same.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        count(layout.size(), 0);
-        // SAFETY: the caller's promise is the same.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count(layout.size(), size);
-        // SAFETY: the caller's promise is the same.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-fn counts() -> Counts {
-    COUNTS.get()
-}
-
-fn live() -> isize {
-    counts().live
-}
-
-/// The most that was live at once while `work` ran, above what was live before.
-fn peak(work: impl FnOnce()) -> isize {
-    let before = live();
-    COUNTS.set(Counts { peak: before, ..counts() });
-    work();
-    counts().peak - before
-}
-
-/// The size of a pooled buffer.
-const POOLED: isize = 32 << 10;
-const MIB: usize = 1 << 20;
-
-/// Puts as many bytes in as one read may, up to `most`; how many.
-fn read(input: &mut RecvBuf, bytes: &[u8], most: usize) -> usize {
-    let space = input.space();
-    let n = space.len().min(bytes.len()).min(most);
-    space[..n].copy_from_slice(&bytes[..n]);
-    input.filled(n);
-    n
-}
+use counting::*;
 
 #[test]
 fn the_counting_allocator_counts() {

@@ -854,6 +854,28 @@ fn each_way_of_sending_compresses_from_the_threshold_on() {
 }
 
 #[test]
+fn a_prepared_message_keeps_to_what_each_connection_agreed_on() {
+    let noise = Seeded(14).bytes(2_000);
+    let message = [&noise[..], &noise, &noise[1_700..]].concat();
+    let prepared = Prepared::new(&message[..]);
+    for bits in [15, 8, 12, 9, 15, 10] {
+        for role in ROLES {
+            let mut side = Agreed::both(bits, false).side(role);
+            let before = send(&mut side, &message[..], b"").bytes;
+            side.connection.send_prepared(&prepared, &mut side.out).unwrap();
+            let text = text_of(&side.take_frames(), &before);
+            assert!(text.bytes == message);
+            let is_near = text.farthest <= 1 << bits;
+            assert!(
+                is_near && (text.farthest >= 2_000) == (bits >= 12),
+                "{} {bits}",
+                text.farthest
+            );
+        }
+    }
+}
+
+#[test]
 fn a_message_without_bytes_is_one_octet() {
     for role in ROLES {
         let mut side = Agreed::both(15, false).side(role);

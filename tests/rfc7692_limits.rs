@@ -1,5 +1,5 @@
 //! What a compressed message may come to (RFC 7692 §9, RFC 6455 §10.4): its bytes are counted as they are inflated. How much
-//! memory it takes is in `deflate_memory.rs`. Numbers are those of the battery of attacks.
+//! memory it takes is in `rfc7692_memory.rs`. Numbers are those of the battery of attacks.
 #![cfg(feature = "deflate")]
 
 mod common;

@@ -3,12 +3,11 @@
 //! (attack battery R01, R05, R20).
 
 #![cfg(feature = "tokio")]
-#![allow(unsafe_code, reason = "a global allocator is unsafe to implement")]
 
+#[path = "common/counting.rs"]
+mod counting;
 mod support;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::future::Future;
 use std::io;
 use std::pin::{Pin, pin};
@@ -17,58 +16,10 @@ use std::task::{Context, Poll};
 
 use bowline::tokio::{WebSocket, accept};
 use bowline::{Config, Message, RecvBuf, Role};
+use counting::{counts, live};
 use support::stream::{finish, poll};
 use support::*;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-
-/// Counts what the current thread does, so that tests that run side by side do not disturb each other.
-struct Counting;
-
-thread_local! {
-    static LIVE: Cell<isize> = const { Cell::new(0) };
-    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
-}
-
-fn count(change: isize) {
-    let _ = LIVE.try_with(|live| live.set(live.get() + change));
-    if change > 0 {
-        let _ = ALLOCATIONS.try_with(|n| n.set(n.get() + 1));
-    }
-}
-
-// SAFETY: everything is passed on to the system's allocator as it is.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(layout.size() as isize);
-        // SAFETY: the caller's promise is the same.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        count(layout.size() as isize);
-        // SAFETY: the caller's promise is the same.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        count(-(layout.size() as isize));
-        // SAFETY: the caller's promise is the same.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count(size as isize - layout.size() as isize);
-        // SAFETY: the caller's promise is the same.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
-
-fn live() -> isize {
-    LIVE.get()
-}
 
 /// A stream that allocates nothing once it is there: what is read was put there before, what is written is dropped.
 #[derive(Clone, Debug)]
@@ -208,12 +159,12 @@ async fn the_borrowed_echo_allocates_nothing_per_message() {
         let wire = to(role, TEXT, &[b'x'; 500]).repeat(20);
         stream.push(&wire);
         assert_eq!(echo(&mut ws), 20);
-        let before = ALLOCATIONS.get();
+        let before = counts().allocations;
         for _ in 0..100 {
             stream.push(&wire);
             assert_eq!(echo(&mut ws), 20);
         }
-        assert_eq!(ALLOCATIONS.get() - before, 0, "allocations for 2000 messages");
+        assert_eq!(counts().allocations - before, 0, "allocations for 2000 messages");
     }
 }
 
