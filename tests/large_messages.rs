@@ -3,41 +3,13 @@
 //! Each takes seconds in a release build and minutes without one, so they run when asked for:
 //! `cargo test --release --test large_messages -- --ignored`. `GIB=64` in the environment sets another size.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+#[path = "common/counting.rs"]
+mod counting;
+
 use std::time::Instant;
 
 use bowline::{Config, Connection, MessageRef, Progress, RecvBuf, Role, SendBuf};
-
-/// Counts what is allocated, and the most that ever was.
-struct Counting;
-
-static LIVE: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: the system's allocator does all the work.
-#[allow(unsafe_code)]
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let live = LIVE.fetch_add(layout.size(), Relaxed) + layout.size();
-        PEAK.fetch_max(live, Relaxed);
-        // SAFETY: the caller's promise is the same.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        LIVE.fetch_sub(layout.size(), Relaxed);
-        // SAFETY: the caller's promise is the same.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-/// One at a time: the memory that is counted is the process's.
-static TURN: Mutex<()> = Mutex::new(());
+use counting::{MIB, peak, read};
 
 /// A little more than a 32-bit length can say.
 fn length() -> u64 {
@@ -81,11 +53,7 @@ impl Far {
     fn receive(&mut self, mut bytes: &[u8]) {
         let mut out = SendBuf::new();
         while !bytes.is_empty() {
-            let space = self.input.space();
-            let n = space.len().min(bytes.len());
-            space[..n].copy_from_slice(&bytes[..n]);
-            self.input.filled(n);
-            bytes = &bytes[n..];
+            bytes = &bytes[read(&mut self.input, bytes, usize::MAX)..];
             while let Progress::Event =
                 self.connection.advance_parts(&mut self.input, &mut out).unwrap()
             {
@@ -103,15 +71,13 @@ impl Far {
 }
 
 fn in_constant_memory(name: &str, run: impl FnOnce() -> Far) {
-    let _turn = TURN.lock();
-    let before = LIVE.load(Relaxed);
-    PEAK.store(before, Relaxed);
     let begin = Instant::now();
-    let far = run();
-    let peak = PEAK.load(Relaxed) - before;
+    let mut far = None;
+    let peak = peak(|| far = Some(run()));
+    let far = far.expect("it ran");
     assert_eq!(far.received, length(), "{name}");
     assert!(far.ended, "{name}");
-    assert!(peak < 1 << 20, "{name}: {peak} bytes");
+    assert!(peak < MIB as isize, "{name}: {peak} bytes");
     let seconds = begin.elapsed().as_secs_f64();
     println!("{name}: {} bytes in {seconds:.1} s, at most {peak} bytes of memory", far.received);
 }
