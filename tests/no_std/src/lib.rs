@@ -64,14 +64,14 @@ impl Echo {
             return match self.handshake.read(&mut self.input) {
                 Ok(None) => true,
                 Ok(Some(request)) => {
-                    let response = request
+                    let accepted = request
                         .upgrade(config)
                         .ok()
                         .and_then(|upgrade| upgrade.accept(Accept::new()).ok());
-                    if let Some(response) = response {
+                    self.connection = accepted.map(|(connection, response)| {
                         response.encode(&mut self.out);
-                        self.connection = Some(Connection::server(config.clone()));
-                    }
+                        connection
+                    });
                     self.connection.is_some()
                 }
                 Err(error) => {
