@@ -487,3 +487,215 @@ fn a_message_in_parts_is_echoed_as_it_comes() {
     let payload: Vec<u8> = frames.into_iter().flat_map(|frame| frame.payload).collect();
     assert_eq!(payload, "0123456789€".repeat(50).as_bytes());
 }
+
+/// Compressed messages (RFC 7692).
+#[cfg(feature = "deflate")]
+mod compressed {
+    use bowline::Deflate;
+
+    use super::common::deflate::Token::{Literal, Match};
+    use super::common::deflate::{Blocks, literals, marked, run_of};
+    use super::*;
+
+    fn config() -> Config {
+        Config::default().deflate(Deflate::high_compression().threshold(0))
+    }
+
+    fn side(role: Role) -> Side {
+        Side::extended(role, config(), "permessage-deflate")
+    }
+
+    /// What is left when all parts were looked at.
+    fn parts_of(role: Role, pieces: &[&[u8]], release: bool) -> Vec<Owned> {
+        let (mut side, mut all) = (side(role), Vec::new());
+        for piece in pieces {
+            if release {
+                side.input.release();
+            }
+            side.fill(piece);
+            all.extend(parts(&mut side));
+        }
+        all
+    }
+
+    #[test]
+    fn parts_are_the_message_however_it_is_cut() {
+        let long = "κόσμε 𝄞 €".repeat(20);
+        let split = long.len() / 2 + 1;
+        let fixed = |bytes: &[u8]| Blocks::new().fixed(false, &literals(bytes)).message();
+        let halves = Blocks::new().stored(false, &long.as_bytes()[..split]);
+        let halves = halves.stored(true, &long.as_bytes()[split..]).message();
+        for role in ROLES {
+            let (a, b) = halves.split_at(100);
+            let bytes = [
+                marked(role, false, TEXT, a),
+                to(role, true, PING, b"?"),
+                to(role, false, CONTINUATION, b""),
+                to(role, true, CONTINUATION, b),
+                to(role, true, TEXT, b"plain"),
+                marked(role, true, BINARY, &fixed(&[0xff; 30])),
+                marked(role, true, BINARY, b"\0"),
+                marked(role, true, TEXT, &Blocks::new().fixed(false, &[Match(9, 39)]).message()),
+            ]
+            .concat();
+            let end = long.as_bytes()[long.len() - 9..].to_vec();
+            let expected = [
+                text(&long),
+                text("plain"),
+                binary(&[0xff; 30]),
+                binary(b""),
+                text(std::str::from_utf8(&end).unwrap()),
+            ];
+            for places in every_split(&bytes) {
+                for release in [false, true] {
+                    let all = parts_of(role, &cut(&bytes, &places), release);
+                    assert_eq!(join(&all), expected, "{places:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_part_is_lent_before_all_that_came_is_inflated() {
+        // 1 KiB on the wire is 158 KiB of text, in characters of three bytes.
+        let mut tokens = literals("€".as_bytes());
+        tokens.extend(vec![Match(258, 3); 600]);
+        let payload = Blocks::new().fixed(false, &tokens).message();
+        let expected = "€".repeat(1 + 86 * 600);
+        for role in ROLES {
+            let hello = marked(role, true, TEXT, &hex("f2 48 cd c9 c9 07 00"));
+            let wire = [marked(role, true, TEXT, &payload), hello].concat();
+            for step in [1, 7, 100, wire.len()] {
+                for release in [false, true] {
+                    let all = parts_of(role, &wire.chunks(step).collect::<Vec<_>>(), release);
+                    assert!(all.iter().all(|part| part.0.as_bytes().len() < 32 << 10));
+                    assert!(all.len() >= expected.len() / (32 << 10));
+                    assert!(join(&all) == [text(&expected), text("Hello")]);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_skipped_can_be_referred_to() {
+        let mut tokens = literals(b"begin ");
+        tokens.extend(run_of(b'x', 200_000));
+        tokens.extend(literals("end €".as_bytes()));
+        let payload = Blocks::new().fixed(false, &tokens).message();
+        let next = Blocks::new().fixed(false, &[Match(7, 7), Literal(b'!')]).message();
+        for role in ROLES {
+            let (a, b) = payload.split_at(payload.len() / 2);
+            let fragments = [
+                marked(role, false, TEXT, a),
+                to(role, true, PING, b"?"),
+                to(role, true, CONTINUATION, b),
+            ];
+            for wire in [marked(role, true, TEXT, &payload), fragments.concat()] {
+                let wire = [wire, marked(role, true, TEXT, &next)].concat();
+                for at in [20, 500, a.len() + 30, wire.len()] {
+                    for step in [1, 100, wire.len()] {
+                        // One part, and the next message.
+                        let mut side = side(role);
+                        side.fill(&wire[..at]);
+                        assert_eq!(advance_parts(&mut side), Progress::Event);
+                        let part = side.input.part().unwrap();
+                        assert!(part.first && !part.last);
+                        assert!(
+                            matches!(part.payload, MessageRef::Text(part) if part.starts_with("begin x"))
+                        );
+                        side.receive(b"");
+                        wire[at..].chunks(step).for_each(|piece| side.receive(piece));
+                        assert_eq!(side.events, [text("end €!")], "{at} {step}");
+                        // It is not taken up again.
+                        let mut side = self::side(role);
+                        side.fill(&wire[..20]);
+                        assert_eq!(advance_parts(&mut side), Progress::Event);
+                        side.receive(b"");
+                        side.fill(&wire[20..]);
+                        assert_eq!(parts(&mut side), [Owned(text("end €!"), true, true)]);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_skipped_is_still_held_to_the_rules() {
+        let begin = Blocks::new().stored(false, b"begin");
+        for (rest, rule) in [
+            (begin.clone().stored(false, b"\xff").message(), Rule::InvalidUtf8),
+            (begin.clone().stored(false, b"\xe2").message(), Rule::InvalidUtf8),
+            ([&begin.clone().bytes()[..], b"\x06"].concat(), Rule::InvalidDeflate),
+            ([&begin.clone().bytes()[..], b"\x02"].concat(), Rule::InvalidDeflate),
+            (begin.clone().fixed(false, &run_of(b'x', 1 << 20)).message(), Rule::MessageTooBig),
+        ] {
+            for role in ROLES {
+                let wire = marked(role, true, TEXT, &rest);
+                let head = wire.len() - rest.len();
+                let mut side = side(role);
+                side.fill(&wire[..head + begin.clone().bytes().len()]);
+                assert_eq!(parts(&mut side), [Owned(text("begin"), true, false)]);
+                let mut skips = side.try_receive(b"").map(drop);
+                for piece in wire[head + begin.clone().bytes().len()..].chunks(50) {
+                    skips = skips.and_then(|()| side.try_receive(piece).map(drop));
+                }
+                assert_eq!(skips.unwrap_err().rule(), rule);
+                // In parts as well.
+                let mut side = self::side(role);
+                side.fill(&wire);
+                let error = loop {
+                    match side.connection.advance_parts(&mut side.input, &mut side.out) {
+                        Ok(Progress::Event) => assert!(!side.input.part().unwrap().last),
+                        Ok(other) => panic!("{other:?}"),
+                        Err(error) => break error,
+                    }
+                };
+                assert_eq!(error.rule(), rule);
+            }
+        }
+    }
+
+    #[test]
+    fn parts_may_be_asked_for_in_the_middle_of_it() {
+        for role in ROLES {
+            let blocks =
+                ["012", "345", "67€"].map(|b| Blocks::new().stored(false, b.as_bytes()).bytes());
+            let mut side = side(role);
+            side.receive(&marked(role, false, TEXT, &blocks[0]));
+            assert_eq!(side.events, []);
+            assert_eq!(parts(&mut side), [Owned(text("012"), true, false)]);
+            side.fill(&to(role, false, CONTINUATION, &blocks[1]));
+            assert_eq!(parts(&mut side), [Owned(text("345"), false, false)]);
+            // At most three bytes of a character are held back.
+            let wire = to(role, false, CONTINUATION, &blocks[2]);
+            side.fill(&wire[..wire.len() - 1]);
+            assert_eq!(parts(&mut side), [Owned(text("67"), false, false)]);
+            side.fill(&wire[wire.len() - 1..]);
+            assert_eq!(parts(&mut side), [Owned(text("€"), false, false)]);
+            side.fill(&to(role, true, CONTINUATION, b"\0"));
+            assert_eq!(parts(&mut side), [Owned(text(""), false, true)]);
+        }
+    }
+
+    #[test]
+    fn a_compressed_message_in_parts_is_echoed_as_it_comes() {
+        let (mut client, mut server) = (side(Role::Client), side(Role::Server));
+        for round in 0..3 {
+            for i in 0..20 {
+                let part = format!("part {i} of the message €");
+                client.connection.send_part(&*part, i == 19, &mut client.out).unwrap();
+            }
+            for piece in client.take_out().chunks(7) {
+                server.fill(piece);
+                while advance_parts(&mut server) == Progress::Event {
+                    let Side { connection, input, out, .. } = &mut server;
+                    let part = input.part().unwrap();
+                    connection.send_part(part.payload, part.last, out).unwrap();
+                }
+            }
+            client.receive(&server.take_out());
+            let expected: String = (0..20).map(|i| format!("part {i} of the message €")).collect();
+            assert_eq!(client.events[round..], [text(&expected)]);
+        }
+    }
+}

@@ -423,3 +423,20 @@ fn a_long_match_stops_at_the_limit_and_goes_on_where_a_chunk_ends() {
         }
     }
 }
+
+#[test]
+fn what_a_chunk_had_no_room_for_comes_before_the_end() {
+    // The end of the last match, in the last byte: nothing more is to come when there is room again.
+    for role in ROLES {
+        for (nines, last) in (0..8).flat_map(|nines| [(nines, true), (nines, false)]) {
+            let mut tokens = literals(b"\xff").repeat(nines + 1);
+            tokens.extend(vec![Match(258, 1); 64]);
+            let blocks = Blocks::new().fixed(true, &tokens);
+            let payload = if last { blocks.bytes() } else { blocks.message() };
+            let expected = vec![0xff; nines + 1 + 258 * 64];
+            let wire = marked(role, true, BINARY, &payload);
+            let outcome = feed_to(side(role, &config()), &[&wire], Style::Borrow);
+            assert!(outcome.events[0].as_bytes() == expected, "{nines}");
+        }
+    }
+}

@@ -390,6 +390,28 @@ fn what_a_thread_keeps_does_not_grow_with_its_connections() {
 }
 
 #[test]
+fn one_compressor_serves_all_that_go_without_context_takeover() {
+    for role in ROLES {
+        let agreed = Agreed::new(12, 12, true);
+        let mut sides: Vec<_> = (0..20).map(|_| agreed.side(role)).collect();
+        put(&mut sides[0], b"first");
+        let before = live();
+        for side in &mut sides {
+            put(side, b"another");
+            side.connection.send_part("one of ", false, &mut side.out).unwrap();
+            side.connection.send_part("two", true, &mut side.out).unwrap();
+            side.out.sent(side.out.len());
+        }
+        assert!(live() - before <= 1_024, "{} bytes", live() - before);
+        // Nor is one lost with a connection that ends in the middle.
+        for mut side in sides {
+            side.connection.send_part("begun", false, &mut side.out).unwrap();
+        }
+        assert!(live() - before <= 1_024, "{} bytes", live() - before);
+    }
+}
+
+#[test]
 fn connections_that_end_in_the_middle_leave_nothing_behind() {
     let endings: [fn(&mut Side); 6] = [
         |_| (),

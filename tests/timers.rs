@@ -124,6 +124,33 @@ fn a_message_that_brings_1_kib_in_each_period_may_take_for_ever() {
     }
 }
 
+#[cfg(feature = "deflate")]
+#[test]
+fn of_a_compressed_message_what_comes_on_the_wire_is_progress() {
+    let config = Config::default().progress_timeout(10 * SECOND).send_timeout(None);
+    let config = config.max_message_size(u64::MAX).deflate(bowline::Deflate::default());
+    let noise = deflate::Blocks::new().stored(false, &Seeded(1).bytes(60_000)).bytes();
+    // As much again, inflated from next to nothing.
+    let zeros = deflate::Blocks::new().fixed(false, &deflate::run_of(b'0', 60_000)).bytes();
+    for role in ROLES {
+        for (payload, keeps) in [(&noise, true), (&zeros, false)] {
+            let mut side = Side::extended(role, config.clone(), "permessage-deflate");
+            let wire = deflate::marked(role, false, BINARY, payload);
+            let mut now = SECOND;
+            for piece in wire[..wire.len() - 1].chunks_exact(if keeps { 1_100 } else { 50 }) {
+                side.receive(piece);
+                assert!(deadline(&mut side, now).is_some());
+                now += 10 * SECOND - TICK;
+                on_time(&mut side, now);
+                if side.connection.end().is_some() {
+                    break;
+                }
+            }
+            assert_eq!(side.connection.end().is_none(), keeps, "{role:?}");
+        }
+    }
+}
+
 #[test]
 fn fragments_that_bring_little_and_control_frames_are_no_progress() {
     for role in ROLES {
