@@ -1101,3 +1101,34 @@ fn echoes_of_every_size_come_back() {
         }
     }
 }
+
+#[test]
+fn what_a_window_holds_is_not_shown() {
+    let secret = "hunter2 ".repeat(40);
+    for role in ROLES {
+        let mut side = Agreed::both(9, false).side(role);
+        send(&mut side, &*secret, b"");
+        side.receive(&marked(
+            role,
+            true,
+            TEXT,
+            &Blocks::new().stored(false, secret.as_bytes()).message(),
+        ));
+        side.events.clear();
+        side.receive(&marked(
+            role,
+            false,
+            TEXT,
+            &Blocks::new().stored(false, secret.as_bytes()).bytes(),
+        ));
+        side.connection.send_part(&*secret, false, &mut side.out).unwrap();
+        for shown in [
+            format!("{:?} {:?} {:?}", side.connection, side.input, side.out),
+            format!("{:#?}", side.connection),
+        ] {
+            let list: String = shown.split_whitespace().collect();
+            assert!(!shown.contains("hunter2") && !list.contains("104,117,110,116"), "{shown}");
+            assert!(shown.len() < 4_000, "{shown}");
+        }
+    }
+}
