@@ -36,7 +36,7 @@ SELFCHECK = """new Promise(resolve => {
 # What the page shows of its connection.
 STATE = """new Promise(resolve => {
     const look = () => {
-        const text = document.getElementById('state').textContent;
+        const text = document.getElementById('state')?.textContent ?? '';
         if (text.startsWith('connected')) resolve(text);
     };
     new MutationObserver(look).observe(document, {subtree: true, childList: true, characterData: true});
