@@ -34,8 +34,8 @@ pub(crate) struct Side {
 }
 
 impl Default for Deflate {
-    /// Windows of 4 KiB with context takeover: at most 8 KiB a connection, for JSON messages that are
-    /// a sixth or so larger than with the largest windows.
+    /// Windows of 4 KiB with context takeover, for JSON messages that are a sixth or so larger than
+    /// with the largest windows.
     fn default() -> Self {
         let side = Side { window_bits: 12, takeover: true };
         Self {
@@ -55,7 +55,7 @@ impl Deflate {
         Self::default()
     }
 
-    /// The smallest messages: windows of 32 KiB with context takeover, so at most 64 KiB a connection.
+    /// The smallest messages: windows of 32 KiB with context takeover.
     /// Worth it where messages resemble what was sent long before them, or are large.
     pub fn high_compression() -> Self {
         let side = Side { window_bits: 15, takeover: true };
