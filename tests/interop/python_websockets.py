@@ -201,13 +201,23 @@ async def run_connect(handler, stdin, *flags, **options):
             if stdin is None:
                 streams = asyncio.gather(process.stdout.read(), process.stderr.read())
             else:
-                streams = process.communicate(stdin.encode())
+                streams = talk(process, stdin)
             out, err = await asyncio.wait_for(streams, TIMEOUT)
             code = await asyncio.wait_for(process.wait(), TIMEOUT)
             return code, out.decode(), err.decode(), await asyncio.wait_for(seen, TIMEOUT)
         finally:
             if process.returncode is None:
                 process.kill()
+
+
+async def talk(process, lines):
+    """Sends lines and waits for an answer to each before the input ends: a server cannot answer behind the Close."""
+    process.stdin.write(lines.encode())
+    await process.stdin.drain()
+    answers = [await process.stdout.readline() for _ in lines.splitlines()]
+    process.stdin.close()
+    out, err = await asyncio.gather(process.stdout.read(), process.stderr.read())
+    return b"".join(answers) + out, err
 
 
 async def echo(ws):
