@@ -157,30 +157,15 @@ impl Sender {
         message: &Prepared,
         out: &mut SendBuf,
     ) -> Result<(), SendError> {
-        if let Some(frame) = self.shared_frame(message, out)? {
-            if frame.len() < SHARE_PREPARED_FROM {
-                out.append(|buffer| buffer.extend_from_slice(&frame));
-            } else {
-                out.append_shared(frame);
-            }
-        }
-        Ok(())
-    }
-
-    /// The frame that has to be sent; `None` if it could not be a shared one and was queued.
-    pub(crate) fn shared_frame(
-        &mut self,
-        message: &Prepared,
-        out: &mut SendBuf,
-    ) -> Result<Option<Bytes>, Refusal> {
         let borrowed = message.message().borrow();
         self.admit(&borrowed, out)?;
         let (opcode, payload) = (borrowed.opcode(), borrowed.as_bytes());
         if self.keys.is_some() {
+            // The frame that is shared has no mask.
             self.whole(opcode, payload, out);
-            return Ok(None);
+            return Ok(());
         }
-        Ok(Some(match self.side {
+        let frame = match self.side {
             Some(side) if self.compresses(opcode, payload.len()) => {
                 self.deflating.sent_alone(side, payload);
                 message.compressed(side, |frame| {
@@ -188,7 +173,13 @@ impl Sender {
                 })
             }
             _ => message.frame().clone(),
-        }))
+        };
+        if frame.len() < SHARE_PREPARED_FROM {
+            out.append(|buffer| buffer.extend_from_slice(&frame));
+        } else {
+            out.append_shared(frame);
+        }
+        Ok(())
     }
 
     /// Queues a part of a message whose length need not be known, as one fragment (RFC 6455 §5.4).
