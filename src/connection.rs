@@ -99,8 +99,12 @@ impl Connection {
         input: &mut RecvBuf,
         out: &mut SendBuf,
     ) -> Result<Progress, ProtocolError> {
+        // Nothing is owed then that was not owed before.
+        if self.receiver.whole(input) {
+            return Ok(Progress::Event);
+        }
         let close_sent = self.sender.close_sent();
-        let progress = self.receiver.advance(input, &mut self.replies, close_sent);
+        let progress = self.receiver.step(input, &mut self.replies, close_sent, false);
         self.after(out);
         progress
     }
@@ -117,8 +121,12 @@ impl Connection {
         input: &mut RecvBuf,
         out: &mut SendBuf,
     ) -> Result<Progress, ProtocolError> {
+        // Nothing is owed then that was not owed before.
+        if self.receiver.whole(input) {
+            return Ok(Progress::Event);
+        }
         let close_sent = self.sender.close_sent();
-        let progress = self.receiver.advance_parts(input, &mut self.replies, close_sent);
+        let progress = self.receiver.step(input, &mut self.replies, close_sent, true);
         self.after(out);
         progress
     }

@@ -13,6 +13,8 @@
 //! +---------------------------------------------------------------+
 //! ```
 
+use alloc::vec::Vec;
+
 pub(crate) const FIN: u8 = 0x80;
 pub(crate) const RSV: u8 = 0x70;
 /// Compressed, in the first frame of a message (RFC 7692 §6).
@@ -86,34 +88,52 @@ impl Length {
     }
 }
 
-/// Writes a header into `buffer` and returns the part of it that was used.
+/// A header that is written.
+#[derive(Clone, Copy)]
+pub(crate) struct Encoded {
+    bytes: [u8; 16],
+    size: usize,
+}
+
+/// Writes a header.
+#[inline]
 pub(crate) fn encode(
-    buffer: &mut [u8; MAX_HEADER],
     fin: bool,
     rsv1: bool,
     opcode: Opcode,
     length: u64,
     key: Option<[u8; 4]>,
-) -> &[u8] {
+) -> Encoded {
+    let first = opcode as u8 | if fin { FIN } else { 0 } | if rsv1 { RSV1 } else { 0 };
     let mask = if key.is_some() { MASK } else { 0 };
-    buffer[0] = opcode as u8 | if fin { FIN } else { 0 } | if rsv1 { RSV1 } else { 0 };
-    let mut size = 2;
-    if length <= MAX_CONTROL as u64 {
-        buffer[1] = mask | length as u8;
-    } else if let Ok(length) = u16::try_from(length) {
-        buffer[1] = mask | 126;
-        buffer[2..4].copy_from_slice(&length.to_be_bytes());
-        size = 4;
-    } else {
-        buffer[1] = mask | 127;
-        buffer[2..10].copy_from_slice(&length.to_be_bytes());
-        size = 10;
-    }
+    // Put together in registers, lowest byte first; fields of several bytes are big-endian on the wire.
+    let (second, extended, mut size) = match length {
+        0..=125 => (length as u8, 0, 2),
+        126..=0xFFFF => (126, (length as u16).swap_bytes().into(), 4),
+        _ => (127, length.swap_bytes(), 10),
+    };
+    let start = u128::from(u16::from_le_bytes([first, mask | second]));
+    let mut bytes = start | u128::from(extended) << 16;
     if let Some(key) = key {
-        buffer[size..size + 4].copy_from_slice(&key);
-        size += 4;
+        bytes |= u128::from(u32::from_le_bytes(key)) << (8 * size);
+        size += key.len();
     }
-    &buffer[..size]
+    Encoded { bytes: bytes.to_le_bytes(), size }
+}
+
+impl Encoded {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.size]
+    }
+
+    /// Appends it. A copy whose length is known in advance is a store or two; one of the header's own
+    /// length would be a call.
+    #[inline]
+    pub(crate) fn append_to(&self, buffer: &mut Vec<u8>) {
+        let end = buffer.len() + self.size;
+        buffer.extend_from_slice(&self.bytes);
+        buffer.truncate(end);
+    }
 }
 
 #[cfg(test)]
@@ -133,8 +153,8 @@ mod tests {
             (u64::MAX >> 1, 8),
         ] {
             for key in [None, Some([1, 2, 3, 4])] {
-                let mut buffer = [0; MAX_HEADER];
-                let header = encode(&mut buffer, true, false, Opcode::Binary, value, key);
+                let encoded = encode(true, false, Opcode::Binary, value, key);
+                let header = encoded.bytes();
                 let length = Length::decode(header).unwrap();
                 assert_eq!(length, Length { value, size });
                 assert!(length.is_minimal());

@@ -1,13 +1,20 @@
 //! Masking (RFC 6455 §5.3): XOR with a repeating four-byte key. The same operation masks and unmasks.
 
+use alloc::vec::Vec;
+
 /// From this length on, finding out what the processor has pays.
 #[cfg(all(feature = "std", target_arch = "x86_64"))]
 const WIDE_FROM: usize = 512;
 
 /// XORs `data` with `key`, as if `offset` bytes of the payload had come before it.
 pub(crate) fn apply(data: &mut [u8], key: [u8; 4], offset: usize) {
+    from_start(data, key_at(key, offset));
+}
+
+/// XORs `data` with `key`, which starts at the first byte.
+#[inline]
+pub(crate) fn from_start(data: &mut [u8], key: [u8; 4]) {
     // A zero key changes nothing; peers that do not need masking's protection may send one.
-    let key = key_at(key, offset);
     if key == [0; 4] {
         return;
     }
@@ -18,10 +25,46 @@ pub(crate) fn apply(data: &mut [u8], key: [u8; 4], offset: usize) {
     xor::<32>(data, key);
 }
 
+/// Appends `from` XOR `key`, which starts at the first byte, in one pass.
+#[inline]
+pub(crate) fn append(to: &mut Vec<u8>, from: &[u8], key: [u8; 4]) {
+    to.reserve(from.len());
+    #[cfg(all(feature = "std", target_arch = "x86_64"))]
+    if from.len() >= WIDE_FROM {
+        return wide::append(to, from, key);
+    }
+    append_xor::<64>(to, from, key);
+}
+
+/// The room is there, so a block costs its copy and a comparison.
+#[inline(always)]
+pub(crate) fn append_xor<const N: usize>(to: &mut Vec<u8>, from: &[u8], key: [u8; 4]) {
+    let (whole, rest) = from.as_chunks::<N>();
+    for block in whole {
+        let mut block = *block;
+        blocks::<N>(&mut block, key);
+        to.extend_from_slice(&block);
+    }
+    let start = to.len();
+    to.extend_from_slice(rest);
+    xor::<32>(&mut to[start..], key);
+}
+
 /// XORs with a key that starts at the first byte. The compiler turns blocks of `N` bytes into vector
 /// code, as wide as the caller's target features allow.
 #[inline(always)]
 pub(crate) fn xor<const N: usize>(data: &mut [u8], key: [u8; 4]) {
+    let rest = blocks::<N>(data, key);
+    let rest = blocks::<16>(rest, key);
+    let rest = blocks::<4>(rest, key);
+    for (byte, key) in rest.iter_mut().zip(key) {
+        *byte ^= key;
+    }
+}
+
+/// XORs whole blocks and gives what is left.
+#[inline(always)]
+fn blocks<const N: usize>(data: &mut [u8], key: [u8; 4]) -> &mut [u8] {
     let word = u32::from_ne_bytes(key);
     let (blocks, rest) = data.as_chunks_mut::<N>();
     for block in blocks {
@@ -29,20 +72,15 @@ pub(crate) fn xor<const N: usize>(data: &mut [u8], key: [u8; 4]) {
             *bytes = (u32::from_ne_bytes(*bytes) ^ word).to_ne_bytes();
         }
     }
-    let (words, rest) = rest.as_chunks_mut::<4>();
-    for bytes in words {
-        *bytes = (u32::from_ne_bytes(*bytes) ^ word).to_ne_bytes();
-    }
-    for (byte, key) in rest.iter_mut().zip(key) {
-        *byte ^= key;
-    }
+    rest
 }
 
 /// The same loop, compiled for processors that a generic build does not count on.
 #[cfg(all(feature = "std", target_arch = "x86_64"))]
 #[allow(unsafe_code)]
 pub(crate) mod wide {
-    use super::xor;
+    use super::{append_xor, xor};
+    use alloc::vec::Vec;
     use std::arch::is_x86_feature_detected;
 
     pub(super) fn apply(data: &mut [u8], key: [u8; 4]) {
@@ -55,6 +93,28 @@ pub(crate) mod wide {
         } else {
             xor::<32>(data, key);
         }
+    }
+
+    pub(super) fn append(to: &mut Vec<u8>, from: &[u8], key: [u8; 4]) {
+        if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vl") {
+            // SAFETY: the processor has what the function is compiled for.
+            unsafe { append_avx512(to, from, key) }
+        } else if is_x86_feature_detected!("avx2") {
+            // SAFETY: as above.
+            unsafe { append_avx2(to, from, key) }
+        } else {
+            append_xor::<64>(to, from, key);
+        }
+    }
+
+    #[target_feature(enable = "avx512f,avx512vl")]
+    pub(crate) fn append_avx512(to: &mut Vec<u8>, from: &[u8], key: [u8; 4]) {
+        append_xor::<256>(to, from, key);
+    }
+
+    #[target_feature(enable = "avx2")]
+    pub(crate) fn append_avx2(to: &mut Vec<u8>, from: &[u8], key: [u8; 4]) {
+        append_xor::<128>(to, from, key);
     }
 
     #[target_feature(enable = "avx512f,avx512vl")]
@@ -77,7 +137,6 @@ fn key_at(key: [u8; 4], offset: usize) -> [u8; 4] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::vec::Vec;
 
     fn naive(data: &mut [u8], key: [u8; 4], offset: usize) {
         for (i, byte) in data.iter_mut().enumerate() {
@@ -120,6 +179,19 @@ mod tests {
                     assert_eq!(ours, theirs, "{start} {length}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn what_is_appended_equals_the_naive_loop() {
+        let source: Vec<u8> = (0..10_000).map(|i| (i * 7) as u8).collect();
+        let key = [0x37, 0xfa, 0x21, 0x3d];
+        for length in (0..70).chain([4095, 4096, 4097, 8191, 8192, 8193, 10_000]) {
+            let mut ours = Vec::from(*b"before");
+            append(&mut ours, &source[..length], key);
+            let mut theirs = source[..length].to_vec();
+            naive(&mut theirs, key, 0);
+            assert_eq!((&ours[..6], &ours[6..]), (&b"before"[..], &theirs[..]), "{length}");
         }
     }
 

@@ -109,8 +109,11 @@ impl fmt::Display for Text {
 /// assert_eq!(Message::from("hi"), Message::Text("hi".into()));
 /// assert_eq!(Message::from(vec![1, 2]), Message::Binary(vec![1, 2].into()));
 /// ```
+// A tag of one byte would have the compiler move the payload from the byte behind it on, in words that lie
+// across those that it is read in next: the processor stalls, several times a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[repr(usize)]
 pub enum Message {
     /// A text message.
     Text(Text),

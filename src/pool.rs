@@ -3,22 +3,31 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-/// The size of a pooled buffer: several reads of small messages, and it stays in the L1 cache.
-pub(crate) const SIZE: usize = 32 << 10;
+/// The size of a receive buffer for a peer that sends little at a time: it stays in the L1 cache.
+pub(crate) const NARROW: usize = 30 << 10;
+
+/// The size of a receive buffer for a peer that fills narrow ones, and of a send buffer: a read or write
+/// costs some microseconds, so much data has to have few of them.
+///
+/// Half a page is missing to a round number, here and above, so that buffers that lie side by side differ in
+/// where their pages begin: processors copy several times slower between places that are a few bytes
+/// and whole pages apart. It also is less than allocators get from the system each time.
+pub(crate) const WIDE: usize = 126 << 10;
 
 #[cfg(feature = "std")]
 mod local {
-    use super::{Box, SIZE, Vec};
+    use super::{Box, NARROW, Vec, WIDE};
     use core::cell::RefCell;
     use std::thread::LocalKey;
 
-    /// At most 512 KiB a thread and kind stay allocated for later.
+    /// Of each kind so many stay allocated for later, in a thread.
     const CAP: usize = 16;
 
     type Pool<T> = RefCell<Vec<T>>;
 
     std::thread_local! {
         static RECEIVE: Pool<Box<[u8]>> = const { RefCell::new(Vec::new()) };
+        static RECEIVE_WIDE: Pool<Box<[u8]>> = const { RefCell::new(Vec::new()) };
         static SEND: Pool<Vec<u8>> = const { RefCell::new(Vec::new()) };
     }
 
@@ -36,12 +45,16 @@ mod local {
         });
     }
 
-    pub(super) fn take() -> Option<Box<[u8]>> {
-        pop(&RECEIVE)
+    fn of(size: usize) -> &'static LocalKey<Pool<Box<[u8]>>> {
+        if size == WIDE { &RECEIVE_WIDE } else { &RECEIVE }
+    }
+
+    pub(super) fn take(size: usize) -> Option<Box<[u8]>> {
+        pop(of(size))
     }
 
     pub(super) fn give_back(buffer: Box<[u8]>) {
-        push(&RECEIVE, buffer);
+        push(of(buffer.len()), buffer);
     }
 
     pub(super) fn take_send() -> Option<Vec<u8>> {
@@ -52,14 +65,15 @@ mod local {
         push(&SEND, buffer);
     }
 
-    const _: () = assert!(SIZE * CAP <= 512 << 10);
+    // What docs/security.md says that a thread keeps.
+    const _: () = assert!((NARROW + WIDE + WIDE) * CAP < 5 << 20);
 }
 
 #[cfg(not(feature = "std"))]
 mod local {
     use super::{Box, Vec};
 
-    pub(super) fn take() -> Option<Box<[u8]>> {
+    pub(super) fn take(_size: usize) -> Option<Box<[u8]>> {
         None
     }
 
@@ -73,26 +87,31 @@ mod local {
     pub(super) fn give_back_send(_buffer: Vec<u8>) {}
 }
 
-/// A receive buffer of [`SIZE`] initialised bytes.
-pub(crate) fn take() -> Box<[u8]> {
-    local::take().unwrap_or_else(|| alloc::vec![0; SIZE].into())
+/// A receive buffer of initialised bytes, [`NARROW`] or [`WIDE`].
+pub(crate) fn take(size: usize) -> Box<[u8]> {
+    local::take(size).unwrap_or_else(|| alloc::vec![0; size].into())
+}
+
+/// Whether receive buffers of this size are pooled.
+pub(crate) fn is_pooled(size: usize) -> bool {
+    size == NARROW || size == WIDE
 }
 
 /// Takes a receive buffer back; one of another size is freed.
 pub(crate) fn give_back(buffer: Box<[u8]>) {
-    if buffer.len() == SIZE {
+    if is_pooled(buffer.len()) {
         local::give_back(buffer);
     }
 }
 
-/// An empty send buffer with room for [`SIZE`] bytes.
+/// An empty send buffer with room for [`WIDE`] bytes.
 pub(crate) fn take_send() -> Vec<u8> {
-    local::take_send().unwrap_or_else(|| Vec::with_capacity(SIZE))
+    local::take_send().unwrap_or_else(|| Vec::with_capacity(WIDE))
 }
 
 /// Takes a send buffer back; one that has grown is freed.
 pub(crate) fn give_back_send(mut buffer: Vec<u8>) {
-    if buffer.capacity() == SIZE {
+    if buffer.capacity() == WIDE {
         buffer.clear();
         local::give_back_send(buffer);
     }

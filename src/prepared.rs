@@ -86,10 +86,9 @@ fn encode(message: &Message, compressed: bool, payload: impl FnOnce(&mut Vec<u8>
     let mut frame = Vec::with_capacity(MAX_HEADER + message.as_bytes().len());
     frame.extend_from_slice(&[0; MAX_HEADER]);
     payload(&mut frame);
-    let mut bytes = [0; MAX_HEADER];
     let len = (frame.len() - MAX_HEADER) as u64;
-    let opcode = message.borrow().opcode();
-    let header = frame::encode(&mut bytes, true, compressed, opcode, len, None);
+    let encoded = frame::encode(true, compressed, message.borrow().opcode(), len, None);
+    let header = encoded.bytes();
     let start = MAX_HEADER - header.len();
     frame[start..MAX_HEADER].copy_from_slice(header);
     Bytes::from(frame).slice(start..)

@@ -284,7 +284,10 @@ impl Receiver {
         replies: &mut Replies,
         close_sent: bool,
     ) -> Result<Progress, ProtocolError> {
-        self.run(input, replies, close_sent, false).ok_or_else(|| self.failure())
+        if self.whole(input) {
+            return Ok(Progress::Event);
+        }
+        self.step(input, replies, close_sent, false)
     }
 
     /// Like [`advance`](Self::advance), but lends the payload in parts, as it comes:
@@ -300,7 +303,22 @@ impl Receiver {
         replies: &mut Replies,
         close_sent: bool,
     ) -> Result<Progress, ProtocolError> {
-        self.run(input, replies, close_sent, true).ok_or_else(|| self.failure())
+        if self.whole(input) {
+            return Ok(Progress::Event);
+        }
+        self.step(input, replies, close_sent, true)
+    }
+
+    /// What `advance` does where [`whole`](Self::whole) has nothing.
+    #[inline]
+    pub(crate) fn step(
+        &mut self,
+        input: &mut RecvBuf,
+        replies: &mut Replies,
+        close_sent: bool,
+        parts: bool,
+    ) -> Result<Progress, ProtocolError> {
+        self.run(input, replies, close_sent, parts).ok_or_else(|| self.failure())
     }
 
     /// `None`: the connection has failed, see [`failure`](Self::failure). The whole answer fits a
@@ -317,9 +335,6 @@ impl Receiver {
             Some(End::Failed(_)) => return None,
             Some(_) => return Some(Progress::Ended),
             None => {}
-        }
-        if self.whole(input) {
-            return Some(Progress::Event);
         }
         match self.decode(input, replies, close_sent, parts) {
             Ok(progress) => Some(progress),
@@ -435,51 +450,69 @@ impl Receiver {
     }
 
     /// The common case at once: an unfragmented, uncompressed message of less than 64 KiB that is all
-    /// there. Whatever is not plainly so is left as it is, to `decode`.
-    #[inline]
-    fn whole(&mut self, input: &mut RecvBuf) -> bool {
-        let (Stage::Header, None) = (self.stage, self.message) else {
+    /// there. Whatever is not plainly so is left as it is, to `run`.
+    ///
+    /// Apart from `run`, which needs so many registers that saving them would take as long as this.
+    pub(crate) fn whole(&mut self, input: &mut RecvBuf) -> bool {
+        // Between messages the event that was lent last needs no end: another takes its place.
+        let (Stage::Header, None, None) = (self.stage, self.message, &self.end) else {
             return false;
         };
-        let bytes = input.unread();
-        let [first, second, ..] = *bytes else {
+        let unread = input.unread();
+        let Some(head) = unread.first_chunk() else {
             return false;
         };
-        let kind = match first {
+        // All that a short header can have, in one register; the first byte is the lowest.
+        let head = u64::from_le_bytes(*head);
+        let (mask_bit, key_size) = match self.role {
+            Role::Server => (u64::from(MASK) << 8, 4),
+            Role::Client => (0, 0),
+        };
+        let kind = match head & 0x80FF ^ mask_bit {
             0x81 => Kind::Text,
             0x82 => Kind::Binary,
             _ => return false,
         };
-        let masked = self.role == Role::Server;
-        if masked != (second & MASK != 0) {
-            return false;
-        }
-        let Some(length) = Length::decode(bytes) else {
-            return false;
+        let (len, key, header) = match head >> 8 & 0x7F {
+            126 => {
+                let len = ((head >> 16) as u16).swap_bytes();
+                if usize::from(len) <= MAX_CONTROL {
+                    return false;
+                }
+                (len, head >> 32, 4 + key_size)
+            }
+            127 => return false,
+            len => (len as u16, head >> 16, 2 + key_size),
         };
-        let key_at = 2 + length.size;
-        let header = key_at + if masked { 4 } else { 0 };
-        if !length.is_minimal() || length.value >= self.whole_below.into() {
+        let key = if key_size == 0 { [0; 4] } else { (key as u32).to_le_bytes() };
+        if len >= self.whole_below || unread.len() < header + usize::from(len) {
             return false;
         }
-        let len = length.value as usize;
-        if bytes.len() < header + len {
-            return false;
-        }
-        let key = match bytes.get(key_at..).and_then(<[u8]>::first_chunk) {
-            Some(key) if masked => *key,
-            _ => [0; 4],
-        };
-        let payload = input.lend_whole(kind, header, len);
-        mask::apply(payload, key, 0);
-        if kind == Kind::Text && utf8::check(payload) != Checked::UpTo(len) {
-            mask::apply(payload, key, 0);
-            input.take_back_whole(header, len);
-            return false;
-        }
+        let len = usize::from(len);
         self.offset += (header + len) as u64;
         self.progress = self.progress.wrapping_add(len as u32).wrapping_add(PROGRESS);
-        true
+        let payload = input.lend_whole(kind, header, len);
+        mask::from_start(payload, key);
+        kind == Kind::Binary || self.is_whole_text(input, key, header, len)
+    }
+
+    /// Whether what was lent is text; else undoes it, for `run` to find what is wrong.
+    fn is_whole_text(
+        &mut self,
+        input: &mut RecvBuf,
+        key: [u8; 4],
+        header: usize,
+        len: usize,
+    ) -> bool {
+        let payload = input.lent();
+        if utf8::check(payload) == Checked::UpTo(len) {
+            return true;
+        }
+        mask::from_start(payload, key);
+        input.take_back_whole(header, len);
+        self.offset -= (header + len) as u64;
+        self.progress = self.progress.wrapping_sub(len as u32).wrapping_sub(PROGRESS);
+        false
     }
 
     /// How much room makes sense beside a frame that is small: in proportion to the message, else

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use crate::message::{Message, MessageRef, Part, Text};
 use crate::{pool, utf8};
 
-/// A remainder of at most this many bytes moves out of a pooled buffer while the connection waits.
+/// Of a message that is inflated so many compressed bytes at most are moved on with each read.
 const SMALL: usize = 4 << 10;
 
 /// Offer the socket at least this much room.
@@ -53,7 +53,19 @@ pub struct RecvBuf {
     /// Of a control frame its length; of a message how many assembled bytes are not lent.
     event_cut: u8,
     place: Place,
-    eof: bool,
+    supply: Supply,
+}
+
+/// What the socket gave last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Supply {
+    /// Less than a narrow buffer holds.
+    #[default]
+    Narrow,
+    /// All that there was room for, and there may be more.
+    Wide,
+    /// Its end.
+    Eof,
 }
 
 /// What of a message the event is.
@@ -93,7 +105,9 @@ impl RecvBuf {
         self.end_event();
         let live = self.compact_len();
         let room = (self.want as usize).clamp(1, MIN_READ);
-        if self.storage.len() - self.filled < room {
+        if self.supply == Supply::Wide && self.storage.len() == pool::NARROW {
+            self.relocate(pool::take(pool::WIDE));
+        } else if self.storage.len() - self.filled < room {
             let free = self.storage.len() - live;
             // What is inflated lies at the start, so there is little to move.
             let in_place = self.want == 0 && self.message == 0 && self.filled - self.read <= SMALL;
@@ -104,7 +118,8 @@ impl RecvBuf {
             }
         }
         // Not all of a large buffer for what is inflated from it: that needs room as well.
-        let end = self.filled.saturating_add((self.want as usize).max(pool::SIZE));
+        let usual = if self.supply == Supply::Wide { pool::WIDE } else { pool::NARROW };
+        let end = self.filled.saturating_add((self.want as usize).max(usual));
         let end = end.min(self.storage.len());
         &mut self.storage[self.filled..end]
     }
@@ -113,11 +128,17 @@ impl RecvBuf {
     /// was room for counts as all of the room.
     pub fn filled(&mut self, n: usize) {
         self.filled = self.filled.saturating_add(n).min(self.storage.len());
+        // Between the two marks it stays as it was, lest it change with every read.
+        if self.filled == self.storage.len() {
+            self.supply = Supply::Wide;
+        } else if n < pool::NARROW / 2 {
+            self.supply = Supply::Narrow;
+        }
     }
 
     /// Tells that no more bytes will come.
     pub fn eof(&mut self) {
-        self.eof = true;
+        self.supply = Supply::Eof;
     }
 
     /// What the last `advance` found.
@@ -150,7 +171,7 @@ impl RecvBuf {
         let Range { start, end } = self.event_range(kind);
         // A pooled buffer is not given away, nor one that holds more of the message.
         let payload = if end - start > COPY_UP_TO.max(self.storage.len() / 2)
-            && self.storage.len() != pool::SIZE
+            && !pool::is_pooled(self.storage.len())
             && end == self.message_end
         {
             let rest = self.storage[self.read..self.filled].into();
@@ -181,14 +202,15 @@ impl RecvBuf {
     }
 
     /// Gives the memory back while the connection waits for its peer: all of it if nothing is
-    /// buffered; a small remainder moves to an allocation of its own size. Nothing else frees what a
-    /// large message needed, so that the next one finds it. Ends the current event.
+    /// buffered; a remainder that fills no quarter of its buffer moves to an allocation of its own size.
+    /// Nothing else frees what a large message needed, so that the next one finds it. Ends the current
+    /// event.
     pub fn release(&mut self) {
         self.end_event();
         let live = self.compact_len();
         if live == 0 {
             pool::give_back(core::mem::take(&mut self.storage));
-        } else if live <= SMALL && self.storage.len() >= pool::SIZE {
+        } else if live <= self.storage.len() / 4 && self.storage.len() >= pool::NARROW {
             self.relocate(alloc::vec![0; live].into());
         }
     }
@@ -202,13 +224,13 @@ impl RecvBuf {
     /// For an adapter that blocks where others wait: keeps no more than a buffer of the usual size.
     #[cfg(feature = "std")]
     pub(crate) fn drop_large(&mut self) {
-        if self.storage.len() > pool::SIZE && self.compact_len() == 0 {
+        if self.storage.len() > pool::WIDE && self.compact_len() == 0 {
             self.release();
         }
     }
 
     pub(crate) fn is_eof(&self) -> bool {
-        self.eof
+        self.supply == Supply::Eof
     }
 
     /// Steps over `n` parsed bytes.
@@ -259,6 +281,10 @@ impl RecvBuf {
     pub(crate) fn inflated(&mut self, consumed: usize, produced: usize) {
         self.read += consumed;
         self.message_end += produced;
+        if self.supply == Supply::Wide {
+            // A narrow buffer of compressed bytes is work for long, and what they come to needs room too.
+            self.supply = Supply::Narrow;
+        }
     }
 
     /// How much of the message is assembled.
@@ -303,6 +329,11 @@ impl RecvBuf {
         &mut self.storage[self.message..self.message_end]
     }
 
+    /// The message that [`lend_whole`](Self::lend_whole) lent.
+    pub(crate) fn lent(&mut self) -> &mut [u8] {
+        &mut self.storage[self.message..self.message_end]
+    }
+
     /// Undoes [`lend_whole`](Self::lend_whole).
     #[cold]
     pub(crate) fn take_back_whole(&mut self, header: usize, len: usize) {
@@ -319,6 +350,7 @@ impl RecvBuf {
     }
 
     /// Forgets the event and what it lent.
+    #[inline]
     pub(crate) fn end_event(&mut self) {
         if let Some(Kind::Text | Kind::Binary) = self.event.take() {
             self.message = self.message_end - usize::from(self.event_cut);
@@ -385,15 +417,10 @@ impl RecvBuf {
     fn spread(&mut self, most: usize) {
         let live = self.compact_len();
         if self.storage.len() - live < most.min(MIN_READ) {
-            let new = live.saturating_add(most.min(live.max(pool::SIZE)));
-            if new <= pool::SIZE {
-                self.relocate(pool::take());
-            } else {
-                // The allocator can often grow a large one where it is.
-                let mut storage = core::mem::take(&mut self.storage).into_vec();
-                storage.reserve_exact(new - storage.len());
-                storage.resize(new, 0);
-                self.storage = storage.into();
+            let new = live.saturating_add(most.min(live.max(MIN_READ)));
+            match pool_size(new) {
+                Some(size) if size > self.storage.len() => self.relocate(pool::take(size)),
+                _ => self.extend(new),
             }
         }
         let (assembled, unread) = (self.assembled_len(), self.filled - self.read);
@@ -407,18 +434,37 @@ impl RecvBuf {
     /// At most doubles what is alive, or a little more where that is all that will be needed: memory
     /// follows the bytes that came.
     fn grow(&mut self, live: usize) {
-        let most = live.max(pool::SIZE);
+        let most = live.max(pool::NARROW.saturating_sub(live));
         let room = match self.want as usize {
             want if want <= most + most / 8 => want.max(MIN_READ),
             _ => most,
         };
-        let new = if live + room <= pool::SIZE {
-            pool::take()
-        } else {
-            alloc::vec![0; live + room].into()
-        };
-        self.relocate(new);
+        let new = live + room;
+        match pool_size(new) {
+            Some(size) => self.relocate(pool::take(size)),
+            None if pool::is_pooled(self.storage.len()) => {
+                self.relocate(alloc::vec![0; new].into())
+            }
+            None => {
+                self.compact();
+                self.extend(new);
+            }
+        }
     }
+
+    /// Makes a large buffer larger, which the allocator can often do where it is.
+    fn extend(&mut self, new: usize) {
+        let mut storage = core::mem::take(&mut self.storage).into_vec();
+        let new = new.max(storage.len());
+        storage.reserve_exact(new - storage.len());
+        storage.resize(new, 0);
+        self.storage = storage.into();
+    }
+}
+
+/// The pooled buffer for so many bytes.
+fn pool_size(len: usize) -> Option<usize> {
+    [pool::NARROW, pool::WIDE].into_iter().find(|&size| len <= size)
 }
 
 impl fmt::Debug for RecvBuf {
@@ -428,7 +474,7 @@ impl fmt::Debug for RecvBuf {
             .field("assembled", &self.assembled_len())
             .field("unread", &self.unread().len())
             .field("event", &self.event)
-            .field("eof", &self.eof)
+            .field("eof", &self.is_eof())
             .finish_non_exhaustive()
     }
 }

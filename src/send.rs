@@ -2,6 +2,7 @@
 //! (RFC 7692 §6.1).
 
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
@@ -106,18 +107,18 @@ impl Sender {
             None => payload,
             Some(key) => match payload.try_into_mut() {
                 Ok(mut payload) => {
-                    mask::apply(&mut payload, key, 0);
+                    mask::from_start(&mut payload, key);
                     payload.freeze()
                 }
                 Err(shared) => {
-                    let mut payload = shared.to_vec();
-                    mask::apply(&mut payload, key, 0);
+                    let mut payload = Vec::with_capacity(shared.len());
+                    mask::append(&mut payload, &shared, key);
                     Bytes::from(payload)
                 }
             },
         };
-        header(true, opcode, payload.len(), key, out);
-        out.append_shared(payload);
+        let header = frame::encode(true, false, opcode, payload.len() as u64, key);
+        out.append_shared(header.bytes(), payload);
         Ok(())
     }
 
@@ -140,7 +141,8 @@ impl Sender {
             self.whole(message.opcode(), payload, out);
             &[]
         } else {
-            header(true, message.opcode(), payload.len(), None, out);
+            let header = frame::encode(true, false, message.opcode(), payload.len() as u64, None);
+            out.append(|buffer| header.append_to(buffer));
             payload
         };
         Ok(Vectored { out, rest })
@@ -177,7 +179,7 @@ impl Sender {
         if frame.len() < SHARE_PREPARED_FROM {
             out.append(|buffer| buffer.extend_from_slice(&frame));
         } else {
-            out.append_shared(frame);
+            out.append_shared(&[], frame);
         }
         Ok(())
     }
@@ -319,6 +321,7 @@ impl Sender {
         self.deadline(now, out).is_some_and(|at| at <= now)
     }
 
+    #[inline]
     fn admit(&self, message: &MessageRef<'_>, out: &SendBuf) -> Result<(), Refusal> {
         self.has_room(out)?;
         if message.opcode().is_control() {
@@ -331,6 +334,7 @@ impl Sender {
         Ok(())
     }
 
+    #[inline]
     fn has_room(&self, out: &SendBuf) -> Result<(), Refusal> {
         if self.closed {
             Err(Refusal::Closed)
@@ -349,6 +353,7 @@ impl Sender {
 
     /// Whether a whole message is worth it and may be compressed; control frames may not
     /// (RFC 7692 §6.1).
+    #[inline]
     fn compresses(&self, opcode: Opcode, len: usize) -> bool {
         self.side.is_some()
             && self.compression
@@ -356,6 +361,7 @@ impl Sender {
             && deflate::is_worth(len, &self.config)
     }
 
+    #[inline]
     fn whole(&mut self, opcode: Opcode, payload: &[u8], out: &mut SendBuf) {
         if self.compresses(opcode, payload.len()) {
             self.compressed_frame(true, opcode, payload, out);
@@ -377,30 +383,29 @@ impl Sender {
             let payload_start = buffer.len();
             deflating.deflate(side, payload, fin, config, buffer);
             if let Some(key) = key {
-                mask::apply(&mut buffer[payload_start..], key, 0);
+                mask::from_start(&mut buffer[payload_start..], key);
             }
-            let mut bytes = [0; MAX_HEADER];
             let size = (buffer.len() - payload_start) as u64;
             // RFC 7692 §6.1: the first frame of the message alone is marked.
             let first = opcode != Opcode::Continuation;
-            let header = frame::encode(&mut bytes, fin, first, opcode, size, key);
+            let encoded = frame::encode(fin, first, opcode, size, key);
+            let header = encoded.bytes();
             buffer.drain(start..payload_start - header.len());
             buffer[start..start + header.len()].copy_from_slice(header);
         });
     }
 
+    #[inline]
     fn frame(&mut self, fin: bool, opcode: Opcode, payload: &[u8], out: &mut SendBuf) {
         let key = self.key();
+        let header = frame::encode(fin, false, opcode, payload.len() as u64, key);
         out.append(|buffer| {
             // Once, not by doubling.
             buffer.reserve(MAX_HEADER + payload.len());
-            let mut bytes = [0; MAX_HEADER];
-            let size = payload.len() as u64;
-            buffer.extend_from_slice(frame::encode(&mut bytes, fin, false, opcode, size, key));
-            let start = buffer.len();
-            buffer.extend_from_slice(payload);
-            if let Some(key) = key {
-                mask::apply(&mut buffer[start..], key, 0);
+            header.append_to(buffer);
+            match key {
+                Some(key) => mask::append(buffer, payload, key),
+                None => buffer.extend_from_slice(payload),
             }
         });
     }
@@ -427,13 +432,6 @@ impl fmt::Debug for Sender {
             .field("closed", &self.closed)
             .finish_non_exhaustive()
     }
-}
-
-fn header(fin: bool, opcode: Opcode, len: usize, key: Option<[u8; 4]>, out: &mut SendBuf) {
-    out.append(|buffer| {
-        let mut bytes = [0; MAX_HEADER];
-        buffer.extend_from_slice(frame::encode(&mut bytes, fin, false, opcode, len as u64, key));
-    });
 }
 
 /// A frame that is half queued: its header behind what waits in the [`SendBuf`], its payload still

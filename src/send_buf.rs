@@ -55,11 +55,13 @@ impl SendBuf {
     }
 
     /// How many bytes wait.
+    #[inline]
     pub fn len(&self) -> usize {
         self.head.len() - self.head_sent + self.tail.as_ref().map_or(0, |tail| tail.len)
     }
 
     /// Whether none wait.
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -94,7 +96,7 @@ impl SendBuf {
             n -= of_head;
             if self.head_sent < self.head.len() {
                 // A queue that never runs empty must not keep all that it ever sent.
-                if self.head_sent >= pool::SIZE && self.head_sent >= self.head.len() / 2 {
+                if self.head_sent >= pool::WIDE / 2 && self.head_sent >= self.head.len() / 2 {
                     self.head.drain(..self.head_sent);
                     self.head_sent = 0;
                 }
@@ -125,14 +127,32 @@ impl SendBuf {
         }
     }
 
+    /// Gives memory back while the socket takes nothing: what fills no quarter of its buffer moves to an
+    /// allocation of its own size.
+    pub fn release(&mut self) {
+        let waiting = &self.head[self.head_sent..];
+        if self.head.capacity() == pool::WIDE && waiting.len() <= pool::WIDE / 4 {
+            let waiting = waiting.to_vec();
+            self.head_sent = 0;
+            pool::give_back_send(core::mem::replace(&mut self.head, waiting));
+        }
+    }
+
     /// Lets `write` append to the queue.
+    #[inline]
     pub(crate) fn append(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
-        let Some(tail) = &mut self.tail else {
-            if self.head.capacity() == 0 {
-                self.head = pool::take_send();
-            }
-            return write(&mut self.head);
-        };
+        if self.tail.is_some() {
+            return self.append_to_tail(write);
+        }
+        if self.head.capacity() == 0 {
+            self.head = pool::take_send();
+        }
+        write(&mut self.head);
+    }
+
+    #[cold]
+    fn append_to_tail(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        let tail = self.tail.get_or_insert_default();
         let mut buffer = match tail.chunks.pop_back() {
             Some(Chunk::Copied(buffer)) => buffer,
             shared => {
@@ -146,8 +166,14 @@ impl SendBuf {
         tail.chunks.push_back(Chunk::Copied(buffer));
     }
 
-    /// Queues a payload by reference.
-    pub(crate) fn append_shared(&mut self, bytes: Bytes) {
+    /// Queues a payload by reference, behind its header.
+    pub(crate) fn append_shared(&mut self, header: &[u8], bytes: Bytes) {
+        if self.head.capacity() == 0 && self.tail.is_none() {
+            // No whole buffer for a few bytes, while a slow peer takes the payload.
+            self.head = header.to_vec();
+        } else {
+            self.append(|buffer| buffer.extend_from_slice(header));
+        }
         if !bytes.is_empty() {
             let tail = self.tail.get_or_insert_default();
             tail.len += bytes.len();

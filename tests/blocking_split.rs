@@ -221,8 +221,8 @@ fn what_was_fed_does_not_wait_for_the_receiver_and_may_leave_with_its_reply() {
         receiver
     });
     assert_eq!(shorthand(&far.frames(role)), [(TEXT, "fed".into()), (PONG, "p".into())]);
-    sender.feed(vec![0; 17 << 10]).unwrap();
-    assert_eq!(far.frames(role).len(), 3, "16 KiB leave by themselves");
+    sender.feed(vec![0; 65 << 10]).unwrap();
+    assert_eq!(far.frames(role).len(), 3, "64 KiB leave by themselves");
     sender.feed("last").unwrap();
     sender.flush().unwrap();
     assert_eq!(far.frames(role).len(), 4);

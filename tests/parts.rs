@@ -366,7 +366,7 @@ fn a_message_of_256_mib_passes_in_parts_through_one_buffer() {
                 }
                 Progress::NeedInput if sent < LEN => {
                     let space = side.input.space();
-                    assert!(space.len() <= 64 << 10, "the buffer grows");
+                    assert!(space.len() <= 126 << 10, "the buffer grows");
                     let n = space.len().min((LEN - sent) as usize);
                     let at = (sent % 256) as usize;
                     space[..n].copy_from_slice(&pattern[at..at + n]);

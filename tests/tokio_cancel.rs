@@ -255,9 +255,9 @@ fn a_dropped_send_sent_its_message_whole_or_not_at_all() {
 
 #[test]
 fn a_dropped_feed_is_queued_whole_or_not_at_all() {
-    let long = "f".repeat(17 << 10);
+    let long = "f".repeat(65 << 10);
     // More than the stream takes at once.
-    for before in [10, 2000] {
+    for before in [10, 5000] {
         all_or_nothing("feed", before, &[(TEXT, &long)], |s, polls| {
             op!(s, polls, feed(long.clone()))
         });

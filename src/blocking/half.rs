@@ -167,8 +167,8 @@ impl<S: BlockingStream> RecvHalf<S> {
     ///
     /// As there.
     pub fn recv(&mut self) -> Result<Option<Message>, Error> {
-        let event = self.reader.next(&mut self.link, false)?;
-        Ok(if event { self.reader.input.take_event() } else { None })
+        self.reader.next(&mut self.link, false)?;
+        Ok(self.reader.input.take_event())
     }
 
     /// Like [`recv`](Self::recv), but lends the message, without a copy.
@@ -177,8 +177,8 @@ impl<S: BlockingStream> RecvHalf<S> {
     ///
     /// As `recv`.
     pub fn recv_borrowed(&mut self) -> Result<Option<MessageRef<'_>>, Error> {
-        let event = self.reader.next(&mut self.link, false)?;
-        Ok(if event { self.reader.input.event() } else { None })
+        self.reader.next(&mut self.link, false)?;
+        Ok(self.reader.input.event())
     }
 
     /// Waits for the next part of a message; see [`WebSocket::recv_part`](super::WebSocket::recv_part).
@@ -187,8 +187,8 @@ impl<S: BlockingStream> RecvHalf<S> {
     ///
     /// As there.
     pub fn recv_part(&mut self) -> Result<Option<Part<'_>>, Error> {
-        let event = self.reader.next(&mut self.link, true)?;
-        Ok(if event { self.reader.input.part() } else { None })
+        self.reader.next(&mut self.link, true)?;
+        Ok(self.reader.input.part())
     }
 
     /// How the connection ended, once it has.
@@ -228,7 +228,7 @@ impl<S: BlockingStream> SendHalf<S> {
         self.write(true, |writer| queue(writer, message))
     }
 
-    /// Queues a message; it leaves with the next `send` or `flush`, when 16 KiB are queued, or with
+    /// Queues a message; it leaves with the next `send` or `flush`, when 64 KiB are queued, or with
     /// the next reply of the receiving half.
     ///
     /// # Errors

@@ -72,11 +72,25 @@ impl Reader {
         Self { receiver, replies, input, left: false }
     }
 
-    /// Waits for an event; `false` after a clean close.
-    pub(super) fn next(&mut self, link: &mut impl Link, parts: bool) -> Result<bool, Error> {
-        let flush_from = FLUSH_FROM.min(self.receiver.config().get().max_send_queue);
+    /// Waits for an event; there is none after a clean close.
+    #[inline]
+    pub(super) fn next(&mut self, link: &mut impl Link, parts: bool) -> Result<(), Error> {
+        // The common case at once.
+        if link.fed() < self.flush_from() && self.receiver.whole(&mut self.input) {
+            return Ok(());
+        }
+        self.next_of_any(link, parts)
+    }
+
+    /// From so many queued bytes on they are sent before the next event.
+    fn flush_from(&self) -> usize {
+        FLUSH_FROM.min(self.receiver.config().get().max_send_queue)
+    }
+
+    #[inline(never)]
+    fn next_of_any(&mut self, link: &mut impl Link, parts: bool) -> Result<(), Error> {
         // Once Close is queued, the wait for input sends it, under the close timeout.
-        if link.fed() >= flush_from && !link.close_sent() {
+        if link.fed() >= self.flush_from() && !link.close_sent() {
             self.flush(link)?;
         }
         // What was begun before the caller came back may still have its rest in the socket: read once
@@ -96,7 +110,7 @@ impl Reader {
                     if !self.replies.is_empty() {
                         link.answer(&mut self.replies);
                     }
-                    return Ok(true);
+                    return Ok(());
                 }
                 Ok(Progress::NeedInput) => {
                     self.wait(link, lenient && !close_sent, &mut quiet_since)?;
@@ -105,7 +119,7 @@ impl Reader {
                 Ok(Progress::Ended) | Err(_) => {
                     self.leave(link);
                     let end = self.receiver.end().unwrap_or(&End::Unconfirmed);
-                    return result_of(end).map(|()| false);
+                    return result_of(end);
                 }
             }
         }

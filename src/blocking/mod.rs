@@ -37,7 +37,7 @@ use io::{Reader, Writer};
 /// return [`Error::Io`]; nothing is lost, and `recv` may be called again.
 ///
 /// What [`feed`](Self::feed) queued leaves, in one write, when `recv` has to wait for the socket, or
-/// when 16 KiB are queued, or with `send`, `flush`, `close`, `into_inner`; dropping the value makes
+/// when 64 KiB are queued, or with `send`, `flush`, `close`, `into_inner`; dropping the value makes
 /// one attempt that does not block.
 #[derive(Debug)]
 pub struct WebSocket<S: BlockingStream> {
@@ -72,8 +72,8 @@ impl<S: BlockingStream> WebSocket<S> {
     /// [`Error::Ended`] once the connection has ended otherwise, now and on every later call. If
     /// the peer broke the protocol, it has been told by then. [`Error::Io`] as the stream gives it.
     pub fn recv(&mut self) -> Result<Option<Message>, Error> {
-        let event = self.reader.next(&mut self.writer, false)?;
-        Ok(if event { self.reader.input.take_event() } else { None })
+        self.reader.next(&mut self.writer, false)?;
+        Ok(self.reader.input.take_event())
     }
 
     /// Like [`recv`](Self::recv), but lends the message, without a copy, with a handle to answer it:
@@ -91,9 +91,8 @@ impl<S: BlockingStream> WebSocket<S> {
     ///
     /// As `recv`.
     pub fn recv_borrowed(&mut self) -> Result<Option<(MessageRef<'_>, Outgoing<'_, S>)>, Error> {
-        let event = self.reader.next(&mut self.writer, false)?;
-        let message = if event { self.reader.input.event() } else { None };
-        Ok(message.map(|message| (message, Outgoing(&mut self.writer))))
+        self.reader.next(&mut self.writer, false)?;
+        Ok(self.reader.input.event().map(|message| (message, Outgoing(&mut self.writer))))
     }
 
     /// Waits for the next part of a message, so that a message of any size takes no more memory than
@@ -106,8 +105,8 @@ impl<S: BlockingStream> WebSocket<S> {
     ///
     /// As `recv`; the parts that came before then belong to no whole message.
     pub fn recv_part(&mut self) -> Result<Option<Part<'_>>, Error> {
-        let event = self.reader.next(&mut self.writer, true)?;
-        Ok(if event { self.reader.input.part() } else { None })
+        self.reader.next(&mut self.writer, true)?;
+        Ok(self.reader.input.part())
     }
 
     /// Sends a message: its bytes were handed to the socket when this returns.
@@ -208,14 +207,12 @@ impl<S: BlockingStream> WebSocket<S> {
         let mut discarded = 0;
         loop {
             match self.reader.next(&mut self.writer, false) {
-                Ok(true) => {
-                    let data = matches!(
-                        self.reader.input.event(),
-                        Some(MessageRef::Text(_) | MessageRef::Binary(_))
-                    );
-                    discarded += u64::from(data);
-                }
-                Ok(false) | Err(Error::Ended(_)) => break,
+                Ok(()) => match self.reader.input.event() {
+                    Some(MessageRef::Text(_) | MessageRef::Binary(_)) => discarded += 1,
+                    Some(_) => {}
+                    None => break,
+                },
+                Err(Error::Ended(_)) => break,
                 Err(error) => return Err(error),
             }
         }

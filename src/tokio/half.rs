@@ -12,7 +12,7 @@ use ::tokio::io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf};
 
 use super::broadcast::{Offered, Peer, SlowPeer};
 use super::io::{Link, Reader, Side, Writer, poll_read};
-use crate::adapter::{Error, FLUSH_FROM};
+use crate::adapter::{Error, FLUSH_FROM, FLUSH_PARTS_FROM};
 use crate::close::CloseCode;
 use crate::error::{End, SendError};
 use crate::message::{Message, MessageRef, Part};
@@ -140,8 +140,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> RecvHalf<S> {
     ///
     /// As there.
     pub async fn recv(&mut self) -> Result<Option<Message>, Error> {
-        let event = poll_fn(|cx| self.reader.poll_next(cx, &mut self.link, false)).await?;
-        Ok(if event { self.reader.input.take_event() } else { None })
+        poll_fn(|cx| self.reader.poll_next(cx, &mut self.link, false)).await?;
+        Ok(self.reader.input.take_event())
     }
 
     /// Like [`recv`](Self::recv), but lends the message, without a copy. Cancel safe.
@@ -150,8 +150,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> RecvHalf<S> {
     ///
     /// As `recv`.
     pub async fn recv_borrowed(&mut self) -> Result<Option<MessageRef<'_>>, Error> {
-        let event = poll_fn(|cx| self.reader.poll_next(cx, &mut self.link, false)).await?;
-        Ok(if event { self.reader.input.event() } else { None })
+        poll_fn(|cx| self.reader.poll_next(cx, &mut self.link, false)).await?;
+        Ok(self.reader.input.event())
     }
 
     /// Waits for the next part of a message; see [`WebSocket::recv_part`](super::WebSocket::recv_part).
@@ -161,8 +161,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> RecvHalf<S> {
     ///
     /// As there.
     pub async fn recv_part(&mut self) -> Result<Option<Part<'_>>, Error> {
-        let event = poll_fn(|cx| self.reader.poll_next(cx, &mut self.link, true)).await?;
-        Ok(if event { self.reader.input.part() } else { None })
+        poll_fn(|cx| self.reader.poll_next(cx, &mut self.link, true)).await?;
+        Ok(self.reader.input.part())
     }
 
     /// How the connection ended, once it has.
@@ -196,7 +196,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SendHalf<S> {
         self.flush().await
     }
 
-    /// Queues a message; it leaves with the next `send` or `flush`, when 16 KiB are queued, or with
+    /// Queues a message; it leaves with the next `send` or `flush`, when 64 KiB are queued, or with
     /// the next reply of the receiving half. Cancel safe as [`send`](Self::send) is.
     ///
     /// # Errors
@@ -222,8 +222,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SendHalf<S> {
         let part = part.into();
         poll_fn(|cx| self.poll_room(cx)).await?;
         self.shared.with(|writer| writer.sender.send_part(part, last, &mut writer.out))?;
-        // Not as `feed`: what follows the parts, Close for one, should not wait behind many.
-        if last || self.queued() >= FLUSH_FROM { self.flush().await } else { Ok(()) }
+        if last || self.queued() >= FLUSH_PARTS_FROM { self.flush().await } else { Ok(()) }
     }
 
     /// Waits until there is room in the queue, so that a `feed` that follows does not wait. Cancel safe.

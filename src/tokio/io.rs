@@ -17,13 +17,18 @@ use ::tokio::time::{Instant, Sleep, sleep_until};
 
 use super::broadcast::{Offered, SlowPeer};
 use crate::adapter::{Error, FLUSH_FROM, epoch, is_peer_gone, result_of};
-use crate::error::{End, Timeout};
+use crate::error::{End, SendError, Timeout};
 use crate::linger::Linger;
+use crate::message::MessageRef;
 use crate::prepared::Prepared;
 use crate::recv::{Progress, Receiver, Replies};
 use crate::recv_buf::RecvBuf;
 use crate::send::Sender;
 use crate::send_buf::SendBuf;
+
+/// A lent payload from this size on is offered to the stream at once, from where it lies. A smaller one is
+/// copied sooner than written.
+const DIRECT_FROM: usize = 32 << 10;
 
 /// How many slices one vectored write takes.
 const MAX_SLICES: usize = 16;
@@ -166,13 +171,42 @@ impl Reader {
         Self { receiver, replies, input, timer, leaving, budget: BUDGET, failed: false }
     }
 
-    /// Waits for an event; `false` after a clean close.
+    /// Waits for an event; there is none after a clean close.
+    #[inline]
     pub(super) fn poll_next(
         &mut self,
         cx: &mut Context<'_>,
         link: &mut impl Link,
         parts: bool,
-    ) -> Poll<Result<bool, Error>> {
+    ) -> Poll<Result<(), Error>> {
+        // The common case at once; what it may not do is looked at below.
+        if self.budget > 0 && link.fed() < self.flush_from() && self.receiver.whole(&mut self.input)
+        {
+            self.charge();
+            return Poll::Ready(Ok(()));
+        }
+        self.poll_any(cx, link, parts)
+    }
+
+    /// From so many queued bytes on they are sent before the next event.
+    fn flush_from(&self) -> usize {
+        FLUSH_FROM.min(self.receiver.config().get().max_send_queue)
+    }
+
+    /// Takes an event off the budget.
+    fn charge(&mut self) {
+        let size = self.input.event_len() / BYTES_PER_TURN;
+        let cost = u8::try_from(size).unwrap_or(BUDGET).saturating_add(1);
+        self.budget = self.budget.saturating_sub(cost);
+    }
+
+    #[inline(never)]
+    fn poll_any(
+        &mut self,
+        cx: &mut Context<'_>,
+        link: &mut impl Link,
+        parts: bool,
+    ) -> Poll<Result<(), Error>> {
         if self.budget == 0 {
             // The close timeout holds for a peer that never stops. What was begun before the caller
             // came back may still have its rest in the socket, so other timers wait for a read.
@@ -181,9 +215,8 @@ impl Reader {
             }
             return self.take_turns(cx);
         }
-        let flush_from = FLUSH_FROM.min(self.receiver.config().get().max_send_queue);
         // Once Close is queued, the wait for input sends it, under the close timeout.
-        if link.fed() >= flush_from && !link.close_sent() && self.leaving.is_none() {
+        if link.fed() >= self.flush_from() && !link.close_sent() && self.leaving.is_none() {
             ready!(self.poll_flush(cx, link))?;
         }
         loop {
@@ -199,10 +232,8 @@ impl Reader {
                     if !self.replies.is_empty() {
                         link.answer(&mut self.replies);
                     }
-                    let size = self.input.event_len() / BYTES_PER_TURN;
-                    let cost = u8::try_from(size).unwrap_or(BUDGET).saturating_add(1);
-                    self.budget = self.budget.saturating_sub(cost);
-                    return Poll::Ready(Ok(true));
+                    self.charge();
+                    return Poll::Ready(Ok(()));
                 }
                 Ok(Progress::NeedInput) => {
                     ready!(self.poll_wait(cx, link))?;
@@ -215,7 +246,7 @@ impl Reader {
                 Ok(Progress::Ended) | Err(_) => {
                     ready!(self.poll_leave(cx, link));
                     let end = self.receiver.end().unwrap_or(&End::Unconfirmed);
-                    return Poll::Ready(result_of(end).map(|()| false));
+                    return Poll::Ready(result_of(end));
                 }
             }
         }
@@ -539,27 +570,43 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         }
     }
 
+    /// Queues a message whose payload is lent. Of a large one the stream takes at once what it can, from
+    /// where it lies; only the rest is copied.
+    #[inline]
+    pub(super) fn feed(&mut self, message: MessageRef<'_>) -> Result<(), SendError> {
+        if message.as_bytes().len() < DIRECT_FROM {
+            return self.sender.send(message, &mut self.out);
+        }
+        let mut frame = self.sender.send_borrowed(message, &mut self.out)?;
+        // Without this a stream would take the header alone.
+        if let Some(stream) = self.stream.as_mut().filter(|stream| stream.is_write_vectored()) {
+            self.dirty = true;
+            // Whoever flushes next waits for the stream, and sees its error.
+            let cx = &mut Context::from_waker(Waker::noop());
+            if let Poll::Ready(Ok(n)) = poll_write_slices(stream, cx, frame.slices()) {
+                frame.sent(n);
+            }
+        }
+        Ok(())
+    }
+
     fn poll_write_all(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let stream = self.stream.as_mut().ok_or(ErrorKind::NotConnected)?;
         while !self.out.is_empty() {
             self.dirty = true;
-            let stream = Pin::new(&mut *stream);
             let written = match self.out.only_slice() {
                 // The system call for one slice is the cheaper one.
-                Some(slice) => stream.poll_write(cx, slice),
-                None => {
-                    let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-                    let mut count = 0;
-                    for (slot, slice) in slices.iter_mut().zip(self.out.pending_slices()) {
-                        *slot = IoSlice::new(slice);
-                        count += 1;
-                    }
-                    stream.poll_write_vectored(cx, &slices[..count])
-                }
+                Some(slice) => Pin::new(&mut *stream).poll_write(cx, slice),
+                None => poll_write_slices(stream, cx, self.out.pending_slices()),
             };
-            match ready!(written)? {
-                0 => return Poll::Ready(Err(ErrorKind::WriteZero.into())),
-                n => self.out.sent(n),
+            match written {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(n)) => self.out.sent(n),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => {
+                    self.out.release();
+                    return Poll::Pending;
+                }
             }
         }
         ready!(Pin::new(stream).poll_flush(cx))?;
@@ -667,6 +714,20 @@ impl<W: AsyncWrite + Unpin> Drop for Writer<W> {
     fn drop(&mut self) {
         self.try_write();
     }
+}
+
+fn poll_write_slices<'a>(
+    stream: &mut (impl AsyncWrite + Unpin),
+    cx: &mut Context<'_>,
+    pending: impl Iterator<Item = &'a [u8]>,
+) -> Poll<io::Result<usize>> {
+    let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+    let mut count = 0;
+    for (slot, slice) in slices.iter_mut().zip(pending) {
+        *slot = IoSlice::new(slice);
+        count += 1;
+    }
+    Pin::new(stream).poll_write_vectored(cx, &slices[..count])
 }
 
 /// Reads once into the buffer's room.

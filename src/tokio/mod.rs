@@ -32,7 +32,7 @@ use std::vec::Vec;
 
 use ::tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::adapter::{Closed, Error, FLUSH_FROM};
+use crate::adapter::{Closed, Error, FLUSH_FROM, FLUSH_PARTS_FROM};
 use crate::close::CloseCode;
 use crate::connection::Connection;
 use crate::error::{End, Refusal, SendError};
@@ -43,7 +43,7 @@ use io::{Reader, Writer};
 /// A WebSocket over an asynchronous stream.
 ///
 /// What [`feed`](Self::feed) queued leaves, in one write, when `recv` has to wait for the socket, or
-/// when 16 KiB are queued, or with `send`, `flush`, `close`, `into_inner`; dropping the value makes
+/// when 64 KiB are queued, or with `send`, `flush`, `close`, `into_inner`; dropping the value makes
 /// one attempt that does not wait.
 ///
 /// It is also a [`Stream`](futures_core::Stream) of messages, which gives an error once and then
@@ -82,8 +82,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// [`Error::Ended`] once the connection has ended otherwise, now and on every later call. If
     /// the peer broke the protocol, it has been told by then. [`Error::Io`] as the stream gives it.
     pub async fn recv(&mut self) -> Result<Option<Message>, Error> {
-        let event = poll_fn(|cx| self.reader.poll_next(cx, &mut self.writer, false)).await?;
-        Ok(if event { self.reader.input.take_event() } else { None })
+        poll_fn(|cx| self.reader.poll_next(cx, &mut self.writer, false)).await?;
+        Ok(self.reader.input.take_event())
     }
 
     /// Like [`recv`](Self::recv), but lends the message, without a copy, with a handle to answer it:
@@ -105,9 +105,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     pub async fn recv_borrowed(
         &mut self,
     ) -> Result<Option<(MessageRef<'_>, Outgoing<'_, S>)>, Error> {
-        let event = poll_fn(|cx| self.reader.poll_next(cx, &mut self.writer, false)).await?;
-        let message = if event { self.reader.input.event() } else { None };
-        Ok(message.map(|message| (message, Outgoing(&mut self.writer))))
+        poll_fn(|cx| self.reader.poll_next(cx, &mut self.writer, false)).await?;
+        Ok(self.reader.input.event().map(|message| (message, Outgoing(&mut self.writer))))
     }
 
     /// Waits for the next part of a message, so that a message of any size takes no more memory than
@@ -122,8 +121,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     ///
     /// As `recv`; the parts that came before then belong to no whole message.
     pub async fn recv_part(&mut self) -> Result<Option<Part<'_>>, Error> {
-        let event = poll_fn(|cx| self.reader.poll_next(cx, &mut self.writer, true)).await?;
-        Ok(if event { self.reader.input.part() } else { None })
+        poll_fn(|cx| self.reader.poll_next(cx, &mut self.writer, true)).await?;
+        Ok(self.reader.input.part())
     }
 
     /// Sends a message: its bytes were handed to the socket when this is done.
@@ -187,8 +186,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
             self.ready().await?;
         }
         self.writer.sender.send_part(part, last, &mut self.writer.out)?;
-        // Not as `feed`: what follows the parts, Close for one, should not wait behind many.
-        if last || self.queued() >= FLUSH_FROM { self.flush().await } else { Ok(()) }
+        if last || self.queued() >= FLUSH_PARTS_FROM { self.flush().await } else { Ok(()) }
     }
 
     /// Hands all that is queued to the socket.
@@ -287,14 +285,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         let mut discarded = 0;
         loop {
             match poll_fn(|cx| self.reader.poll_next(cx, &mut self.writer, false)).await {
-                Ok(true) => {
-                    let data = matches!(
-                        self.reader.input.event(),
-                        Some(MessageRef::Text(_) | MessageRef::Binary(_))
-                    );
-                    discarded += u64::from(data);
-                }
-                Ok(false) | Err(Error::Ended(_)) => break,
+                Ok(()) => match self.reader.input.event() {
+                    Some(MessageRef::Text(_) | MessageRef::Binary(_)) => discarded += 1,
+                    Some(_) => {}
+                    None => break,
+                },
+                Err(Error::Ended(_)) => break,
                 Err(error) => return Err(error),
             }
         }
@@ -345,13 +341,14 @@ where
     S: AsyncRead + AsyncWrite + Unpin;
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Outgoing<'_, S> {
-    /// Queues a message; it leaves as after [`WebSocket::feed`]. The payload is copied once.
+    /// Queues a message; it leaves as after [`WebSocket::feed`]. The payload is copied once; of one with
+    /// 32 KiB or more only what the socket does not take at once.
     ///
     /// # Errors
     ///
     /// If it was refused.
     pub fn feed<'a>(&mut self, message: impl Into<MessageRef<'a>>) -> Result<(), SendError> {
-        self.0.sender.send(message, &mut self.0.out)
+        self.0.feed(message.into())
     }
 
     /// See [`WebSocket::set_compression`].

@@ -24,10 +24,10 @@ fn poll_next(
         return Poll::Ready(None);
     }
     Poll::Ready(match ready!(reader.poll_next(cx, link, false)) {
-        Ok(true) => reader.input.take_event().map(Ok),
-        Ok(false) => {
-            reader.failed = true;
-            None
+        Ok(()) => {
+            let message = reader.input.take_event();
+            reader.failed |= message.is_none();
+            message.map(Ok)
         }
         Err(error) => {
             reader.failed = true;

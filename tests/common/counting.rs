@@ -82,8 +82,10 @@ pub(crate) fn peak(work: impl FnOnce()) -> isize {
     counts().peak - before
 }
 
-/// The size of a pooled buffer.
-pub(crate) const POOLED: isize = 32 << 10;
+/// The size of a pooled buffer for a peer that sends little at a time.
+pub(crate) const POOLED: isize = 30 << 10;
+/// The size of a pooled buffer for one that sends much, and for sending.
+pub(crate) const WIDE: isize = 126 << 10;
 pub(crate) const MIB: usize = 1 << 20;
 
 /// Puts as many bytes in as one read may, up to `most`; how many.
