@@ -54,6 +54,7 @@
 //! |---|---|---|
 //! | `std` | yes | `blocking`, `Error`; without it the crate is `no_std` with `alloc` |
 //! | `tokio` | no | `tokio` (and `std`) |
+//! | `http` | no | conversions between [`handshake`] and the types of the `http` crate (and `std`) |
 //! | `deflate` | no | `Deflate`: compressed messages, RFC 7692 (and `std`) |
 //!
 //! # Memory
@@ -103,6 +104,10 @@ pub mod blocking;
 #[cfg(feature = "tokio")]
 pub mod tokio;
 
+// 7. Embedding in another library's HTTP server or client.
+#[cfg(feature = "http")]
+mod http;
+
 #[cfg(feature = "std")]
 pub use adapter::{Closed, Error};
 pub use close::CloseCode;
@@ -129,4 +134,7 @@ mod documents {
     mod readme {}
     #[doc = include_str!("../docs/backpressure.md")]
     mod backpressure {}
+    #[cfg(feature = "http")]
+    #[doc = include_str!("../docs/embedding.md")]
+    mod embedding {}
 }

@@ -119,7 +119,13 @@ impl ClientRequest {
         self.url.port
     }
 
-    fn encode(&self, key: &str, config: &Config, out: &mut SendBuf) {
+    /// Path and query.
+    pub(crate) fn target(&self) -> &str {
+        &self.url.target
+    }
+
+    /// All headers of the request.
+    fn headers(&self, key: &str, config: &Config) -> Headers {
         let mut headers = Headers::default();
         headers.push("Host", self.url.host_header().as_bytes());
         headers.push("Upgrade", b"websocket");
@@ -138,7 +144,7 @@ impl ClientRequest {
         for (name, value) in self.headers.iter() {
             headers.push(name, value);
         }
-        head::write_head(format_args!("GET {} HTTP/1.1", self.url.target), &headers, out);
+        headers
     }
 }
 
@@ -268,6 +274,17 @@ impl ClientHandshake {
     /// Queues the request. `seed` must come from the operating system's entropy: the key and the
     /// connection's masking keys are made from it (RFC 6455 §4.1, §10.3).
     pub fn new(request: &ClientRequest, config: Config, seed: [u8; 32], out: &mut SendBuf) -> Self {
+        let (handshake, headers) = Self::begin(request, config, seed);
+        head::write_head(format_args!("GET {} HTTP/1.1", request.target()), &headers, out);
+        handshake
+    }
+
+    /// The handshake, and the headers of its request: another HTTP client may send them.
+    pub(crate) fn begin(
+        request: &ClientRequest,
+        config: Config,
+        seed: [u8; 32],
+    ) -> (Self, Headers) {
         let mut random = StdRng::from_seed(seed);
         let mut nonce = [0; 16];
         random.fill_bytes(&mut nonce);
@@ -275,8 +292,8 @@ impl ClientHandshake {
         let mut connection_seed = [0; 32];
         random.fill_bytes(&mut connection_seed);
         let key = key::encode(nonce);
-        request.encode(&key, &config, out);
-        Self {
+        let headers = request.headers(&key, &config);
+        let handshake = Self {
             config,
             accept: key::accept_key(&key),
             subprotocols: request.subprotocols.clone(),
@@ -286,7 +303,8 @@ impl ClientHandshake {
             refusal: None,
             since: None,
             failed: None,
-        }
+        };
+        (handshake, headers)
     }
 
     /// Gives the connection, and the response that opened it, once that is complete in `input`;
@@ -329,10 +347,7 @@ impl ClientHandshake {
             self.reader = HeadReader::default();
             match response.status {
                 101 if http_1_1 => {
-                    let agreed = self.check(&response.headers)?;
-                    let (config, seed) = (self.config.clone(), self.connection_seed);
-                    let connection = Connection::agreed_client(config, seed, agreed);
-                    return Ok(Some((connection, response)));
+                    return Ok(Some((self.open(&response.headers)?, response)));
                 }
                 100 | 102..=199 if http_1_1 => {
                     self.interim += 1;
@@ -348,6 +363,12 @@ impl ClientHandshake {
                 _ => return Err(ConnectError::Malformed),
             }
         }
+    }
+
+    /// The connection that a 101 response with these headers opens.
+    pub(crate) fn open(&self, headers: &Headers) -> Result<Connection, ConnectError> {
+        let agreed = self.check(headers)?;
+        Ok(Connection::agreed_client(self.config.clone(), self.connection_seed, agreed))
     }
 
     /// The client's checks of RFC 6455 §4.1; what was agreed on.

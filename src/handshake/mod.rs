@@ -28,6 +28,8 @@ use core::fmt;
 pub enum InvalidRequest {
     /// Not a `ws` or `wss` URL (RFC 6455 §3): what is wrong with it.
     Url(&'static str),
+    /// Another method than GET, which is what opens a WebSocket (RFC 6455 §4.1).
+    Method,
     /// A header name or value with a byte that it may not have, such as CR, LF or NUL
     /// (RFC 9110 §5.5).
     Header(String),
@@ -43,6 +45,7 @@ impl fmt::Display for InvalidRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Url(what) => write!(f, "invalid WebSocket URL: {what}"),
+            Self::Method => f.write_str("a WebSocket is opened with GET"),
             Self::Header(name) => write!(f, "invalid header {name:?}"),
             Self::ReservedHeader(name) => {
                 write!(f, "header {name:?} is written by the handshake itself")

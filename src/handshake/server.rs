@@ -271,9 +271,13 @@ impl Request {
         for (name, value) in headers {
             fields.push(name.as_ref(), value.as_ref().trim_ascii());
         }
-        let request = Self { method: method.into(), target: target.into(), headers: fields };
+        let request = Self::unchecked(method, target, fields);
         request.check_http()?;
         Ok(request)
+    }
+
+    pub(crate) fn unchecked(method: &str, target: &str, headers: Headers) -> Self {
+        Self { method: method.into(), target: target.into(), headers }
     }
 
     /// The method; a WebSocket is opened with `GET`.
@@ -364,6 +368,16 @@ impl Request {
     ///
     /// The first rule that it breaks.
     pub fn upgrade(&self, config: &Config) -> Result<Upgrade<'_>, RequestError> {
+        self.check_asks()?;
+        self.check_rules()?;
+        match self.headers.get("Origin") {
+            Some(origin) if !self.allows(origin, config) => Err(RequestError::ForeignOrigin),
+            _ => Ok(Upgrade { request: self, config: config.clone() }),
+        }
+    }
+
+    /// Whether this is a request for a WebSocket at all.
+    pub(crate) fn check_asks(&self) -> Result<(), RequestError> {
         if self.method != "GET" {
             return Err(RequestError::Method);
         }
@@ -372,6 +386,11 @@ impl Request {
         {
             return Err(RequestError::NotUpgrade);
         }
+        Ok(())
+    }
+
+    /// What is the same whatever the configuration.
+    pub(crate) fn check_rules(&self) -> Result<(), RequestError> {
         match self.headers.only("Sec-WebSocket-Version") {
             Ok(Some(b"13")) => {}
             Ok(Some(_)) => return Err(RequestError::Version),
@@ -392,11 +411,8 @@ impl Request {
         {
             return Err(RequestError::Subprotocols);
         }
-        match self.headers.only("Origin") {
-            Err(()) => Err(RequestError::Origin),
-            Ok(Some(origin)) if !self.allows(origin, config) => Err(RequestError::ForeignOrigin),
-            Ok(_) => Ok(Upgrade { request: self, config: config.clone() }),
-        }
+        self.headers.only("Origin").map_err(|()| RequestError::Origin)?;
+        Ok(())
     }
 
     fn extensions(&self) -> impl Iterator<Item = Extension<'_>> {
@@ -404,7 +420,7 @@ impl Request {
     }
 
     /// What any HTTP request must keep to, WebSocket or not.
-    fn check_http(&self) -> Result<(), RequestError> {
+    pub(crate) fn check_http(&self) -> Result<(), RequestError> {
         // RFC 9112 §3.2: exactly one Host, else 400.
         match self.headers.only("Host") {
             Ok(Some(host)) if is_host(host) => {}

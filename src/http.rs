@@ -1,0 +1,158 @@
+//! The types of the [`http`](::http) crate at the edge: conversions, and nothing else.
+//!
+//! `handshake` documents what they give; its types are the public ones.
+
+use alloc::string::ToString;
+use alloc::vec::Vec;
+
+use ::http::request::Parts;
+use ::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
+
+use crate::handshake::{ClientRequest, Headers, InvalidRequest, Request, RequestError, Response};
+
+impl<B> TryFrom<&::http::Request<B>> for Request {
+    type Error = RequestError;
+
+    /// Takes a request that another server has read, whatever its body.
+    ///
+    /// ```
+    /// use bowline::handshake::{Accept, Request};
+    /// # let http_request = http::Request::get("/chat")
+    /// #     .header("Host", "example.com")
+    /// #     .header("Upgrade", "websocket")
+    /// #     .header("Connection", "Upgrade")
+    /// #     .header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
+    /// #     .header("Sec-WebSocket-Version", "13")
+    /// #     .body(())?;
+    /// let config = bowline::Config::default();
+    /// let request = Request::try_from(&http_request)?;
+    /// let (connection, response) = request.upgrade(&config)?.accept(Accept::new())?;
+    /// let response: http::Response<Vec<u8>> = response.into();
+    /// # assert_eq!(response.status(), 101);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError::Method`] and [`RequestError::NotUpgrade`] come first: such a request is an
+    /// ordinary one, and may be answered like any other. Then the version of HTTP, and what any
+    /// request must keep to ([`RequestError::Host`], [`RequestError::Body`]). The rest is left to
+    /// [`upgrade`](Request::upgrade). The answer to all of them is [`RequestError::response`].
+    fn try_from(request: &::http::Request<B>) -> Result<Self, RequestError> {
+        checked(request.version(), read(request.method(), request.uri(), request.headers()))
+    }
+}
+
+impl TryFrom<&Parts> for Request {
+    type Error = RequestError;
+
+    /// As from a whole request.
+    ///
+    /// # Errors
+    ///
+    /// As from a whole request.
+    fn try_from(parts: &Parts) -> Result<Self, RequestError> {
+        checked(parts.version, read(&parts.method, &parts.uri, &parts.headers))
+    }
+}
+
+/// The request, with nothing checked.
+fn read(method: &Method, uri: &Uri, headers: &HeaderMap) -> Request {
+    Request::unchecked(method.as_str(), &uri.to_string(), fields(headers))
+}
+
+fn checked(version: Version, request: Request) -> Result<Request, RequestError> {
+    request.check_asks()?;
+    if version != Version::HTTP_11 {
+        return Err(RequestError::HttpVersion);
+    }
+    request.check_http()?;
+    Ok(request)
+}
+
+fn fields(headers: &HeaderMap) -> Headers {
+    let mut fields = Headers::default();
+    for (name, value) in headers {
+        fields.push(name.as_str(), value.as_bytes().trim_ascii());
+    }
+    fields
+}
+
+/// The response without its body.
+fn head(response: &Response) -> ::http::Response<()> {
+    let mut head = ::http::Response::new(());
+    // Only a status that no server may send is none: 99, or 1000.
+    *head.status_mut() =
+        StatusCode::from_u16(response.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    put(response.headers(), head.headers_mut());
+    // RFC 9110 §7.8: who sends Upgrade lists it in Connection.
+    if head.headers().contains_key("upgrade") && !head.headers().contains_key("connection") {
+        head.headers_mut().insert("connection", HeaderValue::from_static("upgrade"));
+    }
+    head
+}
+
+/// What passed our checks passes these: both are those of RFC 9110.
+fn put(fields: &Headers, headers: &mut HeaderMap) {
+    for (name, value) in fields.iter() {
+        if let (Ok(name), Ok(value)) =
+            (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value))
+        {
+            // More than 32,768 names are no response.
+            let _ = headers.try_append(name, value);
+        }
+    }
+}
+
+impl<B: From<Vec<u8>>> From<Response> for ::http::Response<B> {
+    /// For the server that sends it. The body is of any type that is made from bytes (`Vec<u8>`,
+    /// `Bytes`, `Full`, axum's `Body`); `map` gives others. `Connection: close` and
+    /// `Content-Length` are left to that server.
+    fn from(response: Response) -> Self {
+        head(&response).map(|()| response.body.into())
+    }
+}
+
+impl<B> TryFrom<&::http::Request<B>> for ClientRequest {
+    type Error = InvalidRequest;
+
+    /// Takes URL and headers: `Sec-WebSocket-Protocol` becomes the offer of subprotocols, `Origin`
+    /// the origin. The rest of the handshake is added when the request is sent. The body is ignored.
+    ///
+    /// ```
+    /// use bowline::handshake::ClientRequest;
+    /// let request = http::Request::get("wss://example.com/chat")
+    ///     .header("Cookie", "session=abc")
+    ///     .header("Sec-WebSocket-Protocol", "chat.v2, chat")
+    ///     .body(())?;
+    /// let request = ClientRequest::try_from(&request)?;
+    /// # assert_eq!(request.host(), "example.com");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`ClientRequest::new`] and its setters: a URL that is not absolute, or a header of the
+    /// handshake's own, such as `Sec-WebSocket-Key` or `Host`. A method other than GET.
+    fn try_from(request: &::http::Request<B>) -> Result<Self, InvalidRequest> {
+        if request.method() != Method::GET {
+            return Err(InvalidRequest::Method);
+        }
+        let mut result = Self::new(&request.uri().to_string())?;
+        for (name, value) in request.headers() {
+            let name = name.as_str();
+            let value = core::str::from_utf8(value.as_bytes())
+                .map_err(|_| InvalidRequest::Header(name.into()))?;
+            result = match name {
+                "sec-websocket-protocol" => value
+                    .split(',')
+                    .map(str::trim)
+                    .filter(|offer| !offer.is_empty())
+                    .try_fold(result, Self::subprotocol)?,
+                "origin" => result.origin(value)?,
+                _ => result.header(name, value)?,
+            };
+        }
+        Ok(result)
+    }
+}
