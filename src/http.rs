@@ -78,8 +78,16 @@ fn fields(headers: &HeaderMap) -> Headers {
     fields
 }
 
+/// A response that was received, without its body.
+#[cfg(feature = "hyper")]
+pub(crate) fn received<B>(response: &::http::Response<B>) -> Response {
+    let mut received = Response::new(response.status().as_u16());
+    received.headers = fields(response.headers());
+    received
+}
+
 /// The response without its body.
-fn head(response: &Response) -> ::http::Response<()> {
+pub(crate) fn head(response: &Response) -> ::http::Response<()> {
     let mut head = ::http::Response::new(());
     // Only a status that no server may send is none: 99, or 1000.
     *head.status_mut() =
@@ -93,7 +101,7 @@ fn head(response: &Response) -> ::http::Response<()> {
 }
 
 /// What passed our checks passes these: both are those of RFC 9110.
-fn put(fields: &Headers, headers: &mut HeaderMap) {
+pub(crate) fn put(fields: &Headers, headers: &mut HeaderMap) {
     for (name, value) in fields.iter() {
         if let (Ok(name), Ok(value)) =
             (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value))

@@ -55,6 +55,7 @@
 //! | `std` | yes | `blocking`, `Error`; without it the crate is `no_std` with `alloc` |
 //! | `tokio` | no | `tokio` (and `std`) |
 //! | `http` | no | conversions between [`handshake`] and the types of the `http` crate (and `std`) |
+//! | `hyper` | no | `hyper`: WebSockets on hyper's connections, server and client (and `tokio`, `http`) |
 //! | `deflate` | no | `Deflate`: compressed messages, RFC 7692 (and `std`) |
 //!
 //! # Memory
@@ -107,6 +108,8 @@ pub mod tokio;
 // 7. Embedding in another library's HTTP server or client.
 #[cfg(feature = "http")]
 mod http;
+#[cfg(feature = "hyper")]
+pub mod hyper;
 
 #[cfg(feature = "std")]
 pub use adapter::{Closed, Error};
@@ -134,7 +137,7 @@ mod documents {
     mod readme {}
     #[doc = include_str!("../docs/backpressure.md")]
     mod backpressure {}
-    #[cfg(feature = "http")]
+    #[cfg(feature = "hyper")]
     #[doc = include_str!("../docs/embedding.md")]
     mod embedding {}
 }

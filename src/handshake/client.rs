@@ -21,7 +21,7 @@ use crate::recv_buf::RecvBuf;
 use crate::send_buf::SendBuf;
 
 /// This much of a refusal's body is kept.
-const MAX_BODY: usize = 64 << 10;
+pub(crate) const MAX_BODY: usize = 64 << 10;
 
 /// The longest line that announces a chunk of it.
 const MAX_CHUNK_LINE: usize = 256;

@@ -14,6 +14,8 @@ mod key;
 mod server;
 mod url;
 
+#[cfg(feature = "hyper")]
+pub(crate) use client::MAX_BODY;
 pub use client::{ClientHandshake, ClientRequest, ConnectError};
 pub use head::{Headers, Response};
 pub use key::accept_key;

@@ -25,6 +25,8 @@ mod sink;
 pub use broadcast::{Broadcast, Delivery, Member, SlowPeer};
 pub use half::{RecvHalf, SendHalf};
 pub use opening::{Incoming, accept, client, connect, connect_with};
+#[cfg(feature = "hyper")]
+pub(crate) use opening::{handshake_deadline, within};
 
 use core::future::{Future, poll_fn};
 use core::task::{Context, Poll};

@@ -83,8 +83,14 @@ async fn resolve(request: &ClientRequest) -> io::Result<Vec<SocketAddr>> {
     }
 }
 
+/// When a handshake that begins now must be over.
+#[cfg(feature = "hyper")]
+pub(crate) fn handshake_deadline(config: &Config) -> Option<Duration> {
+    Some(now().saturating_add(config.get().handshake_timeout?))
+}
+
 /// `None` if the deadline comes first.
-async fn within<F: Future>(deadline: Option<Duration>, future: F) -> Option<F::Output> {
+pub(crate) async fn within<F: Future>(deadline: Option<Duration>, future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     let mut timer = Timer::default();
     poll_fn(|cx| match future.as_mut().poll(cx) {

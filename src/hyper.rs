@@ -1,0 +1,311 @@
+//! WebSockets on the connections of [hyper](::hyper) 1, over HTTP/1.1.
+//!
+//! A server upgrades a request, and must serve its connections
+//! [with upgrades](https://docs.rs/hyper/1/hyper/server/conn/http1/struct.Connection.html#method.with_upgrades):
+//!
+//! ```no_run
+//! use bowline::Config;
+//! use bowline::bytes::Bytes;
+//! use http_body_util::Full;
+//! use hyper::{Request, Response, body::Incoming};
+//! # use std::convert::Infallible;
+//!
+//! async fn serve(mut request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+//!     match bowline::hyper::upgrade(&mut request, Config::default()) {
+//!         Ok((response, upgrading)) => {
+//!             tokio::spawn(async move {
+//!                 let mut ws = upgrading.await?;
+//!                 ws.send("Hello").await
+//!             });
+//!             Ok(response)
+//!         }
+//!         Err(refusal) => Ok(refusal.response().into()),
+//!     }
+//! }
+//! ```
+//!
+//! The head of the request is read by hyper, so its limits and timeouts are hyper's; all else of
+//! [`Config`] holds. docs/embedding.md in the repository has whole programs.
+
+use core::fmt;
+use core::future::{Future, poll_fn};
+use core::pin::Pin;
+use core::task::{Context, Poll, ready};
+use std::boxed::Box;
+use std::io::{self, IoSlice};
+
+use ::hyper::body::{Body, Incoming};
+use ::hyper::client::conn::http1::SendRequest;
+use ::hyper::rt::{Read, Write};
+use ::hyper::upgrade::{OnUpgrade, Upgraded};
+use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::adapter::{Error, seed};
+use crate::config::Config;
+use crate::handshake::{
+    Accept, ClientHandshake, ClientRequest, ConnectError, InvalidRequest, MAX_BODY, Request,
+    RequestError, Response,
+};
+use crate::http;
+use crate::recv_buf::RecvBuf;
+use crate::tokio::{handshake_deadline, within};
+
+/// A WebSocket on an upgraded connection.
+pub type WebSocket = crate::tokio::WebSocket<UpgradedIo>;
+
+/// Upgrades a request to a WebSocket, if it keeps to RFC 6455 §4.2.1 and the origin policy of
+/// `config`. Send the response; it is what the future waits for. Headers may be added to it, those
+/// of the handshake must stay.
+///
+/// # Errors
+///
+/// Why it opens no WebSocket. [`RequestError::Method`] and [`RequestError::NotUpgrade`] tell an
+/// ordinary request. [`RequestError::response`] is the answer; the request is as it was.
+pub fn upgrade<B, R: Default>(
+    request: &mut ::http::Request<B>,
+    config: Config,
+) -> Result<(::http::Response<R>, Upgrading), RequestError> {
+    upgrade_with::<_, _, &str>(request, config, &[])
+}
+
+/// Like [`upgrade`], and selects a subprotocol: the first of the client's that is in `subprotocols`.
+/// The response tells it, in `Sec-WebSocket-Protocol`.
+///
+/// # Errors
+///
+/// As `upgrade`.
+pub fn upgrade_with<B, R: Default, P: AsRef<str>>(
+    request: &mut ::http::Request<B>,
+    config: Config,
+    subprotocols: &[P],
+) -> Result<(::http::Response<R>, Upgrading), RequestError> {
+    let checked = Request::try_from(&*request)?;
+    let subprotocol = checked.select_subprotocol(subprotocols);
+    accept(&checked, || ::hyper::upgrade::on(request), config, subprotocol)
+}
+
+/// `subprotocol` is one that the request offers.
+pub(crate) fn accept<R: Default>(
+    request: &Request,
+    on_upgrade: impl FnOnce() -> OnUpgrade,
+    config: Config,
+    subprotocol: Option<&str>,
+) -> Result<(::http::Response<R>, Upgrading), RequestError> {
+    let upgrade = request.upgrade(&config)?;
+    let accept = Accept::new().subprotocol(subprotocol);
+    let (connection, response) = upgrade.accept(accept).map_err(|_| RequestError::Subprotocols)?;
+    let on_upgrade = on_upgrade();
+    let deadline = handshake_deadline(&config);
+    let upgrading = async move {
+        let upgraded = match within(deadline, on_upgrade).await {
+            Some(result) => result.map_err(io::Error::other)?,
+            None => return Err(RequestError::TimedOut.into()),
+        };
+        // What hyper read behind the request, its stream gives first.
+        Ok(WebSocket::from_connection(upgraded.into(), connection, RecvBuf::new()))
+    };
+    Ok((http::head(&response).map(|()| R::default()), Upgrading(Box::pin(upgrading))))
+}
+
+/// Resolves to the WebSocket once hyper has sent the response that opens it.
+///
+/// Await it in a task of its own: it waits for the response that the handler has yet to return.
+/// Dropping it closes the connection.
+///
+/// # Errors
+///
+/// [`Error::Io`] if hyper upgraded nothing: the client went away, the response was not sent, or the
+/// connection is not served with upgrades. [`Error::Request`] with [`RequestError::TimedOut`] after
+/// [`Config::handshake_timeout`].
+#[must_use = "there is no WebSocket unless it is awaited"]
+pub struct Upgrading(Pin<Box<dyn Future<Output = Result<WebSocket, Error>> + Send>>);
+
+impl Future for Upgrading {
+    type Output = Result<WebSocket, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.as_mut().poll(cx)
+    }
+}
+
+impl fmt::Debug for Upgrading {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upgrading").finish_non_exhaustive()
+    }
+}
+
+/// Opens a WebSocket on a connection of hyper's client, which must be driven
+/// [with upgrades](https://docs.rs/hyper/1/hyper/client/conn/http1/struct.Connection.html#method.with_upgrades).
+/// Gives the server's response too.
+///
+/// ```no_run
+/// # async fn connect() -> Result<(), Box<dyn std::error::Error>> {
+/// use bowline::{Config, bytes::Bytes, handshake::ClientRequest};
+///
+/// let stream = tokio::net::TcpStream::connect("127.0.0.1:9001").await?;
+/// let io = hyper_util::rt::TokioIo::new(stream);
+/// let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await?;
+/// tokio::spawn(connection.with_upgrades());
+/// let request = ClientRequest::new("ws://127.0.0.1:9001/")?;
+/// let (mut ws, _) = bowline::hyper::connect::<http_body_util::Empty<Bytes>>(
+///     &mut sender, &request, Config::default(),
+/// ).await?;
+/// ws.send("Hello").await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// All of it takes at most [`Config::handshake_timeout`]; the head of the response is bounded by
+/// hyper's settings. The host of the URL goes into the request and is not connected to.
+///
+/// Dropping the future gives the attempt up, and with it the connection if the request was sent.
+///
+/// # Errors
+///
+/// [`Error::Connect`] with the server's refusal, or what is wrong with its answer; a head beyond hyper's
+/// limits is [`ConnectError::Malformed`]. [`Error::Invalid`] for a path that hyper cannot send,
+/// [`Error::Io`].
+pub async fn connect<B: Body + Default + 'static>(
+    sender: &mut SendRequest<B>,
+    request: &ClientRequest,
+    config: Config,
+) -> Result<(WebSocket, Response), Error> {
+    Box::pin(open(sender, request, config)).await
+}
+
+async fn open<B: Body + Default + 'static>(
+    sender: &mut SendRequest<B>,
+    request: &ClientRequest,
+    config: Config,
+) -> Result<(WebSocket, Response), Error> {
+    let deadline = handshake_deadline(&config);
+    let (handshake, headers) = ClientHandshake::begin(request, config, seed()?);
+    let mut message = ::http::Request::new(B::default());
+    *message.uri_mut() = request
+        .target()
+        .parse()
+        .map_err(|_| InvalidRequest::Url("a character in the path that hyper cannot send"))?;
+    http::put(&headers, message.headers_mut());
+    let exchange = async {
+        sender.ready().await?;
+        sender.send_request(message).await
+    };
+    let mut message = match within(deadline, exchange).await {
+        Some(result) => result.map_err(failed)?,
+        None => return Err(ConnectError::TimedOut.into()),
+    };
+    let response = http::received(&message);
+    match response.status() {
+        101 if message.version() == ::http::Version::HTTP_11 => {}
+        200.. => return Err(refused(response, message.into_body(), deadline).await.into()),
+        _ => return Err(ConnectError::Malformed.into()),
+    }
+    let connection = handshake.open(response.headers())?;
+    match within(deadline, ::hyper::upgrade::on(&mut message)).await {
+        Some(upgraded) => {
+            let stream = UpgradedIo::from(upgraded.map_err(failed)?);
+            Ok((WebSocket::from_connection(stream, connection, RecvBuf::new()), response))
+        }
+        None => Err(ConnectError::TimedOut.into()),
+    }
+}
+
+/// The refusal, with as much of its body as comes in time.
+async fn refused(
+    mut response: Response,
+    mut body: Incoming,
+    deadline: Option<core::time::Duration>,
+) -> ConnectError {
+    let read = async {
+        while response.body.len() < MAX_BODY {
+            match poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+                Some(Ok(frame)) => {
+                    let data = frame.into_data().unwrap_or_default();
+                    let room = MAX_BODY - response.body.len();
+                    response.body.extend_from_slice(&data[..data.len().min(room)]);
+                }
+                _ => return,
+            }
+        }
+    };
+    within(deadline, read).await;
+    ConnectError::Refused(Box::new(response))
+}
+
+fn failed(error: ::hyper::Error) -> Error {
+    if error.is_parse() {
+        ConnectError::Malformed.into()
+    } else if error.is_incomplete_message() {
+        ConnectError::Gone.into()
+    } else {
+        Error::Io(io::Error::other(error))
+    }
+}
+
+/// The stream of an upgraded connection, for tokio. What hyper had read of it comes first.
+#[derive(Debug)]
+pub struct UpgradedIo(Upgraded);
+
+impl From<Upgraded> for UpgradedIo {
+    fn from(upgraded: Upgraded) -> Self {
+        Self(upgraded)
+    }
+}
+
+impl From<UpgradedIo> for Upgraded {
+    /// For its `downcast`.
+    fn from(io: UpgradedIo) -> Self {
+        io.0
+    }
+}
+
+impl AsyncRead for UpgradedIo {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        // No work where the buffer is initialised, as the adapter's are.
+        let mut room = ::hyper::rt::ReadBuf::new(buf.initialize_unfilled());
+        ready!(Pin::new(&mut self.0).poll_read(cx, room.unfilled()))?;
+        let n = room.filled().len();
+        buf.advance(n);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for UpgradedIo {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.0.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+const _: () = {
+    const fn is_send_and_unpin<T: Send + Unpin>() {}
+    is_send_and_unpin::<WebSocket>();
+    is_send_and_unpin::<Upgrading>();
+};
