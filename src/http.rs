@@ -1,4 +1,4 @@
-//! The types of the [`http`](::http) crate at the edge: conversions, and nothing else.
+//! The types of the `http` crate at the edge: conversions, and nothing else.
 //!
 //! `handshake` documents what they give; its types are the public ones.
 
@@ -57,11 +57,11 @@ impl TryFrom<&Parts> for Request {
 }
 
 /// The request, with nothing checked.
-fn read(method: &Method, uri: &Uri, headers: &HeaderMap) -> Request {
+pub(crate) fn read(method: &Method, uri: &Uri, headers: &HeaderMap) -> Request {
     Request::unchecked(method.as_str(), &uri.to_string(), fields(headers))
 }
 
-fn checked(version: Version, request: Request) -> Result<Request, RequestError> {
+pub(crate) fn checked(version: Version, request: Request) -> Result<Request, RequestError> {
     request.check_asks()?;
     if version != Version::HTTP_11 {
         return Err(RequestError::HttpVersion);

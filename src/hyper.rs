@@ -1,4 +1,4 @@
-//! WebSockets on the connections of [hyper](::hyper) 1, over HTTP/1.1.
+//! WebSockets on the connections of [hyper] 1, over HTTP/1.1.
 //!
 //! A server upgrades a request, and must serve its connections
 //! [with upgrades](https://docs.rs/hyper/1/hyper/server/conn/http1/struct.Connection.html#method.with_upgrades):

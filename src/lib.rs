@@ -56,6 +56,7 @@
 //! | `tokio` | no | `tokio` (and `std`) |
 //! | `http` | no | conversions between [`handshake`] and the types of the `http` crate (and `std`) |
 //! | `hyper` | no | `hyper`: WebSockets on hyper's connections, server and client (and `tokio`, `http`) |
+//! | `axum` | no | `axum`: an extractor for axum 0.8 (and `hyper`) |
 //! | `deflate` | no | `Deflate`: compressed messages, RFC 7692 (and `std`) |
 //!
 //! # Memory
@@ -106,6 +107,8 @@ pub mod blocking;
 pub mod tokio;
 
 // 7. Embedding in another library's HTTP server or client.
+#[cfg(feature = "axum")]
+pub mod axum;
 #[cfg(feature = "http")]
 mod http;
 #[cfg(feature = "hyper")]
@@ -137,7 +140,7 @@ mod documents {
     mod readme {}
     #[doc = include_str!("../docs/backpressure.md")]
     mod backpressure {}
-    #[cfg(feature = "hyper")]
+    #[cfg(feature = "axum")]
     #[doc = include_str!("../docs/embedding.md")]
     mod embedding {}
 }

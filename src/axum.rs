@@ -1,0 +1,212 @@
+//! An extractor for [axum](https://docs.rs/axum/0.8) 0.8.
+//!
+//! ```
+//! use axum::{Router, response::Response, routing::any};
+//! use bowline::axum::{WebSocket, WebSocketUpgrade};
+//!
+//! async fn handler(ws: WebSocketUpgrade) -> Response {
+//!     ws.on_upgrade(echo)
+//! }
+//!
+//! async fn echo(mut ws: WebSocket) {
+//!     while let Ok(Some(message)) = ws.recv().await {
+//!         if ws.feed(message).await.is_err() {
+//!             return;
+//!         }
+//!     }
+//! }
+//!
+//! let app: Router = Router::new().route("/ws", any(handler));
+//! ```
+//!
+//! Requests of pages from another origin are refused with 403, unless
+//! [`Config::allow_origin`](crate::Config::allow_origin) says otherwise. docs/embedding.md in the
+//! repository says how to come from axum's own `ws`.
+
+use core::fmt;
+use core::future::Future;
+use std::boxed::Box;
+use std::string::String;
+
+use ::axum_core::body::Body;
+use ::axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
+use ::axum_core::response::{IntoResponse, Response};
+use ::http::request::Parts;
+use ::hyper::upgrade::OnUpgrade;
+
+use crate::adapter::Error;
+use crate::config::Config;
+use crate::handshake::{Request, RequestError};
+use crate::{handshake, http, hyper};
+
+/// The traits that this module implements and the types in them: `axum-core` 0.5, of axum 0.8.
+pub use ::axum_core;
+
+pub use crate::hyper::WebSocket;
+
+/// Extracts a request for a WebSocket, from `GET` over HTTP/1.1. Route it with `any`, as other
+/// versions of HTTP use other methods.
+///
+/// As a parameter of a handler, what is no such request is rejected. With
+/// `Option<WebSocketUpgrade>`, an ordinary request gives `None`, so that one path can have a page
+/// and a WebSocket; broken ones are still rejected.
+#[must_use = "nothing is upgraded without on_upgrade"]
+pub struct WebSocketUpgrade {
+    request: Request,
+    on_upgrade: OnUpgrade,
+    config: Config,
+    subprotocol: Option<String>,
+    on_failed: Option<Box<dyn FnOnce(Error) + Send>>,
+}
+
+impl WebSocketUpgrade {
+    /// The request: path, origin, cookies, offered subprotocols.
+    pub fn request(&self) -> &Request {
+        &self.request
+    }
+
+    /// Limits, timeouts, compression, and which origins may connect.
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Names the subprotocols that the server knows: the first of the client's that is among them is
+    /// selected. To select otherwise, choose from those of [`request`](Self::request), and name one.
+    pub fn protocols<I>(mut self, protocols: I) -> Self
+    where
+        I: IntoIterator,
+        I::Item: AsRef<str>,
+    {
+        let known: std::vec::Vec<_> = protocols.into_iter().collect();
+        self.subprotocol = self.request.select_subprotocol(&known).map(String::from);
+        self
+    }
+
+    /// The subprotocol that [`protocols`](Self::protocols) selected.
+    pub fn selected_protocol(&self) -> Option<&str> {
+        self.subprotocol.as_deref()
+    }
+
+    /// Calls this if the request was accepted and there is no WebSocket all the same: the client went
+    /// away, or the response was not sent. By default nobody is told.
+    pub fn on_failed_upgrade(mut self, callback: impl FnOnce(Error) + Send + 'static) -> Self {
+        self.on_failed = Some(Box::new(callback));
+        self
+    }
+
+    /// Accepts the request, and runs the callback with the WebSocket in a task of its own. A page of
+    /// an origin that may not connect is refused here, with 403.
+    ///
+    /// Return the response: the task waits until it was sent. Headers may be added to it.
+    #[must_use = "the response has to be returned"]
+    pub fn on_upgrade<C, F>(self, callback: C) -> Response
+    where
+        C: FnOnce(WebSocket) -> F + Send + 'static,
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let Self { request, on_upgrade, config, subprotocol, on_failed } = self;
+        match hyper::accept(&request, || on_upgrade, config, subprotocol.as_deref()) {
+            Ok((response, upgrading)) => {
+                ::tokio::spawn(async move {
+                    match (upgrading.await, on_failed) {
+                        (Ok(ws), _) => callback(ws).await,
+                        (Err(error), Some(on_failed)) => on_failed(error),
+                        (Err(_), None) => {}
+                    }
+                });
+                response
+            }
+            Err(refusal) => WebSocketUpgradeRejection::Request(refusal).into_response(),
+        }
+    }
+}
+
+impl fmt::Debug for WebSocketUpgrade {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WebSocketUpgrade")
+            .field("request", &self.request)
+            .field("config", &self.config)
+            .field("subprotocol", &self.subprotocol)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for WebSocketUpgrade {
+    type Rejection = WebSocketUpgradeRejection;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+        extract(parts, http::read(&parts.method, &parts.uri, &parts.headers))
+    }
+}
+
+impl<S: Send + Sync> OptionalFromRequestParts<S> for WebSocketUpgrade {
+    type Rejection = WebSocketUpgradeRejection;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Self::Rejection> {
+        let request = http::read(&parts.method, &parts.uri, &parts.headers);
+        if request.is_upgrade() { extract(parts, request).map(Some) } else { Ok(None) }
+    }
+}
+
+fn extract(
+    parts: &mut Parts,
+    request: Request,
+) -> Result<WebSocketUpgrade, WebSocketUpgradeRejection> {
+    let request = http::checked(parts.version, request)?;
+    request.check_rules()?;
+    let Some(on_upgrade) = parts.extensions.remove() else {
+        return Err(WebSocketUpgradeRejection::NotUpgradable);
+    };
+    Ok(WebSocketUpgrade {
+        request,
+        on_upgrade,
+        config: Config::default(),
+        subprotocol: None,
+        on_failed: None,
+    })
+}
+
+/// Why there is no [`WebSocketUpgrade`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WebSocketUpgradeRejection {
+    /// The request opens no WebSocket. The answer is that of [`RequestError::response`].
+    Request(RequestError),
+    /// The server does not let this connection be upgraded, or another extractor took it. Status 500.
+    NotUpgradable,
+}
+
+impl From<RequestError> for WebSocketUpgradeRejection {
+    fn from(error: RequestError) -> Self {
+        Self::Request(error)
+    }
+}
+
+impl fmt::Display for WebSocketUpgradeRejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Request(error) => error.fmt(f),
+            Self::NotUpgradable => f.write_str("the server cannot upgrade this connection"),
+        }
+    }
+}
+
+impl core::error::Error for WebSocketUpgradeRejection {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::Request(error) => Some(error),
+            Self::NotUpgradable => None,
+        }
+    }
+}
+
+impl IntoResponse for WebSocketUpgradeRejection {
+    fn into_response(self) -> Response {
+        let response = match self {
+            Self::Request(error) => error.response(),
+            Self::NotUpgradable => handshake::Response::new(500).body(std::format!("{self}\n")),
+        };
+        ::http::Response::<Body>::from(response)
+    }
+}
