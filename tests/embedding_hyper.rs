@@ -193,7 +193,7 @@ async fn a_response_that_is_never_sent_ends_the_wait() {
     let (mut client, mut upgrades) = in_memory(true, |_| None);
     client.write_all(request("/", "").as_bytes()).await.unwrap();
     let start = tokio::time::Instant::now();
-    let error = upgrades.recv().await.unwrap().await.unwrap_err();
+    let error = in_time(upgrades.recv().await.unwrap()).await.unwrap_err();
     assert!(matches!(error, Error::Request(RequestError::TimedOut)), "{error:?}");
     let waited = start.elapsed().as_secs();
     assert!((10..12).contains(&waited), "the default handshake timeout is 10 s, not {waited}");
@@ -381,11 +381,15 @@ async fn a_client_is_given_the_refusal() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_silent_server_is_given_up() {
-    let silent = "";
-    let slow_refusal = "HTTP/1.1 403 Forbidden\r\nContent-Length: 10\r\n\r\nnot";
-    for answer in [silent, slow_refusal] {
-        let (ours, mut theirs) = duplex(1 << 16);
+async fn a_server_that_comes_to_no_end_is_given_up() {
+    let refusal = "HTTP/1.1 403 Forbidden\r\n";
+    let slow = format!("{refusal}Content-Length: 10\r\n\r\nnot");
+    let endless = format!("{refusal}\r\n{}", "x".repeat(100_000));
+    // The default handshake timeout, unless there is enough.
+    for (answer, kept, seconds) in
+        [("", None, 10), (&slow, Some(3), 10), (&endless, Some(64 << 10), 0)]
+    {
+        let (ours, mut theirs) = duplex(1 << 20);
         let mut sender = client(ours).await;
         let start = tokio::time::Instant::now();
         let server = async {
@@ -395,17 +399,17 @@ async fn a_silent_server_is_given_up() {
         };
         let request = chat();
         let result = tokio::select! {
-            result = bowline::hyper::connect(&mut sender, &request, Config::default()) => result,
+            result = in_time(bowline::hyper::connect(&mut sender, &request, Config::default())) => result,
             () = server => unreachable!(),
         };
         match result.map(drop).unwrap_err() {
-            Error::Connect(ConnectError::TimedOut) if answer == silent => {}
-            Error::Connect(ConnectError::Refused(response)) if answer == slow_refusal => {
-                assert_eq!(response.body_bytes(), b"not");
+            Error::Connect(ConnectError::TimedOut) => assert_eq!(kept, None),
+            Error::Connect(ConnectError::Refused(response)) => {
+                assert_eq!(Some(response.body_bytes().len()), kept);
             }
             other => panic!("{other:?}"),
         }
-        assert_eq!(start.elapsed().as_secs(), 10, "the default handshake timeout");
+        assert_eq!(start.elapsed().as_secs(), seconds);
     }
 }
 

@@ -76,8 +76,12 @@ Options:
 
 /// The answer to a request that asks for no WebSocket.
 pub fn page(request: &Request) -> Response {
+    page_at(request.method(), request.path())
+}
+
+pub fn page_at(method: &str, path: &str) -> Response {
     let html = "text/html; charset=utf-8";
-    let (status, kind, body) = match (request.method(), request.path()) {
+    let (status, kind, body) = match (method, path) {
         ("GET", "/") => (200, html, include_str!("page.html")),
         ("GET", _) => (404, "text/plain", "Not here. The page is at /\n"),
         _ => (405, "text/plain", "Only GET is served here.\n"),

@@ -1,0 +1,97 @@
+//! A WebSocket server on axum that sends every message back, and serves a page to try it with.
+
+mod common;
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{Method, Uri};
+use axum::response::Response;
+use axum::routing::any;
+use axum::serve::ListenerExt;
+use bowline::Error;
+use bowline::axum::{WebSocket, WebSocketUpgrade};
+use common::{Options, fail, page_at};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+const PROGRAM: &str = "axum_server";
+
+#[derive(Clone)]
+struct App {
+    options: Arc<Options>,
+    stop: watch::Sender<()>,
+}
+
+#[tokio::main]
+async fn main() {
+    let options = Arc::new(Options::parse(PROGRAM));
+    if let Err(error) = run(&options).await {
+        fail(PROGRAM, 1, format_args!("{}: {error}", options.listen));
+    }
+}
+
+async fn run(options: &Arc<Options>) -> std::io::Result<()> {
+    let listener = TcpListener::bind(&options.listen).await?;
+    // Its handler is installed when it is polled first: before anybody knows that the server runs.
+    let mut interrupt = pin!(tokio::signal::ctrl_c());
+    if poll_fn(|cx| Poll::Ready(interrupt.as_mut().poll(cx))).await.is_ready() {
+        return Ok(());
+    }
+    println!("listening on ws://{}", listener.local_addr()?);
+    let listener = listener.tap_io(|socket| {
+        if let Err(error) = socket.set_nodelay(true) {
+            eprintln!("{PROGRAM}: {error}");
+        }
+    });
+    let stop = watch::Sender::new(());
+    let app = App { options: options.clone(), stop: stop.clone() };
+    let app = Router::new().fallback(any(answer)).with_state(app);
+    tokio::select! {
+        result = axum::serve(listener, app) => result?,
+        _ = &mut interrupt => {}
+    }
+    // The WebSockets see this, say Close 1001, and wait for the answer no longer than the close
+    // timeout. Each drops its receiver when it has ended; what is still HTTP is not waited for.
+    let _ = stop.send(());
+    stop.closed().await;
+    Ok(())
+}
+
+async fn answer(
+    State(app): State<App>,
+    method: Method,
+    uri: Uri,
+    ws: Option<WebSocketUpgrade>,
+) -> Response {
+    let Some(ws) = ws else {
+        return axum::http::Response::from(page_at(method.as_str(), uri.path()));
+    };
+    ws.config(app.options.config.clone())
+        .protocols(&app.options.subprotocols)
+        .on_failed_upgrade(|error| eprintln!("{error}"))
+        .on_upgrade(async move |ws| {
+            if let Err(error) = echo(ws, app.stop.subscribe()).await {
+                eprintln!("{error}");
+            }
+        })
+}
+
+async fn echo(mut ws: WebSocket, mut stopped: watch::Receiver<()>) -> Result<(), Error> {
+    loop {
+        tokio::select! {
+            message = ws.recv() => match message? {
+                Some(message) => ws.feed(message).await?,
+                None => return Ok(()),
+            },
+            _ = stopped.changed() => {
+                ws.close(1001, "the server is going away").await?;
+                return Ok(());
+            }
+        }
+    }
+}
