@@ -3,7 +3,8 @@
 //!
 //! Programs use an adapter: `blocking` for threads and `std` sockets, `tokio` for
 //! tasks. Both have the same methods; their `WebSocket` is the page to read next, with [`Config`]
-//! for limits, timeouts and the origin policy. Libraries that bring sockets of their own drive the
+//! for limits, timeouts and the origin policy. In an HTTP server, `axum` and `hyper` give the same
+//! `WebSocket`. Libraries that bring sockets of their own drive the
 //! core themselves:
 //!
 //! ```text
@@ -134,13 +135,12 @@ pub use send_buf::SendBuf;
 pub use bytes;
 
 /// The programs of the documents compile.
-#[cfg(all(doctest, feature = "tokio", feature = "deflate"))]
+#[cfg(all(doctest, feature = "axum", feature = "deflate"))]
 mod documents {
     #[doc = include_str!("../README.md")]
     mod readme {}
     #[doc = include_str!("../docs/backpressure.md")]
     mod backpressure {}
-    #[cfg(feature = "axum")]
     #[doc = include_str!("../docs/embedding.md")]
     mod embedding {}
 }
