@@ -98,7 +98,9 @@ impl WebSocketUpgrade {
     /// Accepts the request, and runs the callback with the WebSocket in a task of its own. A page of
     /// an origin that may not connect is refused here, with 403.
     ///
-    /// Return the response: the task waits until it was sent. Headers may be added to it.
+    /// Return the response: the task waits until it was sent. Headers may be added to it. What refuses
+    /// requests has to do so before this: if a layer sends another response instead, hyper may hand the
+    /// connection over all the same.
     #[must_use = "the response has to be returned"]
     pub fn on_upgrade<C, F>(self, callback: C) -> Response
     where

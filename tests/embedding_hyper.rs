@@ -209,6 +209,18 @@ async fn a_dropped_upgrade_closes_the_connection() {
     assert!(bytes.starts_with(b"HTTP/1.1 101 "), "{bytes:?}");
 }
 
+#[tokio::test]
+async fn to_refuse_after_all_is_to_drop_the_upgrade_too() {
+    let refuse = |_| Some(Response::builder().status(403).body(Full::default()).unwrap());
+    let (mut client, mut upgrades) = in_memory(true, refuse);
+    let closing = request("/", "").replace("Connection: Upgrade", "Connection: close, Upgrade");
+    client.write_all(&[closing.as_bytes(), HELLO_MASKED].concat()).await.unwrap();
+    drop(in_time(upgrades.recv()).await.unwrap());
+    let mut bytes = Vec::new();
+    in_time(client.read_to_end(&mut bytes)).await.unwrap();
+    assert!(bytes.starts_with(b"HTTP/1.1 403 ") && bytes.ends_with(b"\r\n\r\n"), "{bytes:?}");
+}
+
 #[test]
 fn a_refused_request_is_left_as_it_was() {
     let mut request = Request::post("/").body("body").unwrap();
