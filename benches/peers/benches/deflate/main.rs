@@ -2,13 +2,16 @@
 //! holds meanwhile.
 //!
 //! Prints tables. `cargo bench -p peers --bench deflate -- one sockudo` prints a part of them: the
-//! words choose among the tables and among the servers.
+//! words choose among the tables and among the servers. `--save FILE` writes the figures to a file for
+//! benches/report; a relative path is one from benches/peers, where cargo runs benchmarks.
 
 #[path = "../../../common/mod.rs"]
 mod common;
 
 mod link;
 mod memory;
+#[path = "../../examples/sockets/save.rs"]
+mod save;
 mod servers;
 
 use std::collections::HashMap;
@@ -17,6 +20,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use common::wire::{Agreed, Client, DEFAULT_LEVELS, Wire};
 use link::Served;
 use rustix::time::{ClockId, clock_gettime};
+use save::Figures;
 use servers::Opened;
 
 /// The sizes, how many messages of each there are on a connection (more than a window), and how
@@ -117,22 +121,28 @@ fn main() {
     if contenders.is_empty() {
         return;
     }
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let file = save::file(&arguments).unwrap_or_else(|error| panic!("{error}"));
+    let mut saved = Figures::new("cargo bench -p peers --bench deflate", &arguments);
     // Timers are made, and never run out.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let _entered = runtime.enter();
     for (table, connections) in tables.into_iter().zip(CONNECTIONS) {
         if wants(table) {
-            println!("## Connections: {connections}\n");
+            let title = format!("Connections: {connections}");
+            println!("## {title}\n");
             let columns = SIZES.map(|(name, len, count, round)| {
                 (name, time(&contenders, len, count, (round / connections).max(2), connections))
             });
-            print_times(&contenders, &columns);
+            print_times(&title, &contenders, &columns, &mut saved);
         }
     }
     if wants("memory") {
-        println!("## What compression adds to a connection at rest\n");
-        print_memory(&contenders);
+        let title = "What compression adds to a connection at rest, KiB";
+        println!("## {title}\n");
+        print_memory(title, &contenders, &mut saved);
     }
+    saved.write(file).unwrap_or_else(|error| panic!("{error}"));
 }
 
 /// Arguments that are not for Criterion.
@@ -141,7 +151,7 @@ fn words() -> Vec<String> {
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
         match arg.as_str() {
-            "--save-baseline" | "--baseline" => drop(args.next()),
+            "--save-baseline" | "--baseline" | "--save" => drop(args.next()),
             option if option.starts_with('-') => {}
             _ => words.push(arg),
         }
@@ -276,7 +286,12 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-fn print_times(contenders: &[Contender], columns: &[(&str, Vec<Times>)]) {
+fn print_times(
+    title: &str,
+    contenders: &[Contender],
+    columns: &[(&str, Vec<Times>)],
+    saved: &mut Figures,
+) {
     print!("| |");
     for (name, _) in columns {
         print!(" {name}, µs | answer | / zlib-rs | / best peer | spread |");
@@ -286,8 +301,9 @@ fn print_times(contenders: &[Contender], columns: &[(&str, Vec<Times>)]) {
     let at = |name: &str| contenders.iter().position(|c| c.name == name);
     for (i, contender) in contenders.iter().enumerate() {
         print!("| {} |", contender.name);
-        for (_, times) in columns {
+        for (name, times) in columns {
             let own = &times[i];
+            // NaN where there is nobody to compare with.
             let ratio = |others: &[&str], size: f64| {
                 let mut others: Vec<_> =
                     others.iter().filter_map(|name| at(name)).map(|i| &times[i]).collect();
@@ -298,20 +314,28 @@ fn print_times(contenders: &[Contender], columns: &[(&str, Vec<Times>)]) {
                     own.rounds[round] / best
                 };
                 match others.is_empty() {
-                    true => "-".to_string(),
-                    false => format!("{:.2}", median((0..ROUNDS).map(ratio).collect())),
+                    true => f64::NAN,
+                    false => median((0..ROUNDS).map(ratio).collect()),
                 }
             };
             let mut sorted = own.rounds.clone();
             sorted.sort_by(f64::total_cmp);
-            print!(
-                " {:.1} | {:.1} % | {} | {} | {:.2} |",
-                median(own.rounds.clone()) / 1e3,
-                own.answer() * 100.0,
-                ratio(&[contender.floor], f64::MAX),
-                ratio(&PEERS, ALIKE),
-                sorted[ROUNDS * 9 / 10] / sorted[ROUNDS / 10],
-            );
+            let spread = sorted[ROUNDS * 9 / 10] / sorted[ROUNDS / 10];
+            let time = median(sorted) / 1e3;
+            let answer = own.answer() * 100.0;
+            let ratios = [ratio(&[contender.floor], f64::MAX), ratio(&PEERS, ALIKE)];
+            let mut add = |column, value, spread| {
+                saved.add([title, contender.name, &format!("{name}{column}")], value, spread);
+            };
+            add(", µs", time, Some(spread));
+            add(": answer, %", answer, None);
+            add(" / zlib-rs", ratios[0], None);
+            add(" / best peer", ratios[1], None);
+            let [floor, best] = ratios.map(|ratio| match ratio.is_nan() {
+                true => "-".to_string(),
+                false => format!("{ratio:.2}"),
+            });
+            print!(" {time:.1} | {answer:.1} % | {floor} | {best} | {spread:.2} |");
         }
         println!();
     }
@@ -356,23 +380,21 @@ fn held(open: &(dyn Fn() -> Opened + Sync), messages: usize) -> (f64, f64) {
     })
 }
 
-fn print_memory(contenders: &[Contender]) {
-    println!(
-        "| KiB | a message of 1 KiB each way | 64 messages | the thread | without compression |"
-    );
+fn print_memory(title: &str, contenders: &[Contender], saved: &mut Figures) {
+    const COLUMNS: [&str; 4] =
+        ["a message of 1 KiB each way", "64 messages", "the thread", "without compression"];
+    println!("| KiB | {} |", COLUMNS.join(" | "));
     println!("|---|---|---|---|---|");
     for contender in contenders {
         let Some(plain) = contender.plain else { continue };
         let plain = held(&plain, 1);
         let [one, all] = [1, 64].map(|messages| held(&*contender.open, messages));
-        println!(
-            "| {} | {:.1} | {:.1} | {:.0} | {:.1} |",
-            contender.name,
-            (one.0 - plain.0) / 1024.0,
-            (all.0 - plain.0) / 1024.0,
-            (all.1 - plain.1) / 1024.0,
-            plain.0 / 1024.0,
-        );
+        let bytes = [one.0 - plain.0, all.0 - plain.0, all.1 - plain.1, plain.0];
+        let [one, all, thread, plain] = bytes.map(|bytes| bytes / 1024.0);
+        for (column, value) in COLUMNS.into_iter().zip([one, all, thread, plain]) {
+            saved.add([title, contender.name, column], value, None);
+        }
+        println!("| {} | {one:.1} | {all:.1} | {thread:.0} | {plain:.1} |", contender.name);
     }
     println!();
 }

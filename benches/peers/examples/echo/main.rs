@@ -10,6 +10,7 @@ use std::time::Duration;
 use sockets::frames::Window;
 use sockets::load::Load;
 use sockets::process::{self, Process};
+use sockets::save::{self, Figures};
 use sockets::servers::{self, Server};
 use sockets::{Result, choose, median, number};
 
@@ -20,6 +21,7 @@ const HELP: &str = "\
 --seconds 0.3                           of one measurement
 --rounds 5                              measurements of each server, in turn; the median counts
 --together                              server and client on one processor
+--save FILE                             write the figures to a file for benches/report
 ";
 
 /// The client's processor.
@@ -45,6 +47,8 @@ fn main() -> Result<()> {
     let loads = choose(&arguments, "--loads", LOADS);
     let time = Duration::from_secs_f64(number(&arguments, "--seconds", 0.3));
     let rounds = number(&arguments, "--rounds", 5.0) as usize;
+    let file = save::file(&arguments)?;
+    let mut saved = Figures::new("cargo run --release -p peers --example echo", &arguments);
     let together = arguments.iter().any(|argument| argument == "--together");
     let processor = if together { CLIENT } else { 0 };
     process::pin(CLIENT);
@@ -55,9 +59,9 @@ fn main() -> Result<()> {
             eprintln!("{payload} B, {}x{}", load.0, load.1);
             columns.push(measure(&servers, processor, payload, load, time, rounds)?);
         }
-        table(&servers, payload, &loads, &columns);
+        table(&servers, payload, &loads, &columns, &mut saved);
     }
-    Ok(())
+    saved.write(file)
 }
 
 /// For each server the figures of all rounds, in µs for each message.
@@ -91,8 +95,15 @@ fn measure(
     Ok(all.into_iter().map(|(.., figures)| figures).collect())
 }
 
-fn table(servers: &[Server], payload: usize, loads: &[(usize, usize)], columns: &[Vec<Vec<f64>>]) {
-    println!("### Echo of {payload} B: µs of the server's processor for a message\n");
+fn table(
+    servers: &[Server],
+    payload: usize,
+    loads: &[(usize, usize)],
+    columns: &[Vec<Vec<f64>>],
+    saved: &mut Figures,
+) {
+    let title = format!("Echo of {payload} B: µs of the server's processor for a message");
+    println!("### {title}\n");
     print!("| server |");
     for (connections, in_flight) in loads {
         print!(" {connections} x {in_flight} | / bare |");
@@ -101,8 +112,10 @@ fn table(servers: &[Server], payload: usize, loads: &[(usize, usize)], columns: 
     let bare = servers.iter().position(|&server| server == Server::Bare);
     for (at, server) in servers.iter().enumerate() {
         print!("| {} |", server.name());
-        for column in columns {
+        for (column, (connections, in_flight)) in columns.iter().zip(loads) {
+            let load = format!("{connections} x {in_flight}");
             let figure = median(column[at].clone());
+            saved.add([&title, server.name(), &load], figure, Some(spread(&column[at])));
             match bare.map(|bare| figure / median(column[bare].clone())) {
                 Some(ratio) => print!(" {figure:.2} | {ratio:.2} |"),
                 None => print!(" {figure:.2} | - |"),
@@ -110,12 +123,12 @@ fn table(servers: &[Server], payload: usize, loads: &[(usize, usize)], columns: 
         }
         println!();
     }
-    let spread = columns.iter().flatten().map(|figures| {
-        let most = figures.iter().copied().fold(0.0, f64::max);
-        most / figures.iter().copied().fold(f64::INFINITY, f64::min)
-    });
-    println!(
-        "\nHighest over lowest of a cell's rounds, in the middle: {:.2}.\n",
-        median(spread.collect())
-    );
+    let spreads = columns.iter().flatten().map(|figures| spread(figures)).collect();
+    println!("\nHighest over lowest of a cell's rounds, in the middle: {:.2}.\n", median(spreads));
+}
+
+/// The highest over the lowest.
+fn spread(figures: &[f64]) -> f64 {
+    let most = figures.iter().copied().fold(0.0, f64::max);
+    most / figures.iter().copied().fold(f64::INFINITY, f64::min)
 }

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use sockets::frames::Window;
 use sockets::load::Load;
 use sockets::process::{self, Memory, Process};
+use sockets::save::{self, Figures};
 use sockets::servers::Server;
 use sockets::{Result, choose, median, number};
 
@@ -20,6 +21,7 @@ const HELP: &str = "\
 --servers bare bowline tungstenite ...  --servers none lists them
 --sockets 15000                         connections over loopback; 0: leave them out
 --memory 100000                         connections over streams in memory; 0: leave them out
+--save FILE                             write the figures to a file for benches/report
 ";
 
 /// The loop of each library's documentation.
@@ -136,17 +138,19 @@ fn main() -> Result<()> {
     let servers = choose(&arguments, "--servers", &known);
     let sockets = number(&arguments, "--sockets", 15_000.0) as usize;
     let memory = number(&arguments, "--memory", 100_000.0) as usize;
+    let file = save::file(&arguments)?;
+    let mut saved = Figures::new("cargo run --release -p peers --example idle", &arguments);
     process::pin(1);
     process::raise_limit();
     if sockets > 0 {
         let measure = |server| over_sockets(server, sockets);
-        table("sockets over loopback", &servers, &steps(sockets), measure)?;
+        table("sockets over loopback", &servers, &steps(sockets), &mut saved, measure)?;
     }
     if memory > 0 {
         let measure = |server| in_memory(server, memory);
-        table("streams in memory", &servers, &steps(memory), measure)?;
+        table("streams in memory", &servers, &steps(memory), &mut saved, measure)?;
     }
-    Ok(())
+    saved.write(file)
 }
 
 /// The numbers of connections beside which processor time is taken.
@@ -209,23 +213,29 @@ fn table(
     kind: &str,
     servers: &[Server],
     steps: &[usize],
+    saved: &mut Figures,
     measure: impl Fn(Server) -> Result<Found>,
 ) -> Result<()> {
     let most = steps.last().unwrap_or(&0);
-    println!("### {most} {kind}\n");
-    print!("| server | task, B | new: KiB resident | KiB live | after 1 KiB: resident | live |");
-    steps.iter().for_each(|step| print!(" µs beside {step} |"));
-    println!("\n|---|---|---|---|---|---|{}", "---|".repeat(steps.len()));
+    let title = format!("{most} {kind}");
+    println!("### {title}\n");
+    let columns = ["task, B", "new: KiB resident", "KiB live", "after 1 KiB: resident", "live"];
+    let mut columns = columns.map(String::from).to_vec();
+    columns.extend(steps.iter().map(|step| format!("µs beside {step}")));
+    println!("| server | {} |", columns.join(" | "));
+    println!("|---|{}", "---|".repeat(columns.len()));
     for &server in servers {
         eprintln!("{most} {kind}: {}", server.name());
         let found = measure(server)?;
-        let kib = |bytes: f64| format!("{:.2}", bytes / 1024.0);
-        print!("| {} | {} |", server.name(), found.task);
-        for (resident, live) in [found.new, found.after] {
-            print!(" {} | {} |", kib(resident), kib(live));
+        let memory = [found.new.0, found.new.1, found.after.0, found.after.1];
+        let mut figures = vec![found.task as f64];
+        figures.extend(memory.map(|bytes| bytes / 1024.0));
+        figures.extend(&found.cpu);
+        for (column, figure) in columns.iter().zip(&figures) {
+            saved.add([&title, server.name(), column], *figure, None);
         }
-        found.cpu.iter().for_each(|cpu| print!(" {cpu:.2} |"));
-        println!();
+        let cells: Vec<_> = figures[1..].iter().map(|figure| format!("{figure:.2}")).collect();
+        println!("| {} | {} | {} |", server.name(), found.task, cells.join(" | "));
     }
     println!();
     Ok(())

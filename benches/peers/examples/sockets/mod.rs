@@ -6,6 +6,7 @@
 pub mod frames;
 pub mod load;
 pub mod process;
+pub mod save;
 pub mod servers;
 
 pub type Result<T> = std::io::Result<T>;
