@@ -1,0 +1,305 @@
+#!/usr/bin/env python3
+"""The report has to say what was saved, and nothing else: right ratios, no stale region, no figure that is not there."""
+
+import contextlib
+import importlib.machinery
+import importlib.util
+import io
+import json
+import pathlib
+import platform
+import tempfile
+import unittest
+import xml.etree.ElementTree
+
+import saved
+
+# It has no name that `import` takes.
+LOADER = importlib.machinery.SourceFileLoader("report", str(pathlib.Path(__file__).with_name("report")))
+report = importlib.util.module_from_spec(importlib.util.spec_from_loader("report", LOADER))
+LOADER.exec_module(report)
+
+HEAD = {
+    "command": "measure it",
+    "date": "2026-01-02",
+    "machine": {
+        "processor": "Some CPU, family 1, model 2",
+        "virtual": False,
+        "cores": 1,
+        "kernel": "Linux 6.1",
+        "rustc": "1.90.0",
+    },
+    "libraries": {"yawc": "0.5.0"},
+}
+CORE = "bowline core "
+
+
+def figure(table, row, column, value, **more):
+    return {"table": table, "row": row, "column": column, "value": value, **more}
+
+
+def received(row, **columns):
+    names = {"borrowed": CORE + "borrowed", "owned": CORE + "owned"}
+    return [figure("peers receive", row, names.get(name, name), value) for name, value in columns.items()]
+
+
+def echoed(**servers):
+    title = "Echo of 16 B: µs of the server's processor for a message"
+    return [figure(title, name.replace("_", "-"), "16 x 16", value, spread=1.5) for name, value in servers.items()]
+
+
+class ReportTest(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+        self.document, self.picture = self.folder / "page.md", self.folder / "page.svg"
+        names = [report.MACHINES, *report.REGIONS]
+        regions = "\n".join(f"<!-- generated: {name} -->\nold\n<!-- end -->\nby hand: {name}" for name in names)
+        self.document.write_text(f"# Title\n\n{regions}\n")
+        self.results = self.folder / "results"
+        self.results.mkdir()
+
+    def save(self, name, figures, **more):
+        saved.write(self.results / f"{name}.json", HEAD | more, figures)
+
+    def files(self):
+        return report.made(saved.load_all(self.results), self.document, self.picture)
+
+    def write(self):
+        """The document as it is then."""
+        report.put(self.files())
+        return self.document.read_text()
+
+    def right(self):
+        with contextlib.redirect_stdout(io.StringIO()):
+            return report.check(self.files())
+
+    def rows(self, text, name):
+        """The cells of each row of that name."""
+        lines = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("|")]
+        return [cells[1:] for cells in lines if cells[0] == name]
+
+    def test_what_is_written_is_right_and_stays_so(self):
+        self.save("echo", echoed(bare=1.0, bowline=2.0))
+        self.assertFalse(self.right())
+        text = self.write()
+        self.assertTrue(self.right())
+        self.assertEqual(self.write(), text)
+        self.assertNotIn("old", text)
+        for name in [report.MACHINES, *report.REGIONS]:
+            self.assertIn(f"<!-- end -->\nby hand: {name}\n", text)
+
+    def test_check_fails_where_anything_differs(self):
+        self.save("echo", echoed(bare=1.0, bowline=2.0))
+        text = self.write()
+        for wrong in (text.replace("2.00", "1.99"), text.replace("| 2.00 ", "", 1)):
+            self.assertNotEqual(wrong, text)
+            self.document.write_text(wrong)
+            self.assertFalse(self.right())
+        self.document.write_text(text)
+        self.assertTrue(self.right())
+        self.picture.write_text(self.picture.read_text() + " ")
+        self.assertFalse(self.right())
+        self.picture.unlink()
+        self.assertFalse(self.right())
+        self.write()
+        self.save("echo", echoed(bare=1.0, bowline=2.1))
+        self.assertFalse(self.right())
+
+    def test_what_was_not_measured_says_so(self):
+        text = self.write()
+        for name in ("in_memory", "core", "echo", "broadcast", "idle", "deflate", "count"):
+            self.assertIn(f"Not measured yet: there is no {name}.json.", text)
+        self.assertFalse(self.picture.exists())
+        self.save("core", [figure("utf8", "ascii 16 B", "std", 2.0)])
+        self.assertIn("Not measured yet: core.json has none of these figures.", self.write())
+
+    def test_a_chart_without_figures_goes_away(self):
+        self.save("echo", echoed(bare=1.0))
+        self.write()
+        self.assertTrue(self.picture.exists())
+        (self.results / "echo.json").unlink()
+        self.assertFalse(self.right())
+        self.assertNotIn("page.svg", self.write())
+        self.assertFalse(self.picture.exists())
+
+    def test_regions_have_to_be_whole_known_and_there_once(self):
+        text = self.document.read_text()
+        begin = "<!-- generated: idle -->\n"
+        for wrong in (
+            text.replace(begin, ""),
+            text.replace(begin, begin + "x\n<!-- end -->\n" + begin),
+            text.replace(begin, "<!-- generated: idle2 -->\n"),
+            text.replace(begin + "old\n<!-- end -->", begin + "old"),
+            text + "<!-- end -->\n",
+        ):
+            self.document.write_text(wrong)
+            with self.assertRaises(SystemExit):
+                self.files()
+            self.assertEqual(self.document.read_text(), wrong)
+
+    def test_ratios_are_to_the_fastest_peer_and_to_the_bare_loop(self):
+        self.save("in_memory", received("16 B", floor=1, bare=4, borrowed=10, owned=30, some_peer=40, other_peer=20))
+        text = self.write()
+        cells = ["1.0", "4.0", "10.0", "30.0", "20.0", "40.0", "2.50", "0.50", "1.50"]
+        self.assertIn(cells, self.rows(text, "16 B"))
+        self.assertIn("| other_peer | some_peer | borrowed / bare |", text)
+
+    def test_what_is_missing_is_a_dash(self):
+        self.save("in_memory", received("16 B", borrowed=10, peer=20) + received("1 KiB", borrowed=12_345, owned=2e6))
+        text = self.write()
+        self.assertIn(["-", "-", "10.0", "-", "20.0", "-", "0.50", "-"], self.rows(text, "16 B"))
+        self.assertIn(["-", "-", "12.3 µs", "2.00 ms", "-", "-", "-", "-"], self.rows(text, "1 KiB"))
+
+    def test_a_table_has_only_rows_that_it_has_a_column_for(self):
+        figures = [figure("mask", "16 B at 0", "byte loop", 5.0)]
+        figures += [figure("mask", "16 B at 6", kernel, value) for kernel, value in (("16 bytes at once", 8.0), ("AVX2", 4.0))]
+        self.save("core", figures)
+        text = self.write()
+        self.assertEqual(self.rows(text, "16 B at 0"), [["-", "-", "5.0"]])
+        self.assertEqual(self.rows(text, "16 B at 6"), [["8.0", "4.0", "-", "0.50", "-"]])
+
+    def test_ahead_even_and_behind_are_as_shown(self):
+        values = {"a": 0.904, "b": 0.906, "c": 1.104, "d": 1.106}
+        self.save("in_memory", [f for row, value in values.items() for f in received(row, borrowed=value, bare=1 / 1.3, peer=1)])
+        text = self.write()
+        self.assertIn("- **Ahead** (up to 0.9): receiving lent: a 0.90.\n", text)
+        self.assertIn("- **Ties**: receiving lent: b 0.91, c 1.10.\n", text)
+        self.assertIn("- **Behind** (above 1.1): receiving lent: d 1.11.\n", text)
+        self.assertIn("- **Met**: receiving lent: a 1.18, b 1.18.\n", text)
+        self.assertIn("- **Not met**: receiving lent: c 1.44, d 1.44.\n", text)
+
+    def test_echo_is_beside_the_bare_loop(self):
+        self.save("echo", echoed(raw=0.4, bare=0.5, bowline=0.6))
+        self.assertIn(["0.60", "1.20"], self.rows(self.write(), "bowline"))
+        self.save("echo", echoed(raw=0.4, bowline=0.6))
+        self.assertIn(["0.60"], self.rows(self.write(), "bowline"))
+
+    def test_figures_say_where_they_are_from(self):
+        self.save("echo", echoed(bare=1.0), method="Some rounds")
+        text = self.write()
+        self.assertIn("`measure it`, 2026-01-02. Some rounds.", text)
+        self.assertIn("1.50 times in the middle row", text)
+        self.assertIn("- echo: 2026-01-02, 1 core, Some CPU, family 1, model 2; Linux 6.1; rustc 1.90.0. yawc 0.5.0.\n", text)
+
+    def test_files_of_one_machine_and_day_share_a_line(self):
+        self.save("echo", echoed(bare=1.0))
+        self.save("idle", [figure("idle", "bare", "B", 1)], libraries={"tokio": "1.0.0"})
+        self.save("count", [figure("receive", "16 B", "bare", 1)], date="2026-01-03")
+        text = self.write()
+        self.assertIn("- echo, idle: 2026-01-02", text)
+        self.assertIn("tokio 1.0.0, yawc 0.5.0.", text)
+        self.assertIn("- count: 2026-01-03", text)
+
+    def test_the_chart_has_each_server_in_proportion(self):
+        figures = echoed(bare=1.0, bowline=2.0, some_peer=8.0)
+        figures.append(figure("Echo of 1024 B: µs", "slow", "16 x 16", 99))
+        self.save("echo", figures)
+        self.assertIn("(page.svg)", self.write())
+        root = xml.etree.ElementTree.fromstring(self.picture.read_text())
+        texts = [text.text for text in root.iterfind(".//{*}text")]
+        for expected in ("Echo of 16 B messages over loopback", "bare", "bowline", "some-peer", "1.00", "2.00", "8.00"):
+            self.assertIn(expected, texts)
+        self.assertNotIn("slow", texts)
+        bars = [float(rect.get("width")) for rect in root.iterfind(".//{*}rect")][len(report.COLOURS) :]
+        self.assertEqual(len(bars), 3)
+        self.assertAlmostEqual(bars[2] / bars[1], 4, delta=0.05)
+        self.assertLess(150 + bars[2], float(root.get("width")))
+
+    def test_a_report_of_its_own_has_all_regions(self):
+        self.save("echo", echoed(bare=1.0))
+        report.put(report.apart(self.results))
+        text = (self.results / "report.md").read_text()
+        for title, *_ in report.REGIONS.values():
+            self.assertIn(f"## {title}\n", text)
+        self.assertTrue((self.results / "report.svg").exists())
+
+    def test_files_that_are_none_are_refused(self):
+        twice = [figure("receive", "16 B", "bare", 1), figure("receive", "16 B", "bare", 2)]
+        good = HEAD | {"figures": [figure("receive", "16 B", "bare", 1)]}
+        wrong = ["", "[]", json.dumps({"figures": []}), json.dumps(HEAD | {"figures": twice})]
+        wrong.append(json.dumps(good).replace('"value": 1', '"value": "fast"'))
+        wrong.append(json.dumps(good).replace('"kernel"', '"core"'))
+        file = self.results / "count.json"
+        for text in wrong:
+            file.write_text(text)
+            with self.assertRaises(SystemExit, msg=text):
+                saved.load(file)
+        file.write_text(json.dumps(good))
+        saved.load(file)
+
+    def test_what_is_saved_is_read_again_and_names_no_host(self):
+        file = self.results / "count.json"
+        value = 1 / 3
+        saved.save(file, "count", [figure("receive", "16 B", "bare", value, spread=1.25)], "Exactly")
+        found = saved.load(file)
+        self.assertEqual(found.tables, {"receive": {"16 B": {"bare": value}}})
+        self.assertEqual((found.command, found.method, found.spreads), ("count", "Exactly", {"receive": [1.25]}))
+        self.assertIn("bowline", found.libraries)
+        self.assertEqual(set(found.machine), {"processor", "virtual", "cores", "kernel", "rustc"})
+        self.assertRegex(found.machine["kernel"], r"^\w+ [0-9.]+$")
+        self.assertNotIn(f'"{platform.node()}"', file.read_text())
+
+    def test_both_writers_name_the_same_libraries(self):
+        source = (saved.ROOT / "benches/peers/examples/sockets/save.rs").read_text()
+        there = source.partition("const LIBRARIES: &[&str] = &[")[2].partition("]")[0]
+        self.assertEqual([name.strip(' "\n') for name in there.rstrip(",\n ").split(",")], saved.LIBRARIES)
+
+
+class CriterionTest(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+
+    def ran(self, group, function, run, median, samples=((1.0, 1.0),)):
+        folder = self.folder / group / function / run
+        folder.mkdir(parents=True)
+        (folder / "benchmark.json").write_text(json.dumps({"group_id": group, "function_id": function}))
+        (folder / "estimates.json").write_text(json.dumps({"median": {"point_estimate": median}}))
+        times, counts = zip(*samples)
+        (folder / "sample.json").write_text(json.dumps({"times": times, "iters": counts}))
+
+    def collect(self, *runs, lowest=False):
+        with contextlib.redirect_stderr(io.StringIO()) as self.said:
+            return report.collect(self.folder, runs, lowest)
+
+    def test_groups_are_found_by_how_their_names_begin(self):
+        for group in (
+            "peers receive text 1 KiB",
+            "receive 16 B",
+            "deflate receive 12 bits, 1 KiB",
+            "handshake as server",
+            "news 1",
+        ):
+            self.ran(group, "floor", "new", 1.0)
+        found = {name: [(f["table"], f["row"]) for f in figures] for name, figures in self.collect("new").items()}
+        self.assertEqual(found["in_memory"], [("peers receive", "text 1 KiB")])
+        core = [("receive", "16 B"), ("deflate receive", "12 bits, 1 KiB"), ("handshake", "as server")]
+        self.assertEqual(found["core"], core)
+        self.assertIn("left out: news 1", self.said.getvalue())
+
+    def test_rows_are_in_the_order_of_size(self):
+        for size in ("1 MiB", "16 KiB", "16 B", "text 1 KiB", "125 B", "1 KiB"):
+            self.ran(f"receive {size}", "bare", "new", 1.0)
+        rows = [figure["row"] for figure in self.collect("new")["core"]]
+        self.assertEqual(rows, ["16 B", "125 B", "1 KiB", "16 KiB", "1 MiB", "text 1 KiB"])
+
+    def test_several_runs_give_their_median_and_how_far_they_are_apart(self):
+        for run, median in (("one", 10.0), ("two", 30.0), ("three", 11.0), ("other", 99.0)):
+            self.ran("mask 16 B at 0", "bowline", run, median)
+        [found] = self.collect("one", "two", "three")["core"]
+        self.assertEqual((found["value"], found["spread"]), (11.0, 3.0))
+        [found] = self.collect("one")["core"]
+        self.assertNotIn("spread", found)
+
+    def test_the_lowest_sample_of_all_runs(self):
+        self.ran("mask 16 B at 0", "bowline", "one", 10.0, [(30.0, 3.0), (16.0, 2.0)])
+        self.ran("mask 16 B at 0", "bowline", "two", 9.0, [(90.0, 10.0)])
+        [found] = self.collect("one", "two", lowest=True)["core"]
+        self.assertEqual((found["value"], found["spread"]), (8.0, 1.125))
+
+
+if __name__ == "__main__":
+    unittest.main()
