@@ -185,6 +185,38 @@ async fn a_slow_member_is_dropped() {
 }
 
 #[tokio::test]
+async fn a_stuck_member_delays_nobody_and_what_waits_for_it_is_bounded() {
+    const FRAME: usize = 4 + 8 + 1 + 1000;
+    let config = Config::default();
+    let mark = 16 << 10;
+    for slow in [SlowPeer::Drop, SlowPeer::Skip, SlowPeer::KeepNewest] {
+        let group = Broadcast::with_high_water_mark(slow, mark);
+        // The first that is sent to, with more than a turn of others behind it.
+        let (server, _never_read) = pair(4 << 10, &config).await;
+        let stuck = serve(&group, server);
+        let (mut served, mut clients) = (Vec::new(), Vec::new());
+        for _ in 0..100 {
+            let (server, client) = pair(4 << 10, &config).await;
+            served.push(serve(&group, server));
+            clients.push(client);
+        }
+        let mut longest = 0;
+        for i in 0..40 {
+            let delivery = group.send(numbered(i)).await;
+            assert!(delivery.sent >= clients.len(), "{slow:?}: {delivery:?}");
+            for client in &mut clients {
+                assert_eq!(client.recv().await.unwrap(), Some(numbered(i)));
+            }
+            longest = longest.max(stuck.member.queued());
+        }
+        // Full to the mark, and not more than the message beyond it that found room.
+        assert!((mark + 1..=mark + FRAME).contains(&longest), "{slow:?}: {longest}");
+        let left = if slow == SlowPeer::Drop { 0 } else { longest };
+        assert_eq!(stuck.member.queued(), left, "{slow:?}");
+    }
+}
+
+#[tokio::test]
 async fn who_has_left_gets_nothing_and_the_place_is_taken_again() {
     let config = Config::default();
     let group = Broadcast::new(SlowPeer::Skip);
