@@ -76,7 +76,7 @@ fn measure(
     let windows = [false, true].map(|copied| Window::new(in_flight, payload, copied));
     let mut all = Vec::new();
     for &server in servers {
-        let process = Process::start(server, processor)?;
+        let process = Process::start(server.name(), processor)?;
         let mut load = Load::new()?;
         load.resize(process.address, connections)?;
         let window = &windows[usize::from(server == Server::Raw)];

@@ -161,7 +161,7 @@ fn steps(most: usize) -> Vec<usize> {
 }
 
 fn over_sockets(server: Server, count: usize) -> Result<Found> {
-    let mut process = Process::start(server, 0)?;
+    let mut process = Process::start(server.name(), 0)?;
     let window = Window::new(1, PAYLOAD, false);
     // What is loaded and allocated once is no connection's.
     let mut load = Load::new()?;

@@ -1,7 +1,7 @@
 //! The client: plain sockets behind epoll, frames made in advance, replies counted and, at first, compared.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use rustix::event::Timespec;
@@ -23,6 +23,8 @@ struct Connection {
     received: usize,
     windows: u32,
     busy: bool,
+    /// It never reads, so nothing is expected of it.
+    stuck: bool,
 }
 
 /// Connections to one server.
@@ -47,20 +49,39 @@ impl Load {
     pub fn resize(&mut self, server: SocketAddr, count: usize) -> Result<()> {
         self.connections.truncate(count);
         while self.connections.len() < count {
-            let socket = open(server, self.connections.len())?;
-            socket.set_nonblocking(true)?;
-            let data = EventData::new_u64(self.connections.len() as u64);
-            let flags = EventFlags::IN | EventFlags::OUT | EventFlags::ET;
-            epoll::add(&self.epoll, &socket, data, flags)?;
-            self.connections.push(Connection {
-                socket,
-                sent: 0,
-                received: 0,
-                windows: 0,
-                busy: false,
-            });
+            let number = self.connections.len();
+            let connection = self.connect(server, number)?;
+            self.connections.push(connection);
         }
         Ok(())
+    }
+
+    /// Ends the first connection, and calls `between` when that is done.
+    pub fn replace_first(
+        &mut self,
+        server: SocketAddr,
+        stuck: bool,
+        between: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
+        self.connections[0].socket.shutdown(Shutdown::Both)?;
+        between()?;
+        self.connections[0] = self.connect(server, 0)?;
+        if stuck {
+            let first = &mut self.connections[0];
+            first.stuck = true;
+            // As little as there can be, or it would take long until it is stuck.
+            socket2::SockRef::from(&first.socket).set_recv_buffer_size(1)?;
+        }
+        Ok(())
+    }
+
+    fn connect(&self, server: SocketAddr, number: usize) -> Result<Connection> {
+        let socket = open(server, number)?;
+        socket.set_nonblocking(true)?;
+        let data = EventData::new_u64(number as u64);
+        let flags = EventFlags::IN | EventFlags::OUT | EventFlags::ET;
+        epoll::add(&self.epoll, &socket, data, flags)?;
+        Ok(Connection { socket, sent: 0, received: 0, windows: 0, busy: false, stuck: false })
     }
 
     /// Keeps a window under way on every connection: the next is sent when all of the last one's
@@ -112,6 +133,34 @@ impl Load {
             }
         }
         Ok((count * window.messages) as u64)
+    }
+
+    /// Sends a window on the last connection, for which each gets the replies. Tells which had all of
+    /// them how long after the start.
+    pub fn broadcast(
+        &mut self,
+        window: &Window,
+        mut seen: impl FnMut(usize, Duration),
+    ) -> Result<()> {
+        let mut left = 0;
+        for connection in self.connections.iter_mut().filter(|connection| !connection.stuck) {
+            connection.busy = true;
+            (connection.sent, connection.received) = (window.request.len(), 0);
+            left += 1;
+        }
+        let start = Instant::now();
+        self.begin(self.connections.len() - 1, window)?;
+        while left > 0 {
+            self.wait()?;
+            for at in 0..self.events.len() {
+                let i = self.events[at].data.u64() as usize;
+                if self.proceed(i, window)? {
+                    left -= 1;
+                    seen(i, start.elapsed());
+                }
+            }
+        }
+        Ok(())
     }
 
     fn wait(&mut self) -> Result<()> {

@@ -1,5 +1,5 @@
-//! What the benchmarks over loopback share: echo servers in processes of their own, and a client
-//! that drives them.
+//! What the benchmarks over loopback share: servers in processes of their own, and a client that
+//! drives them.
 
 #![allow(dead_code, reason = "each of them uses its part")]
 

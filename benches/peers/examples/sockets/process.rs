@@ -14,7 +14,7 @@ use super::Result;
 use super::servers::{self, Server, Shared};
 
 /// The first argument of a server's process.
-pub const SERVE: &str = "serve-echo";
+pub const SERVE: &str = "serve";
 
 // What a server is asked.
 const CPU: &str = "cpu";
@@ -64,27 +64,16 @@ impl Memory {
     }
 }
 
-/// A server's process: says its port, serves, and answers what is asked on its standard input
-/// until that ends.
+/// What an echo server's process does: it serves, and answers what is asked until that ends.
 pub fn serve(arguments: &[String], live: fn() -> u64) -> ! {
     let [name, processor] = arguments else { panic!("which server, on which processor") };
     let server = Server::named(name).expect("a server");
-    pin(processor.parse().expect("a number"));
-    raise_limit();
-    let listener = listen().expect("a socket to listen on");
-    println!("{}", listener.local_addr().unwrap().port());
+    let listener = begin(processor);
     static TASK: AtomicUsize = AtomicUsize::new(0);
-    std::thread::spawn(move || {
-        for question in std::io::stdin().lines() {
-            match question.as_deref() {
-                Ok(CPU) => println!("{}", cpu().as_nanos()),
-                Ok(RESIDENT) => println!("{}", resident()),
-                Ok(LIVE) => println!("{}", live()),
-                Ok(FUTURE) => println!("{}", TASK.load(Ordering::Relaxed)),
-                _ => break,
-            }
-        }
-        std::process::exit(0);
+    answer(move |question| match question {
+        LIVE => Some(live()),
+        FUTURE => Some(TASK.load(Ordering::Relaxed) as u64),
+        _ => None,
     });
     if server == Server::BowlineBlocking {
         loop {
@@ -107,6 +96,32 @@ pub fn serve(arguments: &[String], live: fn() -> u64) -> ! {
     })
 }
 
+/// Keeps this process to its processor, listens, and says on which port.
+pub fn begin(processor: &str) -> TcpListener {
+    pin(processor.parse().expect("a number"));
+    raise_limit();
+    let listener = listen().expect("a socket to listen on");
+    println!("{}", listener.local_addr().unwrap().port());
+    listener
+}
+
+/// Answers what is asked on the standard input, on a thread of its own. The process ends when
+/// that does, or with a question that `own` has no answer to.
+pub fn answer(own: impl Fn(&str) -> Option<u64> + Send + 'static) {
+    std::thread::spawn(move || {
+        for question in std::io::stdin().lines().map_while(Result::ok) {
+            let answer = match question.as_str() {
+                CPU => Some(cpu().as_nanos() as u64),
+                RESIDENT => Some(resident()),
+                other => own(other),
+            };
+            let Some(answer) = answer else { break };
+            println!("{answer}");
+        }
+        std::process::exit(0);
+    });
+}
+
 fn listen() -> Result<TcpListener> {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
     socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())?;
@@ -124,12 +139,14 @@ pub struct Process {
 
 impl Process {
     /// Starts this program again, as a server.
-    pub fn start(server: Server, processor: usize) -> Result<Self> {
-        let mut child = Command::new(std::env::current_exe()?)
-            .args([SERVE, server.name(), &processor.to_string()])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
+    pub fn start(server: &str, processor: usize) -> Result<Self> {
+        let mut command = Command::new(std::env::current_exe()?);
+        Self::run(command.args([SERVE, server, &processor.to_string()]))
+    }
+
+    /// Starts a server that is another program, and answers as this one does.
+    pub fn run(command: &mut Command) -> Result<Self> {
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let questions = child.stdin.take();
         let mut answers = BufReader::new(child.stdout.take().ok_or(ErrorKind::BrokenPipe)?);
         let mut line = String::new();
@@ -167,7 +184,8 @@ impl Process {
         self.ask(FUTURE)
     }
 
-    fn ask(&mut self, question: &str) -> Result<u64> {
+    /// The answer to what the server knows.
+    pub fn ask(&mut self, question: &str) -> Result<u64> {
         let questions = self.questions.as_mut().ok_or(ErrorKind::BrokenPipe)?;
         questions.write_all(format!("{question}\n").as_bytes())?;
         let mut line = String::new();

@@ -103,12 +103,12 @@ fn task<E: Display + Send + 'static>(
     size
 }
 
-fn other(error: impl Debug) -> io::Error {
+pub fn other(error: impl Debug) -> io::Error {
     io::Error::other(format!("{error:?}"))
 }
 
 /// The opening handshake for those that have none, or none without an HTTP server.
-async fn open(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> Result<()> {
+pub async fn open(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> Result<()> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         if stream.read_buf(&mut head).await? == 0 {
@@ -130,7 +130,7 @@ async fn raw(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> Result<()> {
 }
 
 /// Room for the largest message and more.
-const BUFFER: usize = 128 << 10;
+pub const BUFFER: usize = 128 << 10;
 
 thread_local! {
     /// A connection that waits holds none.
@@ -168,7 +168,7 @@ async fn bare(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> Result<()> {
 
 /// Turns whole frames into replies, which are shorter. Gives where the rest begins, and where the
 /// replies end.
-fn answer(buffer: &mut [u8]) -> (usize, usize) {
+pub fn answer(buffer: &mut [u8]) -> (usize, usize) {
     let (mut read, mut replies) = (0, 0);
     loop {
         let unread = &buffer[read..];
