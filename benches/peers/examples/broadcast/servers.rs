@@ -382,7 +382,9 @@ async fn sockudo(mut stream: TcpStream, topics: Arc<sockudo_ws::PubSub>) -> Resu
     use sockudo_ws::{Config, Message, WebSocketStream};
     const TOPIC: &str = "all";
     open(&mut stream).await?;
-    let (mut reader, mut writer) = WebSocketStream::server(stream, Config::default()).split();
+    // The client answers no pings.
+    let config = Config::builder().auto_ping(false).idle_timeout(0).build();
+    let (mut reader, mut writer) = WebSocketStream::server(stream, config).split();
     let (sender, mut receiver) = mpsc::unbounded_channel();
     let subscriber = topics.create_subscriber(sender);
     topics.subscribe(subscriber, TOPIC);

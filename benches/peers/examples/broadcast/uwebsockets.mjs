@@ -12,6 +12,9 @@ const uWS = require("uwebsockets");
 const TOPIC = "all";
 const app = uWS.App();
 app.ws("/*", {
+  // The client answers no pings.
+  sendPingsAutomatically: false,
+  idleTimeout: 0,
   open: (ws) => ws.subscribe(TOPIC),
   message: (_ws, message, isBinary) => app.publish(TOPIC, message, isBinary),
 });
