@@ -182,16 +182,40 @@ mod tests {
         }
     }
 
+    type Appends = fn(&mut Vec<u8>, &[u8], [u8; 4]);
+
+    /// Every appending kernel that this processor can run.
+    #[allow(unsafe_code)]
+    fn appending_kernels() -> Vec<Appends> {
+        let mut kernels: Vec<Appends> = Vec::from([append as Appends, append_xor::<64>]);
+        #[cfg(all(feature = "std", target_arch = "x86_64"))]
+        {
+            use std::arch::is_x86_feature_detected;
+            if is_x86_feature_detected!("avx2") {
+                // SAFETY: the processor has what the function is compiled for.
+                kernels.push(|to, from, key| unsafe { wide::append_avx2(to, from, key) });
+            }
+            if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vl") {
+                // SAFETY: as above.
+                kernels.push(|to, from, key| unsafe { wide::append_avx512(to, from, key) });
+            }
+        }
+        kernels
+    }
+
     #[test]
     fn what_is_appended_equals_the_naive_loop() {
-        let source: Vec<u8> = (0..10_000).map(|i| (i * 7) as u8).collect();
-        let key = [0x37, 0xfa, 0x21, 0x3d];
-        for length in (0..70).chain([4095, 4096, 4097, 8191, 8192, 8193, 10_000]) {
-            let mut ours = Vec::from(*b"before");
-            append(&mut ours, &source[..length], key);
-            let mut theirs = source[..length].to_vec();
-            naive(&mut theirs, key, 0);
-            assert_eq!((&ours[..6], &ours[6..]), (&b"before"[..], &theirs[..]), "{length}");
+        let source: Vec<u8> = (0..2100).map(|i| (i * 7) as u8).collect();
+        for key in [[0x37, 0xfa, 0x21, 0x3d], [0; 4]] {
+            for kernel in appending_kernels() {
+                for length in (0..600).chain(1020..1030).chain([2048, 2060]) {
+                    let mut ours = Vec::from(*b"before");
+                    kernel(&mut ours, &source[..length], key);
+                    let mut theirs = source[..length].to_vec();
+                    naive(&mut theirs, key, 0);
+                    assert_eq!((&ours[..6], &ours[6..]), (&b"before"[..], &theirs[..]), "{length}");
+                }
+            }
         }
     }
 

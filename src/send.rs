@@ -159,29 +159,39 @@ impl Sender {
         message: &Prepared,
         out: &mut SendBuf,
     ) -> Result<(), SendError> {
+        match self.prepared_frame(message, out)? {
+            Some(frame) if frame.len() < SHARE_PREPARED_FROM => {
+                out.append(|buffer| buffer.extend_from_slice(&frame));
+            }
+            Some(frame) => out.append_shared(&[], frame),
+            None => {
+                let message = message.message().borrow();
+                self.whole(message.opcode(), message.as_bytes(), out);
+            }
+        }
+        Ok(())
+    }
+
+    /// The frame of a message that goes to many connections, to be sent behind what is in the queue.
+    /// `None` for a client: the frame that is shared has no mask.
+    pub(crate) fn prepared_frame(
+        &mut self,
+        message: &Prepared,
+        out: &SendBuf,
+    ) -> Result<Option<Bytes>, SendError> {
         let borrowed = message.message().borrow();
         self.admit(&borrowed, out)?;
         let (opcode, payload) = (borrowed.opcode(), borrowed.as_bytes());
-        if self.keys.is_some() {
-            // The frame that is shared has no mask.
-            self.whole(opcode, payload, out);
-            return Ok(());
-        }
-        let frame = match self.side {
+        Ok(match self.side {
+            _ if self.keys.is_some() => None,
             Some(side) if self.compresses(opcode, payload.len()) => {
                 self.deflating.sent_alone(side, payload);
-                message.compressed(side, |frame| {
+                Some(message.compressed(side, |frame| {
                     Deflating::deflate_alone(side, payload, &self.config, frame);
-                })
+                }))
             }
-            _ => message.frame().clone(),
-        };
-        if frame.len() < SHARE_PREPARED_FROM {
-            out.append(|buffer| buffer.extend_from_slice(&frame));
-        } else {
-            out.append_shared(&[], frame);
-        }
-        Ok(())
+            _ => Some(message.frame().clone()),
+        })
     }
 
     /// Queues a part of a message whose length need not be known, as one fragment (RFC 6455 §5.4).

@@ -99,6 +99,30 @@ async fn a_member_may_send_messages_of_its_own_between() {
     }
 }
 
+#[tokio::test]
+async fn a_member_whose_queue_is_full_below_the_mark_is_slow_too() {
+    let config = Config::default().max_send_queue(8 << 10);
+    for slow in [SlowPeer::Drop, SlowPeer::Skip, SlowPeer::KeepNewest] {
+        let group = Broadcast::with_high_water_mark(slow, 1 << 20);
+        let (server, _stuck) = pair(4 << 10, &config).await;
+        let served = serve(&group, server);
+        let mut last = Delivery::default();
+        for i in 0..20 {
+            last = group.send(numbered(i)).await;
+            assert!(served.member.queued() <= (8 << 10) + 1_020);
+            if last.sent == 0 {
+                break;
+            }
+        }
+        let slow_ones = match slow {
+            SlowPeer::Drop => last.dropped,
+            SlowPeer::Skip => last.skipped,
+            _ => last.kept,
+        };
+        assert_eq!(slow_ones, 1, "{slow:?}: {last:?}");
+    }
+}
+
 /// Sends to one member that does not read and one that does, until the first is slow and on.
 async fn with_a_stuck_member(
     slow: SlowPeer,

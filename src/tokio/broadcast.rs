@@ -46,8 +46,8 @@ pub struct Delivery {
 ///
 /// Each message is encoded once (see [`Prepared`]) and written to each member at once, as far as its
 /// socket takes it. What is left waits in the member's queue, by reference, and is written by its
-/// receiving half; a member whose queue is longer than the [`high_water_mark`](Self::high_water_mark)
-/// is slow.
+/// receiving half; a member whose queue is longer than the [`high_water_mark`](Self::high_water_mark), or
+/// has no room by its [`Config`](crate::Config), is slow.
 ///
 /// ```no_run
 /// # async fn serve(ws: bowline::tokio::WebSocket<tokio::net::TcpStream>) -> Result<(), bowline::Error> {

@@ -14,6 +14,7 @@ use std::task::Wake;
 
 use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use ::tokio::time::{Instant, Sleep, sleep_until};
+use bytes::Buf;
 
 use super::broadcast::{Offered, SlowPeer};
 use crate::adapter::{Error, FLUSH_FROM, epoch, is_peer_gone, result_of};
@@ -530,14 +531,14 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         if self.sender.is_closed() {
             return Offered::Refused;
         }
-        let sharing = self.sharing.get_or_insert_default();
         // What was kept goes before what is new, or instead of it.
-        let kept = sharing.newest.is_some() && slow == SlowPeer::KeepNewest;
-        if kept || self.out.len() > mark {
+        let kept = slow == SlowPeer::KeepNewest
+            && self.sharing.as_ref().is_some_and(|sharing| sharing.newest.is_some());
+        if kept || self.out.len() > mark || self.is_full() {
             return match slow {
                 SlowPeer::Skip => Offered::Skipped,
                 SlowPeer::KeepNewest => {
-                    sharing.newest = Some(message.clone());
+                    self.sharing.get_or_insert_default().newest = Some(message.clone());
                     Offered::Kept
                 }
                 SlowPeer::Drop => {
@@ -547,11 +548,17 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
                 }
             };
         }
-        if self.sender.send_prepared(message, &mut self.out).is_err() {
-            return Offered::Refused;
+        // Most peers take all at once. Who waits is looked up for the others alone: with many members
+        // nothing is in the cache, and each line that is not touched counts.
+        let mut written = match self.offer_at_once(message) {
+            Ok(written) => written,
+            Err(_) => return Offered::Refused,
+        };
+        if written.is_pending() {
+            let waiters = Arc::clone(&self.sharing.get_or_insert_default().waiters);
+            written = self.poll_write_all(&mut Context::from_waker(&Waker::from(waiters)));
         }
-        let waker = Waker::from(Arc::clone(&sharing.waiters));
-        match self.poll_write_all(&mut Context::from_waker(&waker)) {
+        match written {
             Poll::Ready(Ok(())) => {}
             Poll::Ready(Err(_)) => {
                 self.shut();
@@ -561,6 +568,27 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
             Poll::Pending => self.wake(),
         }
         Offered::Sent
+    }
+
+    /// Sends a broadcast message as far as the stream takes it, and queues the rest.
+    fn offer_at_once(&mut self, message: &Prepared) -> Result<Poll<io::Result<()>>, SendError> {
+        let cx = &mut Context::from_waker(Waker::noop());
+        // A queue takes memory, which most peers need not have.
+        if self.out.is_empty()
+            && let Some(stream) = &mut self.stream
+            && let Some(mut frame) = self.sender.prepared_frame(message, &self.out)?
+        {
+            self.dirty = true;
+            match Pin::new(stream).poll_write(cx, &frame) {
+                Poll::Ready(Ok(n)) => frame.advance(n),
+                Poll::Ready(Err(error)) => return Ok(Poll::Ready(Err(error))),
+                Poll::Pending => {}
+            }
+            self.out.append_shared(&[], frame);
+        } else {
+            self.sender.send_prepared(message, &mut self.out)?;
+        }
+        Ok(self.poll_write_all(cx))
     }
 
     /// Writes what the stream takes at once.
