@@ -117,19 +117,24 @@ impl RecvBuf {
                 self.grow(live);
             }
         }
+        let end = self.space_end();
+        &mut self.storage[self.filled..end]
+    }
+
+    fn space_end(&self) -> usize {
         // Not all of a large buffer for what is inflated from it: that needs room as well.
         let usual = if self.supply == Supply::Wide { pool::WIDE } else { pool::NARROW };
         let end = self.filled.saturating_add((self.want as usize).max(usual));
-        let end = end.min(self.storage.len());
-        &mut self.storage[self.filled..end]
+        end.min(self.storage.len())
     }
 
     /// Tells that the socket put `n` bytes at the start of [`space`](Self::space). More than there
     /// was room for counts as all of the room.
     pub fn filled(&mut self, n: usize) {
-        self.filled = self.filled.saturating_add(n).min(self.storage.len());
+        let end = self.space_end();
+        self.filled = self.filled.saturating_add(n).min(end);
         // Between the two marks it stays as it was, lest it change with every read.
-        if self.filled == self.storage.len() {
+        if self.filled == end {
             self.supply = Supply::Wide;
         } else if n < pool::NARROW / 2 {
             self.supply = Supply::Narrow;
@@ -202,7 +207,7 @@ impl RecvBuf {
     }
 
     /// Gives the memory back while the connection waits for its peer: all of it if nothing is
-    /// buffered; a remainder that fills no quarter of its buffer moves to an allocation of its own size.
+    /// buffered; a remainder that fills no half of its buffer moves to an allocation of its own size.
     /// Nothing else frees what a large message needed, so that the next one finds it. Ends the current
     /// event.
     pub fn release(&mut self) {
@@ -210,8 +215,11 @@ impl RecvBuf {
         let live = self.compact_len();
         if live == 0 {
             pool::give_back(core::mem::take(&mut self.storage));
-        } else if live <= self.storage.len() / 4 && self.storage.len() >= pool::NARROW {
-            self.relocate(alloc::vec![0; live].into());
+        } else if live <= self.storage.len() / 2 && self.storage.len() >= pool::NARROW {
+            let parts = [&self.storage[self.message..self.message_end], self.unread()];
+            let rest = parts.concat().into();
+            self.set_compact(self.assembled_len());
+            pool::give_back(core::mem::replace(&mut self.storage, rest));
         }
     }
 

@@ -75,12 +75,12 @@ pub fn serve(arguments: &[String], live: fn() -> u64) -> ! {
         FUTURE => Some(TASK.load(Ordering::Relaxed) as u64),
         _ => None,
     });
-    if server == Server::BowlineBlocking {
+    if let Some(serve) = servers::blocking(server) {
         loop {
             let Ok((stream, _)) = listener.accept() else { continue };
             let _ = stream.set_nodelay(true);
-            let serve = || drop(servers::bowline_blocking(stream, bowline::Config::default()));
-            std::thread::Builder::new().stack_size(256 << 10).spawn(serve).expect("a thread");
+            let thread = std::thread::Builder::new().stack_size(256 << 10);
+            thread.spawn(move || serve(stream)).expect("a thread");
         }
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -3,7 +3,8 @@
 use std::cell::RefCell;
 use std::fmt::{Debug, Display};
 use std::future::{Future, poll_fn};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::TcpStream;
 use std::pin::Pin;
 use std::task::ready;
 
@@ -23,7 +24,9 @@ pub enum Server {
     BowlineBorrowed,
     Bowline,
     BowlineSend,
-    /// A thread for each connection. Not for streams.
+    /// With blocking sockets, a thread for each connection. Not for streams.
+    BareBlocking,
+    BowlineBlockingBorrowed,
     BowlineBlocking,
     Tungstenite,
     TungsteniteLate,
@@ -42,6 +45,8 @@ pub const ALL: &[(&str, Server)] = &[
     ("bowline-borrowed", Server::BowlineBorrowed),
     ("bowline", Server::Bowline),
     ("bowline-send", Server::BowlineSend),
+    ("bare-blocking", Server::BareBlocking),
+    ("bowline-blocking-borrowed", Server::BowlineBlockingBorrowed),
     ("bowline-blocking", Server::BowlineBlocking),
     ("tungstenite", Server::Tungstenite),
     ("tungstenite-late", Server::TungsteniteLate),
@@ -81,7 +86,9 @@ where
         Server::BowlineBorrowed => task(bowline_borrowed(stream, shared.bowline.clone())),
         Server::Bowline => task(bowline(stream, shared.bowline.clone())),
         Server::BowlineSend => task(bowline_send(stream, shared.bowline.clone())),
-        Server::BowlineBlocking => panic!("needs a socket"),
+        Server::BareBlocking | Server::BowlineBlockingBorrowed | Server::BowlineBlocking => {
+            panic!("needs a socket")
+        }
         Server::Tungstenite => task(tungstenite(stream)),
         Server::TungsteniteLate => task(tungstenite_late(stream)),
         Server::TokioWebsockets => task(tokio_websockets(stream)),
@@ -90,6 +97,16 @@ where
         Server::SockudoLate => task(sockudo_late(stream, shared.sockudo.clone())),
         Server::Yawc => task(yawc(stream)),
         Server::YawcLate => task(yawc_late(stream)),
+    }
+}
+
+/// How a server with blocking sockets serves a connection.
+pub fn blocking(server: Server) -> Option<fn(TcpStream)> {
+    match server {
+        Server::BareBlocking => Some(|stream| drop(bare_blocking(stream))),
+        Server::BowlineBlockingBorrowed => Some(|stream| drop(bowline_blocking_borrowed(stream))),
+        Server::BowlineBlocking => Some(|stream| drop(bowline_blocking(stream))),
+        _ => None,
     }
 }
 
@@ -161,6 +178,29 @@ async fn bare(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> Result<()> {
         }
         let (read, replies) = answer(&mut buffer[..filled]);
         stream.write_all(&buffer[..replies]).await?;
+        buffer.copy_within(read..filled, 0);
+        filled -= read;
+    }
+}
+
+fn bare_blocking(mut stream: TcpStream) -> Result<()> {
+    let mut head = Vec::new();
+    let mut buffer = vec![0; BUFFER];
+    while !head.ends_with(b"\r\n\r\n") {
+        match stream.read(&mut buffer)? {
+            0 => return Err(ErrorKind::UnexpectedEof.into()),
+            n => head.extend(&buffer[..n]),
+        }
+    }
+    stream.write_all(RESPONSE)?;
+    let mut filled = 0;
+    loop {
+        match stream.read(&mut buffer[filled..])? {
+            0 => return Ok(()),
+            n => filled += n,
+        }
+        let (read, replies) = answer(&mut buffer[..filled]);
+        stream.write_all(&buffer[..replies])?;
         buffer.copy_within(read..filled, 0);
         filled -= read;
     }
@@ -241,11 +281,16 @@ async fn bowline_send<S: AsyncRead + AsyncWrite + Unpin>(
     Ok(())
 }
 
-pub fn bowline_blocking(
-    stream: std::net::TcpStream,
-    config: bowline::Config,
-) -> std::result::Result<(), bowline::Error> {
-    let mut ws = bowline::blocking::accept(stream, config)?;
+fn bowline_blocking_borrowed(stream: TcpStream) -> std::result::Result<(), bowline::Error> {
+    let mut ws = bowline::blocking::accept(stream, bowline::Config::default())?;
+    while let Some((message, mut out)) = ws.recv_borrowed()? {
+        out.feed(message)?;
+    }
+    Ok(())
+}
+
+fn bowline_blocking(stream: TcpStream) -> std::result::Result<(), bowline::Error> {
+    let mut ws = bowline::blocking::accept(stream, bowline::Config::default())?;
     while let Some(message) = ws.recv()? {
         ws.feed(message)?;
     }
