@@ -6,7 +6,9 @@ mod memory;
 #[path = "../sockets/mod.rs"]
 mod sockets;
 
-use std::alloc::{GlobalAlloc, Layout, System};
+#[cfg(not(feature = "mimalloc"))]
+use std::alloc::System;
+use std::alloc::{GlobalAlloc, Layout};
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -52,9 +54,14 @@ const IN_MEMORY: &str = "in-memory";
 /// Counts what is allocated.
 struct Counting;
 
+/// What allocates.
+#[cfg(feature = "mimalloc")]
+#[expect(non_upper_case_globals, reason = "it takes the place of a unit struct")]
+static System: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 static LIVE: AtomicU64 = AtomicU64::new(0);
 
-// SAFETY: all work is the system allocator's.
+// SAFETY: all work is the other allocator's.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         LIVE.fetch_add(layout.size() as u64, Ordering::Relaxed);
