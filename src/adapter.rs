@@ -10,6 +10,7 @@ use std::time::Instant;
 use rand::TryRng;
 use rand::rngs::SysRng;
 
+use crate::connection::Connection;
 use crate::error::{End, SendError};
 use crate::handshake::{ConnectError, InvalidRequest, RequestError};
 
@@ -146,6 +147,15 @@ pub(crate) fn seed() -> io::Result<[u8; 32]> {
     let mut seed = [0; 32];
     SysRng.try_fill_bytes(&mut seed).map_err(io::Error::other)?;
     Ok(seed)
+}
+
+/// Makes the pings of keepalive, if there are any, hard to guess. Without entropy they still find who is gone.
+pub(crate) fn seed_keepalive(connection: &mut Connection) {
+    if connection.has_keepalive()
+        && let Ok(seed) = seed()
+    {
+        connection.seed_keepalive(seed);
+    }
 }
 
 /// The time that one of several attempts may take: an equal share of what is left.

@@ -33,6 +33,9 @@ pub(crate) struct Settings {
     pub(crate) close_timeout: Option<Duration>,
     pub(crate) progress_timeout: Option<Duration>,
     pub(crate) send_timeout: Option<Duration>,
+    pub(crate) ping_interval: Option<Duration>,
+    pub(crate) pong_timeout: Duration,
+    pub(crate) idle_timeout: Option<Duration>,
     pub(crate) report_control_frames: bool,
     pub(crate) origins: Origins,
     #[cfg(feature = "deflate")]
@@ -59,6 +62,9 @@ impl Default for Settings {
             close_timeout: Some(Duration::from_secs(5)),
             progress_timeout: Some(Duration::from_secs(20)),
             send_timeout: Some(Duration::from_secs(20)),
+            ping_interval: None,
+            pong_timeout: Duration::from_secs(20),
+            idle_timeout: None,
             report_control_frames: false,
             origins: Origins::SameAnd(Vec::new()),
             #[cfg(feature = "deflate")]
@@ -75,6 +81,14 @@ impl Config {
 
     pub(crate) fn get(&self) -> &Settings {
         &self.0
+    }
+
+    /// How long a blocked write may last without progress. Keepalive promises to find a dead peer within the
+    /// pong timeout, also where its ping does not fit the socket.
+    #[cfg(feature = "std")]
+    pub(crate) fn write_timeout(&self) -> Option<Duration> {
+        let pong = self.0.ping_interval.map(|_| self.0.pong_timeout);
+        self.0.send_timeout.into_iter().chain(pong).min()
     }
 
     fn with(mut self, change: impl FnOnce(&mut Settings)) -> Self {
@@ -176,6 +190,53 @@ impl Config {
     pub fn send_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
         let timeout = timeout.into();
         self.with(|s| s.send_timeout = timeout)
+    }
+
+    /// Keepalive: ping a peer that has shown no life for so long. `None`: no pings.
+    ///
+    /// Life is the pong that answers our last ping, or 1 KiB of payload. Nothing else is: not a ping, not
+    /// another pong, and not a few small messages, which can be sent by who reads nothing. So a connection
+    /// with little traffic has a ping and a pong for each interval, and
+    /// [`round_trip`](crate::Connection::round_trip) tells how long the last took.
+    ///
+    /// Default `None`: it costs the battery of a phone, and is of no use to whoever sends often, since
+    /// [`send_timeout`](Self::send_timeout) then finds a dead peer. Turn it on where connections wait long
+    /// for messages: a peer that lost its network says nothing, and proxies drop connections that are silent
+    /// for a minute. 30 s suits both. The pings go out while something waits in `recv`.
+    pub fn ping_interval(self, interval: impl Into<Option<Duration>>) -> Self {
+        let interval = interval.into();
+        self.with(|s| s.ping_interval = interval)
+    }
+
+    /// Keepalive: how long a peer may take for the pong, or for each 1 KiB of payload before it. Else:
+    /// Close 1008, as far as the socket takes it at once, and
+    /// [`Timeout::Keepalive`](crate::Timeout::Keepalive). So a dead peer is found within this time and the
+    /// [`ping_interval`](Self::ping_interval), without which it means nothing.
+    ///
+    /// Default 20 s: a phone that changes networks is back in ten. What is received keeps a peer alive
+    /// since the pong may be queued behind a large frame.
+    ///
+    /// In the blocking adapter a write that the peer takes nothing of lasts no longer than this either, and
+    /// ends with [`Timeout::Send`](crate::Timeout::Send): a thread that writes cannot mind the pong.
+    ///
+    /// A peer may answer only the last of several pings (RFC 6455 §5.5.3), so leave pings to keepalive
+    /// where it is on, or send them seldom.
+    pub fn pong_timeout(self, timeout: Duration) -> Self {
+        self.with(|s| s.pong_timeout = timeout)
+    }
+
+    /// Close a connection (1001) on which nothing of a message was received for so long; pings and pongs
+    /// do not count, nor does what is sent. `None`: it may idle for ever.
+    ///
+    /// It is an ordinary close: the peer's answer is waited for, what it sent before still comes, and
+    /// [`End::Closed`](crate::End::Closed) says that this side began. The code is 1001 and not 1000 since
+    /// the purpose of the connection may not be fulfilled: this side leaves, and a client that still
+    /// needs it should connect again.
+    ///
+    /// Default `None`: an idle connection costs next to nothing, and many are meant to idle.
+    pub fn idle_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
+        let timeout = timeout.into();
+        self.with(|s| s.idle_timeout = timeout)
     }
 
     /// Whether pings and pongs are received like messages. Pings are answered in either case.

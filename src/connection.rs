@@ -68,8 +68,10 @@ impl Connection {
         agreed: Option<Agreed>,
     ) -> Self {
         let (side, peer) = agreed.map(|agreed| agreed.sides(Role::Client)).unzip();
+        let mut receiver = Receiver::new(Role::Client, config.clone(), peer);
+        receiver.seed_keepalive(&mask_seed);
         Self {
-            receiver: Receiver::new(Role::Client, config.clone(), peer),
+            receiver,
             sender: Sender::client(config, mask_seed, side),
             replies: Replies::default(),
         }
@@ -267,8 +269,8 @@ impl Connection {
         receiving.into_iter().chain(sending).min()
     }
 
-    /// Ends the connection if its [`deadline`](Self::deadline) is reached; else does nothing. The
-    /// next `advance` tells.
+    /// Ends the connection, or pings or closes it, if its [`deadline`](Self::deadline) is reached; else
+    /// does nothing. The next `advance` tells of an end; write what is queued.
     pub fn on_time(&mut self, now: Duration, input: &RecvBuf, out: &mut SendBuf) {
         if self.end().is_some() {
             return;
@@ -282,6 +284,24 @@ impl Connection {
         if self.receiver.end().is_some() {
             self.sender.shut();
         }
+    }
+
+    /// Makes the payloads of keepalive's pings ([`Config::ping_interval`](crate::Config::ping_interval))
+    /// unpredictable, so that a peer cannot answer before it is asked. `seed` must come from the operating
+    /// system's entropy. The adapters do this; a client is seeded with its `mask_seed`; a server that is
+    /// not seeded has the same payloads on every connection.
+    pub fn seed_keepalive(&mut self, seed: [u8; 32]) {
+        self.receiver.seed_keepalive(&seed);
+    }
+
+    #[cfg(feature = "std")]
+    pub(crate) fn has_keepalive(&self) -> bool {
+        self.receiver.config().get().ping_interval.is_some()
+    }
+
+    /// How long the peer took for its last pong to a ping of keepalive: see [`Receiver::round_trip`].
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.receiver.round_trip()
     }
 
     /// Tells that the transport broke, for example by a reset: the peer is gone.

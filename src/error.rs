@@ -276,6 +276,9 @@ pub enum Timeout {
     /// The peer took none of the bytes that wait for it
     /// ([`Config::send_timeout`](crate::Config::send_timeout)).
     Send,
+    /// The peer did not answer a ping, and sent next to nothing meanwhile
+    /// ([`Config::pong_timeout`](crate::Config::pong_timeout)).
+    Keepalive,
 }
 
 /// How a connection ended (RFC 6455 §7.1.4 to §7.1.7).
@@ -340,6 +343,7 @@ impl fmt::Display for End {
             Self::TimedOut(Timeout::Close) => f.write_str("peer did not answer Close in time"),
             Self::TimedOut(Timeout::Progress) => f.write_str("peer sent a message too slowly"),
             Self::TimedOut(Timeout::Send) => f.write_str("peer did not read in time"),
+            Self::TimedOut(Timeout::Keepalive) => f.write_str("peer did not answer a ping in time"),
             Self::Unconfirmed => f.write_str("closed without waiting for the peer's Close"),
         }
     }

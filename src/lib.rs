@@ -85,6 +85,7 @@ mod utf8;
 // 3. Frames to messages.
 mod close;
 mod deflate;
+mod keepalive;
 mod message;
 mod recv;
 

@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::deflate::{CHUNK, Inflated, Inflating, Side};
 use crate::error::{End, Initiator, ProtocolError, Rule, Timeout, Truncation};
 use crate::frame::{self, FIN, Length, MASK, MAX_CONTROL, Opcode, RSV, RSV1};
+use crate::keepalive::{Due, Keepalive, PING};
 use crate::linger::Linger;
 use crate::mask;
 use crate::recv_buf::{Kind, RecvBuf};
@@ -41,7 +42,7 @@ pub enum Progress {
     Ended,
 }
 
-/// Answers that the receiving half owes the peer: automatic pongs, and one Close.
+/// What the receiving half owes the peer: automatic pongs, a ping of keepalive, and one Close.
 ///
 /// The one thing that the halves of a split connection exchange. It is bounded by
 /// [`Config::max_pending_pongs`].
@@ -52,6 +53,7 @@ pub struct Replies(Option<Box<Owed>>);
 #[derive(Debug, Default)]
 struct Owed {
     pongs: Pongs,
+    ping: Option<[u8; PING]>,
     close: Option<CloseReply>,
 }
 
@@ -79,6 +81,7 @@ impl Replies {
         };
         let owed = self.0.get_or_insert_default();
         newer.pongs.payloads().for_each(|payload| owed.pongs.push(payload, config));
+        owed.ping = newer.ping.or(owed.ping);
         owed.close = owed.close.or(newer.close);
     }
 
@@ -86,24 +89,33 @@ impl Replies {
         self.0.get_or_insert_default().pongs.push(payload, config);
     }
 
+    fn ping(&mut self, payload: [u8; PING]) {
+        self.0.get_or_insert_default().ping = Some(payload);
+    }
+
     fn close(&mut self, reply: CloseReply) {
         self.0.get_or_insert_default().close = Some(reply);
     }
 
-    /// Takes the pongs, calling `send` for each payload.
-    pub(crate) fn take_pongs(&mut self, send: impl FnMut(&[u8])) {
+    /// Takes the pongs and the ping, calling `send` for each payload.
+    pub(crate) fn take_pongs(&mut self, mut send: impl FnMut(Opcode, &[u8])) {
         if let Some(owed) = &mut self.0 {
-            core::mem::take(&mut owed.pongs).payloads().for_each(send);
+            let pongs = core::mem::take(&mut owed.pongs);
+            pongs.payloads().for_each(|payload| send(Opcode::Pong, payload));
+            if let Some(payload) = owed.ping.take() {
+                send(Opcode::Ping, &payload);
+            }
             if owed.close.is_none() {
                 self.0 = None;
             }
         }
     }
 
-    /// How many bytes the pongs take on the wire; `None` if there are none.
+    /// How many bytes the pongs and the ping take on the wire; `None` if there are none.
     pub(crate) fn pongs_len(&self) -> Option<usize> {
         let owed = self.0.as_ref()?;
-        Some(owed.pongs.wire_len()).filter(|&len| len > 0)
+        let ping = owed.ping.map_or(0, |payload| payload.len() + 6);
+        Some(owed.pongs.wire_len() + ping).filter(|&len| len > 0)
     }
 
     pub(crate) fn has_close(&self) -> bool {
@@ -113,7 +125,7 @@ impl Replies {
     pub(crate) fn take_close(&mut self) -> Option<CloseReply> {
         let owed = self.0.as_mut()?;
         let close = owed.close.take();
-        if owed.pongs.bytes.is_empty() {
+        if owed.pongs.bytes.is_empty() && owed.ping.is_none() {
             self.0 = None;
         }
         close
@@ -187,6 +199,8 @@ pub struct Receiver {
     offset: u64,
     /// Grows with the payload received and with each message; wraps.
     progress: u32,
+    /// The payload received; wraps.
+    data: u32,
     /// `progress` when the timer was set.
     timer_mark: u32,
     /// When the timer was set, in ns plus one; 0 if it is not. There is one timer: once Close is
@@ -195,10 +209,24 @@ pub struct Receiver {
     timer_is_close: bool,
     /// The limits admit an unfragmented message that is shorter than this.
     whole_below: u16,
-    end: Option<Box<End>>,
+    ended: bool,
+    beside: Option<Box<Beside>>,
     /// How the peer compresses, if that was agreed on.
     peer: Option<Side>,
     inflating: Inflating,
+}
+
+/// What most connections have none of while they are open.
+#[derive(Debug, Default)]
+struct Beside {
+    end: Option<End>,
+    keepalive: Option<Keepalive>,
+}
+
+impl Beside {
+    fn keepalive(this: &mut Option<Box<Self>>) -> Option<&mut Keepalive> {
+        this.as_mut()?.keepalive.as_mut()
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -226,8 +254,11 @@ impl Receiver {
             .max_frame_size
             .map_or(limits.max_message_size, |frame| frame.min(limits.max_message_size));
         let whole_below = u16::try_from(longest.saturating_add(1)).unwrap_or(u16::MAX);
+        let keepalive = Keepalive::new(config.get());
+        let beside = keepalive.map(|on| Box::new(Beside { end: None, keepalive: Some(on) }));
         Self {
             whole_below,
+            beside,
             config,
             role,
             stage: Stage::Header,
@@ -244,10 +275,11 @@ impl Receiver {
             fragments: 0,
             offset: 0,
             progress: 0,
+            data: 0,
             timer_mark: 0,
             timer: 0,
             timer_is_close: false,
-            end: None,
+            ended: false,
             peer,
             inflating: Inflating::default(),
         }
@@ -265,7 +297,7 @@ impl Receiver {
 
     /// How the connection ended, once it has.
     pub fn end(&self) -> Option<&End> {
-        self.end.as_deref()
+        self.beside.as_ref()?.end.as_ref()
     }
 
     /// Decodes until an event is ready, more bytes are needed, or the connection is over. What the
@@ -331,7 +363,7 @@ impl Receiver {
         parts: bool,
     ) -> Option<Progress> {
         input.end_event();
-        match self.end.as_deref() {
+        match self.end() {
             Some(End::Failed(_)) => return None,
             Some(_) => return Some(Progress::Ended),
             None => {}
@@ -340,7 +372,7 @@ impl Receiver {
             Ok(progress) => Some(progress),
             Err(rule) => {
                 let error = ProtocolError::new(rule, self.offset);
-                self.end = Some(Box::new(End::Failed(error)));
+                self.give_up(End::Failed(error));
                 replies.close(CloseReply(Some(error.close_code())));
                 None
             }
@@ -349,7 +381,7 @@ impl Receiver {
 
     #[cold]
     fn failure(&self) -> ProtocolError {
-        match self.end.as_deref() {
+        match self.end() {
             Some(End::Failed(error)) => *error,
             _ => unreachable!("`run` gives nothing only after a failure"),
         }
@@ -380,6 +412,7 @@ impl Receiver {
                         self.phase = (self.phase + (n % 4) as u8) % 4;
                         self.remaining -= n as u64;
                         self.progress = self.progress.wrapping_add(n as u32);
+                        self.data = self.data.wrapping_add(n as u32);
                         self.check_text(input, n)?;
                         self.offset += n as u64;
                     }
@@ -427,6 +460,11 @@ impl Receiver {
                             return Ok(Progress::Ended);
                         }
                         Opcode::Ping => replies.pong(payload, &self.config),
+                        Opcode::Pong => {
+                            if let Some(keepalive) = Beside::keepalive(&mut self.beside) {
+                                keepalive.pong(payload);
+                            }
+                        }
                         _ => {}
                     }
                     self.stage = Stage::Header;
@@ -434,6 +472,9 @@ impl Receiver {
                     if self.message.is_none() {
                         // The next one has its own time; inside a message only its data counts.
                         self.progress = self.progress.wrapping_add(PROGRESS);
+                        if let Some(keepalive) = Beside::keepalive(&mut self.beside) {
+                            keepalive.control();
+                        }
                     }
                     if self.config.get().report_control_frames {
                         let kind = match opcode {
@@ -455,7 +496,7 @@ impl Receiver {
     /// Apart from `run`, which needs so many registers that saving them would take as long as this.
     pub(crate) fn whole(&mut self, input: &mut RecvBuf) -> bool {
         // Between messages the event that was lent last needs no end: another takes its place.
-        let (Stage::Header, None, None) = (self.stage, self.message, &self.end) else {
+        let (Stage::Header, None, false) = (self.stage, self.message, self.ended) else {
             return false;
         };
         let unread = input.unread();
@@ -491,6 +532,7 @@ impl Receiver {
         let len = usize::from(len);
         self.offset += (header + len) as u64;
         self.progress = self.progress.wrapping_add(len as u32).wrapping_add(PROGRESS);
+        self.data = self.data.wrapping_add(len as u32);
         let payload = input.lend_whole(kind, header, len);
         mask::from_start(payload, key);
         kind == Kind::Binary || self.is_whole_text(input, key, header, len)
@@ -512,6 +554,7 @@ impl Receiver {
         input.take_back_whole(header, len);
         self.offset -= (header + len) as u64;
         self.progress = self.progress.wrapping_sub(len as u32).wrapping_sub(PROGRESS);
+        self.data = self.data.wrapping_sub(len as u32);
         false
     }
 
@@ -654,6 +697,7 @@ impl Receiver {
         mask::apply(fresh, self.key, usize::from(self.phase));
         self.phase = (self.phase + (fresh.len() % 4) as u8) % 4;
         self.progress = self.progress.wrapping_add(fresh.len() as u32);
+        self.data = self.data.wrapping_add(fresh.len() as u32);
         loop {
             let inflated = self.inflating.inflated();
             let limit = self.config.get().max_message_size.saturating_sub(inflated);
@@ -770,7 +814,7 @@ impl Receiver {
             }
         }
         if input.is_eof() {
-            self.end = Some(Box::new(End::PeerGone(self.truncation(input))));
+            self.give_up(End::PeerGone(self.truncation(input)));
             return Progress::Ended;
         }
         Progress::NeedInput
@@ -794,14 +838,14 @@ impl Receiver {
         replies: &mut Replies,
     ) {
         let initiator = if close_sent { Initiator::Local } else { Initiator::Remote };
-        self.end = Some(Box::new(End::Closed { initiator, code, reason }));
+        self.give_up(End::Closed { initiator, code, reason });
         replies.close(CloseReply(code));
     }
 
-    /// The connection is over without the peer's doing: nobody receives any more, or it took too long.
+    /// The connection is over. How it ended first stays.
     pub(crate) fn give_up(&mut self, end: End) {
-        if self.end.is_none() {
-            self.end = Some(Box::new(end));
+        if !core::mem::replace(&mut self.ended, true) {
+            self.beside.get_or_insert_default().end = Some(end);
         }
     }
 
@@ -819,10 +863,21 @@ impl Receiver {
         input: &RecvBuf,
         close_sent: bool,
     ) -> Option<Duration> {
+        let transfer = self.transfer_deadline(now, input, close_sent);
+        transfer.into_iter().chain(self.keepalive_deadline(now, close_sent)).min()
+    }
+
+    /// Of the close timeout or the progress timeout.
+    fn transfer_deadline(
+        &mut self,
+        now: Duration,
+        input: &RecvBuf,
+        close_sent: bool,
+    ) -> Option<Duration> {
         let begun = self.message.is_some()
             || !matches!(self.stage, Stage::Header)
             || !input.unread().is_empty();
-        let timeout = if self.end.is_some() {
+        let timeout = if self.ended {
             None
         } else if close_sent && self.config.get().close_timeout.is_some() {
             self.config.get().close_timeout
@@ -845,7 +900,17 @@ impl Receiver {
         Some(Duration::from_nanos(self.timer - 1).saturating_add(timeout))
     }
 
-    /// Ends the connection if its [`deadline`](Self::deadline) is reached; else does nothing.
+    fn keepalive_deadline(&mut self, now: Duration, close_sent: bool) -> Option<Duration> {
+        // After our Close the peer need not answer pings, and the close timeout holds.
+        if close_sent || self.ended {
+            return None;
+        }
+        let keepalive = Beside::keepalive(&mut self.beside)?;
+        keepalive.deadline(self.config.get(), now, self.data, self.progress, PROGRESS)
+    }
+
+    /// Ends the connection, or pings or closes it, if its [`deadline`](Self::deadline) is reached; else
+    /// does nothing. A ping or Close is added to `replies`.
     pub fn on_time(
         &mut self,
         now: Duration,
@@ -853,7 +918,7 @@ impl Receiver {
         replies: &mut Replies,
         close_sent: bool,
     ) {
-        if self.deadline(now, input, close_sent).is_some_and(|at| at <= now) {
+        if self.transfer_deadline(now, input, close_sent).is_some_and(|at| at <= now) {
             let timeout = if self.timer_is_close {
                 Timeout::Close
             } else {
@@ -861,6 +926,34 @@ impl Receiver {
                 Timeout::Progress
             };
             self.give_up(End::TimedOut(timeout));
+        }
+        if self.keepalive_deadline(now, close_sent).is_none_or(|at| at > now) {
+            return;
+        }
+        let Some(keepalive) = Beside::keepalive(&mut self.beside) else {
+            return;
+        };
+        match keepalive.due(self.config.get(), now, self.data) {
+            Due::Nothing => {}
+            Due::Ping(payload) => replies.ping(payload),
+            Due::Idle => replies.close(CloseReply(Some(CloseCode::GOING_AWAY))),
+            Due::Dead => {
+                replies.close(CloseReply(Some(CloseCode::POLICY_VIOLATION)));
+                self.give_up(End::TimedOut(Timeout::Keepalive));
+            }
+        }
+    }
+
+    /// How long the peer took for its last pong to a ping of keepalive, from when the ping was queued to
+    /// the first wait behind the pong; `None` before there was one. So it is what the network took or
+    /// more, if we were slow.
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.beside.as_ref()?.keepalive.as_ref()?.round_trip()
+    }
+
+    pub(crate) fn seed_keepalive(&mut self, seed: &[u8; 32]) {
+        if let Some(keepalive) = Beside::keepalive(&mut self.beside) {
+            keepalive.seed(seed);
         }
     }
 
@@ -873,6 +966,8 @@ impl Receiver {
             (Some(End::Failed(_) | End::TimedOut(Timeout::Progress)), _) => {
                 Linger::discarding(timeout)
             }
+            // Who answers nothing would only be waited for: Close goes out if the socket takes it now.
+            (Some(End::TimedOut(Timeout::Keepalive)), _) => Linger::at_once(Some(Duration::ZERO)),
             _ => Linger::at_once(timeout),
         }
     }

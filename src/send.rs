@@ -271,9 +271,11 @@ impl Sender {
                 // Nothing follows a Close, so with one the pongs need not wait to stay bounded.
                 || replies.has_close())
         {
-            replies.take_pongs(|payload| {
-                if !self.closed {
-                    self.frame(true, Opcode::Pong, payload, out);
+            let closes = replies.has_close();
+            replies.take_pongs(|opcode, payload| {
+                // Who is told Close need not be asked any more.
+                if !(self.closed || closes && opcode == Opcode::Ping) {
+                    self.frame(true, opcode, payload, out);
                 }
             });
             out.mark_pongs();

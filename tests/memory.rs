@@ -494,3 +494,23 @@ fn ended_connections_leave_nothing_behind() {
         assert_eq!(live(), before);
     }
 }
+
+#[test]
+fn keepalive_costs_nothing_while_it_is_off_and_little_while_it_is_on() {
+    let heap = |config: Config| {
+        let before = live();
+        let side = Side::new(Role::Server, config);
+        let heap = live() - before;
+        drop(side);
+        heap
+    };
+    assert_eq!(heap(Config::default()), 0);
+    let second = std::time::Duration::from_secs(1);
+    let config = Config::default().ping_interval(second);
+    let _other = config.clone();
+    let on = heap(config);
+    assert!((1..=144).contains(&on), "{on} bytes");
+    let config = Config::default().idle_timeout(second);
+    let _other = config.clone();
+    assert_eq!(heap(config), on);
+}

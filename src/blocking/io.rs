@@ -223,7 +223,7 @@ impl Reader {
             return Ok(());
         };
         let left = at_least_a_little(at.saturating_sub(now));
-        let usual = self.receiver.config().get().send_timeout;
+        let usual = self.receiver.config().write_timeout();
         link.stream()?.set_write_timeout(Some(usual.map_or(left, |usual| usual.min(left))))
     }
 

@@ -20,9 +20,10 @@ pub use half::{RecvHalf, SendHalf};
 pub use opening::{Incoming, accept, client, connect, connect_with};
 pub use stream::{BlockingStream, Plain};
 
+use core::time::Duration;
 use std::vec::Vec;
 
-use crate::adapter::{Closed, Error, FLUSH_FROM};
+use crate::adapter::{Closed, Error, FLUSH_FROM, seed_keepalive};
 use crate::close::CloseCode;
 use crate::connection::Connection;
 use crate::error::{End, Refusal, SendError};
@@ -54,11 +55,12 @@ impl<S: BlockingStream> WebSocket<S> {
     /// If the stream refuses its write timeout.
     pub fn from_connection(
         stream: S,
-        connection: Connection,
+        mut connection: Connection,
         input: RecvBuf,
     ) -> Result<Self, Error> {
+        seed_keepalive(&mut connection);
         let (receiver, sender, replies) = connection.into_halves();
-        stream.set_write_timeout(sender.config().get().send_timeout)?;
+        stream.set_write_timeout(sender.config().write_timeout())?;
         Ok(Self {
             reader: Reader::new(receiver, replies, input),
             writer: Writer::new(stream, sender),
@@ -224,6 +226,13 @@ impl<S: BlockingStream> WebSocket<S> {
     /// are. Turn it off for messages that hold secrets: see [`Sender::set_compression`](crate::Sender::set_compression).
     pub fn set_compression(&mut self, on: bool) {
         self.writer.sender.set_compression(on);
+    }
+
+    /// How long the peer took for its last pong to a ping of keepalive
+    /// ([`Config::ping_interval`](crate::Config::ping_interval)); see
+    /// [`Receiver::round_trip`](crate::Receiver::round_trip). `None` before there was one.
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.reader.receiver.round_trip()
     }
 
     /// How the connection ended, once it has.

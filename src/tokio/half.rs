@@ -165,6 +165,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> RecvHalf<S> {
         Ok(self.reader.input.part())
     }
 
+    /// How long the peer took for its last pong to a ping of keepalive
+    /// ([`Config::ping_interval`](crate::Config::ping_interval)); see
+    /// [`Receiver::round_trip`](crate::Receiver::round_trip). `None` before there was one.
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.reader.receiver.round_trip()
+    }
+
     /// How the connection ended, once it has.
     pub fn end(&self) -> Option<&End> {
         self.reader.receiver.end()

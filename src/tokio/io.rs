@@ -237,12 +237,13 @@ impl Reader {
                     return Poll::Ready(Ok(()));
                 }
                 Ok(Progress::NeedInput) => {
-                    ready!(self.poll_wait(cx, link))?;
-                    self.budget -= 1;
+                    // Only here, when all that came is decoded: the pong may be the last of it.
                     if self.budget == 0 {
                         self.expire(link);
                         return self.take_turns(cx);
                     }
+                    ready!(self.poll_wait(cx, link))?;
+                    self.budget -= 1;
                 }
                 Ok(Progress::Ended) | Err(_) => {
                     ready!(self.poll_leave(cx, link));

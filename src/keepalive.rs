@@ -1,0 +1,201 @@
+//! Whether the peer is still there: pings of our own, their pongs, and the idle timeout (RFC 6455 §5.5.2).
+
+use core::fmt;
+use core::time::Duration;
+
+use sha1::{Digest, Sha1};
+
+use crate::config::Settings;
+
+/// While an answer is awaited, so much payload in every pong timeout shows life as well: the pong may
+/// be queued behind a large frame.
+const ALIVE: u32 = 1024;
+
+pub(crate) const PING: usize = 8;
+
+/// Of a digest, what is left beside a payload; it makes the next.
+const SECRET: usize = 12;
+
+/// What [`Keepalive::due`] wants done.
+pub(crate) enum Due {
+    Nothing,
+    Ping([u8; PING]),
+    /// The peer is gone, as far as one can tell.
+    Dead,
+    /// Nothing was received for too long.
+    Idle,
+}
+
+/// Allocated only for a connection that has it on.
+pub(crate) struct Keepalive {
+    /// Hashed, it makes the payload of the next ping and its own successor.
+    secret: [u8; SECRET],
+    /// The ping that waits for its pong.
+    asked: Option<[u8; PING]>,
+    answered: bool,
+    /// Idle: Close is on its way, and the close timeout takes over.
+    closing: bool,
+    /// When the ping was queued.
+    asked_at: Duration,
+    /// When the peer last showed life; `None` before the first wait.
+    alive_at: Option<Duration>,
+    /// The payload received by then.
+    alive_mark: u32,
+    /// How many control frames the receiver counted as progress.
+    controls: u32,
+    /// When something of a message last came.
+    busy_at: Duration,
+    busy_mark: u32,
+    round_trip: Option<Duration>,
+}
+
+impl Keepalive {
+    /// One for these settings, if they want any.
+    pub(crate) fn new(settings: &Settings) -> Option<Self> {
+        if settings.ping_interval.is_none() && settings.idle_timeout.is_none() {
+            return None;
+        }
+        Some(Self {
+            secret: [0; SECRET],
+            asked: None,
+            answered: false,
+            closing: false,
+            asked_at: Duration::ZERO,
+            alive_at: None,
+            alive_mark: 0,
+            controls: 0,
+            busy_at: Duration::ZERO,
+            busy_mark: 0,
+            round_trip: None,
+        })
+    }
+
+    pub(crate) fn seed(&mut self, seed: &[u8; 32]) {
+        // With a label, since a client's seed makes its masking keys as well.
+        let digest = Sha1::new().chain_update(b"bowline keepalive").chain_update(seed).finalize();
+        self.secret.copy_from_slice(&digest[..SECRET]);
+    }
+
+    pub(crate) fn round_trip(&self) -> Option<Duration> {
+        self.round_trip
+    }
+
+    /// A pong came. One that answers no ping of ours, or an old one, is worth nothing (§5.5.3).
+    pub(crate) fn pong(&mut self, payload: &[u8]) {
+        self.answered |= self.asked.is_some_and(|asked| asked == payload);
+    }
+
+    /// A control frame was counted as progress.
+    pub(crate) fn control(&mut self) {
+        self.controls = self.controls.wrapping_add(1);
+    }
+
+    /// When there is something to do. `data` is the payload received, and `progress` the receiver's,
+    /// which counts `step` for each message and control frame.
+    pub(crate) fn deadline(
+        &mut self,
+        settings: &Settings,
+        now: Duration,
+        data: u32,
+        progress: u32,
+        step: u32,
+    ) -> Option<Duration> {
+        if self.closing {
+            return None;
+        }
+        let activity = progress.wrapping_sub(self.controls.wrapping_mul(step));
+        self.observe(now, data, activity);
+        let ping = self.next_ping(settings);
+        let dead = self.dead_at(settings);
+        let idle = self.idle_at(settings);
+        ping.into_iter().chain(dead).chain(idle).min()
+    }
+
+    /// What is to be done now; `deadline` was asked at this time.
+    pub(crate) fn due(&mut self, settings: &Settings, now: Duration, data: u32) -> Due {
+        let reached = |at: Option<Duration>| at.is_some_and(|at| at <= now);
+        if self.closing {
+            return Due::Nothing;
+        }
+        if reached(self.dead_at(settings)) {
+            return Due::Dead;
+        }
+        if reached(self.idle_at(settings)) {
+            self.closing = true;
+            return Due::Idle;
+        }
+        if reached(self.next_ping(settings)) {
+            let payload = self.payload();
+            self.asked = Some(payload);
+            self.asked_at = now;
+            self.alive_mark = data;
+            return Due::Ping(payload);
+        }
+        Due::Nothing
+    }
+
+    fn observe(&mut self, now: Duration, data: u32, activity: u32) {
+        let Some(alive_at) = &mut self.alive_at else {
+            self.alive_at = Some(now);
+            self.alive_mark = data;
+            self.busy_at = now;
+            self.busy_mark = activity;
+            return;
+        };
+        if core::mem::take(&mut self.answered) {
+            self.asked = None;
+            self.round_trip = Some(now.saturating_sub(self.asked_at));
+            *alive_at = now;
+            self.alive_mark = data;
+        } else if data.wrapping_sub(self.alive_mark) >= ALIVE {
+            *alive_at = now;
+            self.alive_mark = data;
+        }
+        if activity != self.busy_mark {
+            self.busy_at = now;
+            self.busy_mark = activity;
+        }
+    }
+
+    fn next_ping(&self, settings: &Settings) -> Option<Duration> {
+        let interval = settings.ping_interval?;
+        let alive_at = self.alive_at?;
+        let since = match self.asked {
+            None => alive_at,
+            // Data shows life, but the pong may never come: a peer may answer only the last of several
+            // pings (§5.5.3). Without another ping, a peer that pauses would count as dead.
+            Some(_) if alive_at > self.asked_at => self.asked_at,
+            Some(_) => return None,
+        };
+        Some(since.saturating_add(interval))
+    }
+
+    fn dead_at(&self, settings: &Settings) -> Option<Duration> {
+        self.asked?;
+        let since = self.asked_at.max(self.alive_at?);
+        Some(since.saturating_add(settings.pong_timeout))
+    }
+
+    fn idle_at(&self, settings: &Settings) -> Option<Duration> {
+        self.alive_at?;
+        Some(self.busy_at.saturating_add(settings.idle_timeout?))
+    }
+
+    fn payload(&mut self) -> [u8; PING] {
+        let digest = Sha1::digest(self.secret);
+        let mut payload = [0; PING];
+        payload.copy_from_slice(&digest[..PING]);
+        self.secret.copy_from_slice(&digest[PING..]);
+        payload
+    }
+}
+
+impl fmt::Debug for Keepalive {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Without what the peer must not know.
+        f.debug_struct("Keepalive")
+            .field("asked", &self.asked.is_some())
+            .field("round_trip", &self.round_trip)
+            .finish_non_exhaustive()
+    }
+}
