@@ -842,6 +842,14 @@ impl Receiver {
         replies.close(CloseReply(code));
     }
 
+    /// Closes the connection from outside, since this side shuts down (§7.4.1).
+    #[cfg(feature = "tokio")]
+    pub(crate) fn go_away(&mut self, replies: &mut Replies) {
+        if !self.ended {
+            replies.close(CloseReply(Some(CloseCode::GOING_AWAY)));
+        }
+    }
+
     /// The connection is over. How it ended first stays.
     pub(crate) fn give_up(&mut self, end: End) {
         if !core::mem::replace(&mut self.ended, true) {

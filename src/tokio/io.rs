@@ -17,6 +17,7 @@ use ::tokio::time::{Instant, Sleep, sleep_until};
 use bytes::Buf;
 
 use super::broadcast::{Offered, SlowPeer};
+use super::server::{Order, Seat};
 use crate::adapter::{Error, FLUSH_FROM, epoch, is_peer_gone, result_of};
 use crate::error::{End, SendError, Timeout};
 use crate::linger::Linger;
@@ -153,6 +154,8 @@ pub(super) struct Reader {
     timer: Timer,
     leaving: Option<Box<(Leaving, Linger)>>,
     budget: u8,
+    /// Its place in a server.
+    pub(super) seat: Option<Arc<Seat>>,
     /// The `Stream` gave an error; it has ended.
     pub(super) failed: bool,
 }
@@ -169,7 +172,8 @@ enum Leaving {
 impl Reader {
     pub(super) fn new(receiver: Receiver, replies: Replies, input: RecvBuf) -> Self {
         let (timer, leaving) = (Timer::default(), None);
-        Self { receiver, replies, input, timer, leaving, budget: BUDGET, failed: false }
+        let (budget, seat, failed) = (BUDGET, None, false);
+        Self { receiver, replies, input, timer, leaving, budget, seat, failed }
     }
 
     /// Waits for an event; there is none after a clean close.
@@ -208,6 +212,9 @@ impl Reader {
         link: &mut impl Link,
         parts: bool,
     ) -> Poll<Result<(), Error>> {
+        if let Some(order) = self.seat.as_ref().and_then(|seat| seat.order()) {
+            self.obey(&order, link);
+        }
         if self.budget == 0 {
             // The close timeout holds for a peer that never stops. What was begun before the caller
             // came back may still have its rest in the socket, so other timers wait for a read.
@@ -318,12 +325,29 @@ impl Reader {
             self.receiver.give_up(End::TimedOut(Timeout::Send));
             return Poll::Ready(Ok(()));
         }
+        if let Some(order) = self.seat.as_ref().and_then(|seat| seat.poll(cx)) {
+            self.obey(&order, link);
+            return Poll::Ready(Ok(()));
+        }
         let (now, close_sent) = (now(), link.close_sent());
         let sending = link.send_deadline(now);
         let receiving = self.receiver.deadline(now, &self.input, close_sent);
         ready!(self.timer.poll(cx, sending.into_iter().chain(receiving).min()));
         self.expire(link);
         Poll::Ready(Ok(()))
+    }
+
+    /// Does what the server wants of its connection.
+    #[cold]
+    fn obey(&mut self, order: &Order, link: &mut impl Link) {
+        match order {
+            Order::Close if link.close_sent() => {}
+            Order::Close => self.receiver.go_away(&mut self.replies),
+            Order::Drop => {
+                self.receiver.give_up(End::Unconfirmed);
+                link.shut();
+            }
+        }
     }
 
     /// Leaves the socket so that the last bytes arrive.
@@ -353,6 +377,9 @@ impl Reader {
                     other => other.map(drop),
                 },
                 Leaving::Over => {
+                    if let Some(seat) = &self.seat {
+                        seat.ended(receiver.end());
+                    }
                     self.input.release();
                     return Poll::Ready(());
                 }

@@ -11,7 +11,8 @@
 //! ```
 //!
 //! A server reads each connection in a task of its own: see [`accept`], and [`Incoming`] for one
-//! that looks at the request first. [`WebSocket::split`] gives halves for two tasks.
+//! that looks at the request first. [`Server`] does that with limits and an orderly shutdown.
+//! [`WebSocket::split`] gives halves for two tasks.
 //!
 //! Timeouts need a runtime with its time driver enabled; without one, tokio panics where the first
 //! timer would start. Set all of [`Config`](crate::Config)'s timeouts to `None` to use none.
@@ -20,6 +21,7 @@ mod broadcast;
 mod half;
 mod io;
 mod opening;
+mod server;
 mod sink;
 
 pub use broadcast::{Broadcast, Delivery, Member, SlowPeer};
@@ -27,6 +29,7 @@ pub use half::{RecvHalf, SendHalf};
 pub use opening::{Incoming, accept, client, connect, connect_with};
 #[cfg(feature = "hyper")]
 pub(crate) use opening::{handshake_deadline, within};
+pub use server::{Server, Shutdown};
 
 use core::future::{Future, poll_fn};
 use core::task::{Context, Poll};

@@ -1,0 +1,522 @@
+//! Limits and an orderly end for a server: who may come in, and how all are sent away.
+
+use core::fmt;
+use core::future::{Future, poll_fn};
+use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use core::task::{Context, Poll, Waker};
+use core::time::Duration;
+use std::boxed::Box;
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::vec::Vec;
+
+use ::tokio::io::{AsyncRead, AsyncWrite};
+use ::tokio::net::{TcpListener, TcpStream};
+use ::tokio::task::AbortHandle;
+
+use super::io::now;
+use super::opening::within;
+use super::{Incoming, WebSocket};
+use crate::config::Config;
+use crate::error::End;
+use crate::handshake::{Accept, Request, Response};
+
+/// Kinds of seats: a client that is told to come again, one in its opening handshake, a WebSocket.
+const REFUSING: u8 = 0;
+const OPENING: u8 = 1;
+const OPEN: u8 = 2;
+
+/// Phases of a server.
+const RUNNING: u8 = 0;
+const CLOSING: u8 = 1;
+const DROPPING: u8 = 2;
+
+/// After a failed accept, for lack of file descriptors for example.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+
+/// How long tasks that were aborted may take to let go; one that blocks its thread never does.
+const ABORTED: Duration = Duration::from_secs(1);
+
+/// A server of WebSockets with bounds, which can be shut down in an orderly way.
+///
+/// It runs a task for each connection. Beyond its limits a client gets status 503 with `Retry-After`, and
+/// where even those wait, new connections wait in the listener. A clone is another handle of the same
+/// server.
+///
+/// ```no_run
+/// use bowline::tokio::Server;
+/// # #[tokio::main] async fn main() -> std::io::Result<()> {
+/// let server = Server::new(bowline::Config::default()).max_connections(5_000);
+/// let listener = tokio::net::TcpListener::bind("127.0.0.1:9001").await?;
+/// let running = server.clone();
+/// tokio::spawn(async move {
+///     let echo = |mut ws: bowline::tokio::WebSocket<_>, _request| async move {
+///         while let Ok(Some(message)) = ws.recv().await {
+///             if ws.send(message).await.is_err() { break }
+///         }
+///     };
+///     running.run(listener, echo).await
+/// });
+/// tokio::signal::ctrl_c().await?;
+/// println!("{:?}", server.shutdown(std::time::Duration::from_secs(10)).await);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Handlers need no code for the shutdown: the Close begins below them, where they wait in `recv`, which
+/// then gives `None`. It needs nothing of the server to split the WebSocket or to move it to another task; a
+/// connection counts until its task has ended and its receiving side is dropped.
+#[derive(Clone)]
+pub struct Server(Arc<Inner>);
+
+struct Inner {
+    config: Config,
+    phase: AtomicU8,
+    state: Mutex<State>,
+}
+
+type Choose = Arc<dyn Fn(&Request) -> Result<Accept, Response> + Send + Sync>;
+
+struct State {
+    max_connections: usize,
+    max_handshakes: usize,
+    choose: Choose,
+    seats: HashMap<u64, Weak<Seat>>,
+    next: u64,
+    open: usize,
+    opening: usize,
+    refusing: usize,
+    report: Shutdown,
+    /// Who waits for a place, or for all to be gone.
+    for_room: Vec<Waker>,
+    /// Who waits for the shutdown.
+    for_stop: Vec<Waker>,
+}
+
+/// What became of the connections that were open when [`Server::shutdown`] began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Shutdown {
+    /// They ended with a Close from both sides.
+    pub closed: usize,
+    /// They did not: they were dropped at the deadline, or the peer or the handler was gone before.
+    pub dropped: usize,
+}
+
+/// A connection's place in the server.
+pub(super) struct Seat {
+    server: Arc<Inner>,
+    key: u64,
+    kind: AtomicU8,
+    told: AtomicBool,
+    clean: AtomicBool,
+    task: Mutex<Option<AbortHandle>>,
+    waker: Mutex<Option<Waker>>,
+}
+
+/// What a connection has to do for its server.
+pub(super) enum Order {
+    Close,
+    Drop,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing that is held in these is broken by a panic elsewhere.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn register(waiting: &mut Vec<Waker>, cx: &Context<'_>) {
+    if !waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
+        waiting.push(cx.waker().clone());
+    }
+}
+
+impl Seat {
+    /// Asks to be woken when there is an order; gives it if there is one.
+    pub(super) fn poll(&self, cx: &Context<'_>) -> Option<Order> {
+        match &mut *lock(&self.waker) {
+            Some(known) => known.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+        // Behind the waker, or an order could fall in between.
+        self.order()
+    }
+
+    /// Close is given once.
+    pub(super) fn order(&self) -> Option<Order> {
+        match self.server.phase.load(Ordering::Acquire) {
+            RUNNING => None,
+            CLOSING if self.told.swap(true, Ordering::Relaxed) => None,
+            CLOSING => Some(Order::Close),
+            _ => Some(Order::Drop),
+        }
+    }
+
+    pub(super) fn ended(&self, end: Option<&End>) {
+        self.clean.store(end.is_some_and(End::is_clean), Ordering::Relaxed);
+    }
+
+    /// From opening to open, unless the server stops.
+    fn opened(&self) -> bool {
+        let mut state = lock(&self.server.state);
+        if self.server.phase.load(Ordering::Acquire) != RUNNING {
+            return false;
+        }
+        self.kind.store(OPEN, Ordering::Relaxed);
+        state.opening -= 1;
+        state.open += 1;
+        wake(state, |state| &mut state.for_room);
+        true
+    }
+
+    fn wake(&self) {
+        let waker = lock(&self.waker).take();
+        waker.into_iter().for_each(Waker::wake);
+    }
+
+    fn abort(&self) {
+        lock(&self.task).take().into_iter().for_each(|task| task.abort());
+    }
+}
+
+impl fmt::Debug for Seat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Seat").field("key", &self.key).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut state = lock(&self.server.state);
+        state.seats.remove(&self.key);
+        match *self.kind.get_mut() {
+            REFUSING => state.refusing -= 1,
+            OPENING => state.opening -= 1,
+            _ => {
+                state.open -= 1;
+                if self.server.phase.load(Ordering::Acquire) != RUNNING {
+                    let clean = *self.clean.get_mut();
+                    let report = &mut state.report;
+                    *if clean { &mut report.closed } else { &mut report.dropped } += 1;
+                }
+            }
+        }
+        wake(state, |state| &mut state.for_room);
+    }
+}
+
+/// Wakes them with the lock released.
+fn wake(mut state: MutexGuard<'_, State>, which: fn(&mut State) -> &mut Vec<Waker>) {
+    let waiting = core::mem::take(which(&mut state));
+    drop(state);
+    waiting.into_iter().for_each(Waker::wake);
+}
+
+enum Admission {
+    Enter(Arc<Seat>),
+    Refuse(Arc<Seat>),
+    Stopped,
+}
+
+impl Server {
+    /// A server whose connections have these settings. It admits every valid request that keeps to the
+    /// origin policy.
+    pub fn new(config: Config) -> Self {
+        let state = State {
+            max_connections: 10_000,
+            max_handshakes: 1_000,
+            choose: Arc::new(|_| Ok(Accept::new())),
+            seats: HashMap::new(),
+            next: 0,
+            open: 0,
+            opening: 0,
+            refusing: 0,
+            report: Shutdown::default(),
+            for_room: Vec::new(),
+            for_stop: Vec::new(),
+        };
+        let phase = AtomicU8::new(RUNNING);
+        Self(Arc::new(Inner { config, phase, state: Mutex::new(state) }))
+    }
+
+    /// How many connections there may be, with those in their opening handshake. More get status 503. It
+    /// holds from now on, for all handles; connections that are open stay.
+    ///
+    /// Default 10,000. Each needs a file descriptor, beside up to
+    /// [`max_handshakes`](Self::max_handshakes) for refusals: keep below what the process may have.
+    pub fn max_connections(self, count: usize) -> Self {
+        lock(&self.0.state).max_connections = count;
+        self
+    }
+
+    /// How many opening handshakes there may be at a time, at least 1. More get status 503, as many at a
+    /// time; beyond that, connections wait in the listener.
+    ///
+    /// Default 1,000. A handshake takes up to
+    /// [`Config::handshake_timeout`](crate::Config::handshake_timeout) and holds what came of its head.
+    pub fn max_handshakes(self, count: usize) -> Self {
+        lock(&self.0.state).max_handshakes = count.max(1);
+        self
+    }
+
+    /// Looks at each request before it is accepted: gives what to accept it with (a subprotocol, headers),
+    /// or the response to refuse it with. Without this, every path is served. It must not block.
+    pub fn on_request(
+        self,
+        choose: impl Fn(&Request) -> Result<Accept, Response> + Send + Sync + 'static,
+    ) -> Self {
+        lock(&self.0.state).choose = Arc::new(choose);
+        self
+    }
+
+    /// Accepts connections until [`shutdown`](Self::shutdown) begins, and gives each WebSocket, with its
+    /// request, to a handler in a task of its own. `TCP_NODELAY` is set. If accepting fails, for lack of file
+    /// descriptors for example, it tries again after a tenth of a second.
+    ///
+    /// Dropping the future stops accepting and nothing else.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub async fn run<H, F>(&self, listener: TcpListener, handler: H)
+    where
+        H: Fn(WebSocket<TcpStream>, Request) -> F + Clone + Send + 'static,
+        F: Future<Output = ()> + Send + 'static,
+    {
+        loop {
+            let accepted = poll_fn(|cx| {
+                if self.poll_stopped(cx).is_ready() {
+                    return Poll::Ready(None);
+                }
+                listener.poll_accept(cx).map(Some)
+            });
+            match accepted.await {
+                None => return,
+                Some(Ok((stream, _))) => {
+                    let opening = async move {
+                        stream.set_nodelay(true)?;
+                        Ok(stream)
+                    };
+                    self.serve(opening, handler.clone()).await;
+                }
+                Some(Err(_)) => ::tokio::time::sleep(ACCEPT_AGAIN).await,
+            }
+        }
+    }
+
+    /// Serves one connection, over any stream, in a task of its own: what [`run`](Self::run) does with each.
+    /// `stream` may take its time, as a TLS handshake does; it counts as a part of the opening handshake, and
+    /// has [`Config::handshake_timeout`](crate::Config::handshake_timeout) for itself. For a stream that is
+    /// there: `std::future::ready(Ok(stream))`.
+    ///
+    /// It is done when the task has begun, which is at once unless too many clients are being refused.
+    /// Dropping the future before drops the stream. After [`shutdown`](Self::shutdown) has begun the stream
+    /// is dropped.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub async fn serve<S, H, F>(
+        &self,
+        stream: impl Future<Output = io::Result<S>> + Send + 'static,
+        handler: H,
+    ) where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        H: FnOnce(WebSocket<S>, Request) -> F + Send + 'static,
+        F: Future<Output = ()> + Send + 'static,
+    {
+        match poll_fn(|cx| self.poll_admit(cx)).await {
+            Admission::Stopped => {}
+            Admission::Refuse(seat) => {
+                let refusing = refuse(seat.server.config.clone(), stream);
+                spawn(seat, |_| refusing);
+            }
+            Admission::Enter(seat) => spawn(seat, |seat| async move {
+                let Some((mut ws, request)) = Box::pin(open(&seat, stream)).await else {
+                    return;
+                };
+                ws.reader.seat = Some(seat);
+                handler(ws, request).await;
+            }),
+        }
+    }
+
+    /// How many connections are open; those in their opening handshake do not count.
+    pub fn connections(&self) -> usize {
+        lock(&self.0.state).open
+    }
+
+    /// Shuts down: accepts nobody any more, drops who is in the opening handshake, sends Close 1001 to all
+    /// (RFC 6455 §7.4.1), and waits until they have answered and their handlers have returned, at most
+    /// `grace`. What the peers sent before their own Close still reaches the handlers. Then it aborts the
+    /// handlers that are left, and so drops their connections; a WebSocket that a handler gave to a task of
+    /// its own has ended for whoever receives from it.
+    ///
+    /// A peer that does not answer is left after [`Config::close_timeout`](crate::Config::close_timeout), so
+    /// a `grace` beyond that is for handlers at work.
+    ///
+    /// Dropping the future leaves the connections as they are; call it again to go on.
+    pub async fn shutdown(&self, grace: Duration) -> Shutdown {
+        let until = now().saturating_add(grace);
+        for seat in self.begin(CLOSING) {
+            if seat.kind.load(Ordering::Relaxed) == OPEN {
+                seat.wake();
+            } else {
+                seat.abort();
+            }
+        }
+        if within(Some(until), poll_fn(|cx| self.poll_empty(cx))).await.is_none() {
+            for seat in self.begin(DROPPING) {
+                seat.wake();
+                seat.abort();
+            }
+            let until = now().saturating_add(ABORTED);
+            within(Some(until), poll_fn(|cx| self.poll_empty(cx))).await;
+        }
+        let state = lock(&self.0.state);
+        let mut report = state.report;
+        report.dropped += state.open;
+        report
+    }
+
+    /// Begins a phase, and gives all that it concerns.
+    fn begin(&self, phase: u8) -> Vec<Arc<Seat>> {
+        let state = lock(&self.0.state);
+        self.0.phase.fetch_max(phase, Ordering::AcqRel);
+        // Not dropped before the lock is released: the last owner of a seat takes it.
+        let seats = state.seats.values().filter_map(Weak::upgrade).collect();
+        wake(state, |state| &mut state.for_stop);
+        wake(lock(&self.0.state), |state| &mut state.for_room);
+        seats
+    }
+
+    fn poll_stopped(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut state = lock(&self.0.state);
+        if self.0.phase.load(Ordering::Acquire) != RUNNING {
+            return Poll::Ready(());
+        }
+        register(&mut state.for_stop, cx);
+        Poll::Pending
+    }
+
+    fn poll_empty(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut state = lock(&self.0.state);
+        if state.open + state.opening + state.refusing == 0 {
+            return Poll::Ready(());
+        }
+        register(&mut state.for_room, cx);
+        Poll::Pending
+    }
+
+    fn poll_admit(&self, cx: &Context<'_>) -> Poll<Admission> {
+        let mut state = lock(&self.0.state);
+        if self.0.phase.load(Ordering::Acquire) != RUNNING {
+            return Poll::Ready(Admission::Stopped);
+        }
+        let kind = if state.opening < state.max_handshakes
+            && state.open + state.opening < state.max_connections
+        {
+            state.opening += 1;
+            OPENING
+        } else if state.refusing < state.max_handshakes {
+            state.refusing += 1;
+            REFUSING
+        } else {
+            register(&mut state.for_room, cx);
+            return Poll::Pending;
+        };
+        let key = state.next;
+        state.next += 1;
+        let seat = Arc::new(Seat {
+            server: Arc::clone(&self.0),
+            key,
+            kind: AtomicU8::new(kind),
+            told: AtomicBool::new(false),
+            clean: AtomicBool::new(false),
+            task: Mutex::new(None),
+            waker: Mutex::new(None),
+        });
+        state.seats.insert(key, Arc::downgrade(&seat));
+        Poll::Ready(if kind == OPENING { Admission::Enter(seat) } else { Admission::Refuse(seat) })
+    }
+}
+
+/// Runs a task that holds the seat, and lets the seat end it.
+fn spawn<F: Future<Output = ()> + Send + 'static>(
+    seat: Arc<Seat>,
+    run: impl FnOnce(Arc<Seat>) -> F,
+) {
+    let running = run(Arc::clone(&seat));
+    let held = Arc::clone(&seat);
+    // Held, so that the task cannot be over before it can be ended.
+    let mut task = lock(&seat.task);
+    let running = ::tokio::spawn(async move {
+        running.await;
+        drop(held);
+    });
+    *task = Some(running.abort_handle());
+    drop(task);
+    // The shutdown may have looked for it before it was there.
+    if seat.server.phase.load(Ordering::Acquire) != RUNNING
+        && seat.kind.load(Ordering::Relaxed) != OPEN
+    {
+        seat.abort();
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = lock(&self.0.state);
+        f.debug_struct("Server")
+            .field("open", &state.open)
+            .field("opening", &state.opening)
+            .field("refusing", &state.refusing)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The opening handshake. Whoever fails in it was told, and is nobody's business any more.
+async fn open<S: AsyncRead + AsyncWrite + Unpin>(
+    seat: &Seat,
+    stream: impl Future<Output = io::Result<S>>,
+) -> Option<(WebSocket<S>, Request)> {
+    let config = &seat.server.config;
+    let incoming = read(config.clone(), stream).await?;
+    let choose = Arc::clone(&lock(&seat.server.state).choose);
+    let accept = match choose(incoming.request()) {
+        Ok(accept) => accept,
+        Err(response) => {
+            let _ = incoming.respond(&response).await;
+            return None;
+        }
+    };
+    // From here on it is closed and not dropped by a shutdown: the client may know that it is open before the
+    // handler does.
+    if incoming.request().upgrade(config).is_ok() && !seat.opened() {
+        return None;
+    }
+    let request = incoming.request().clone();
+    Some((incoming.accept(accept).await.ok()?, request))
+}
+
+async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(
+    config: Config,
+    stream: impl Future<Output = io::Result<S>>,
+) {
+    let response = Response::new(503).body("too many connections").header("Retry-After", "5");
+    if let Some(incoming) = Box::pin(read(config, stream)).await
+        && let Ok(response) = response
+    {
+        let _ = incoming.respond(&response).await;
+    }
+}
+
+async fn read<S: AsyncRead + AsyncWrite + Unpin>(
+    config: Config,
+    stream: impl Future<Output = io::Result<S>>,
+) -> Option<Incoming<S>> {
+    let deadline = config.get().handshake_timeout.map(|timeout| now().saturating_add(timeout));
+    let stream = within(deadline, stream).await?.ok()?;
+    Incoming::read(stream, config).await.ok()
+}

@@ -1,0 +1,347 @@
+//! `tokio::Server`: limits on who comes in, and an orderly shutdown of all. Attack battery T14, R23.
+
+#![cfg(feature = "tokio")]
+
+mod support;
+
+use std::future::{Future, pending, ready};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bowline::handshake::{Accept, ClientRequest, ConnectError, Request, Response};
+use bowline::tokio::{Server, Shutdown, WebSocket};
+use bowline::{Config, End, Error, Message};
+use support::LONG;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+async fn bounded<F: Future>(future: F) -> F::Output {
+    timeout(LONG, future).await.expect("it waits for ever")
+}
+
+async fn echo<S: AsyncRead + AsyncWrite + Unpin>(mut ws: WebSocket<S>, _: Request) {
+    while let Ok(Some(message)) = ws.recv().await {
+        if ws.send(message).await.is_err() {
+            break;
+        }
+    }
+}
+
+async fn connect<S: AsyncRead + AsyncWrite + Unpin>(stream: S) -> Result<WebSocket<S>, Error> {
+    let request = ClientRequest::new("ws://a/chat").unwrap();
+    Ok(bowline::tokio::client(stream, &request, Config::default()).await?.0)
+}
+
+/// A client in memory whose connection the server has begun to serve.
+async fn enter<F: Future<Output = ()> + Send + 'static>(
+    server: &Server,
+    handler: impl FnOnce(WebSocket<DuplexStream>, Request) -> F + Send + 'static,
+) -> DuplexStream {
+    let (near, far) = duplex(4096);
+    bounded(server.serve(ready(Ok(far)), handler)).await;
+    near
+}
+
+async fn open<F: Future<Output = ()> + Send + 'static>(
+    server: &Server,
+    handler: impl FnOnce(WebSocket<DuplexStream>, Request) -> F + Send + 'static,
+) -> WebSocket<DuplexStream> {
+    bounded(connect(enter(server, handler).await)).await.unwrap()
+}
+
+/// Receives until the end; gives it.
+fn end_of<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    mut ws: WebSocket<S>,
+) -> JoinHandle<Option<End>> {
+    tokio::spawn(async move {
+        while let Ok(Some(_)) = ws.recv().await {}
+        ws.end().cloned()
+    })
+}
+
+fn assert_report(report: Shutdown, closed: usize, dropped: usize) {
+    assert_eq!((report.closed, report.dropped), (closed, dropped));
+}
+
+#[track_caller]
+fn assert_refused<T>(result: Result<T, Error>) {
+    match result {
+        Err(Error::Connect(ConnectError::Refused(response))) => {
+            assert_eq!(response.status(), 503);
+            assert!(response.headers().get_str("Retry-After").is_some());
+        }
+        Err(other) => panic!("{other:?}"),
+        Ok(_) => panic!("it was let in"),
+    }
+}
+
+/// Battery T14.
+#[tokio::test]
+async fn each_of_ten_thousand_gets_close_1001() {
+    const COUNT: usize = 10_000;
+    let server = Server::new(Config::default());
+    let mut ends = Vec::with_capacity(COUNT);
+    for i in 0..COUNT {
+        let mut client = open(&server, echo).await;
+        if i % 10 == 0 {
+            client.send("Hello").await.unwrap();
+            assert_eq!(bounded(client.recv()).await.unwrap(), Some(Message::from("Hello")));
+        }
+        ends.push(end_of(client));
+    }
+    assert_eq!(server.connections(), COUNT);
+    assert_report(bounded(server.shutdown(LONG)).await, COUNT, 0);
+    assert_eq!(server.connections(), 0);
+    for end in ends {
+        assert_eq!(bounded(end).await.unwrap().unwrap().code(), 1001);
+    }
+}
+
+/// How many sockets this process may have; battery T14 wants 2,000 connections.
+fn connections() -> usize {
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
+    let most = line.and_then(|line| line.split_whitespace().next()?.parse::<usize>().ok());
+    most.map_or(100, |most| (most / 2).saturating_sub(100)).min(2_000)
+}
+
+/// Battery T14.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_sockets_are_closed_by_a_shutdown() {
+    let count = connections();
+    let server = Server::new(Config::default());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let running = server.clone();
+    let run = tokio::spawn(async move { running.run(listener, echo).await });
+    let mut ends = Vec::new();
+    for _ in 0..count {
+        let stream = bounded(TcpStream::connect(address)).await.unwrap();
+        ends.push(end_of(bounded(connect(stream)).await.unwrap()));
+    }
+    // Those who are in the middle of the handshake are dropped.
+    let mut half = TcpStream::connect(address).await.unwrap();
+    half.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n").await.unwrap();
+    let report = bounded(server.shutdown(LONG)).await;
+    assert_report(report, count, 0);
+    bounded(run).await.unwrap();
+    for end in ends {
+        assert_eq!(bounded(end).await.unwrap().unwrap().code(), 1001);
+    }
+    let mut rest = Vec::new();
+    let _ = bounded(half.read_to_end(&mut rest)).await;
+    assert!(rest.is_empty());
+    assert!(TcpStream::connect(address).await.is_err(), "nobody listens any more");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_waits_no_longer_than_its_deadline_and_tells_what_became_of_each() {
+    let server = Server::new(Config::default().close_timeout(60 * SECOND));
+    let polite = end_of(open(&server, echo).await);
+    // One that never answers, a handler that does not look, and one that does not even end when it is told.
+    let silent = open(&server, echo).await;
+    let at_work = open(&server, |ws, _| async move {
+        pending::<()>().await;
+        drop(ws);
+    })
+    .await;
+    let lost = open(&server, |_, _| async {}).await;
+    // A handler that is over, whose WebSocket another task has.
+    let (give, take) = tokio::sync::oneshot::channel();
+    let moved = open(&server, |ws, _| async {
+        let (send, mut recv) = ws.split();
+        tokio::spawn(async move {
+            let result = recv.recv().await;
+            drop(send);
+            give.send(matches!(result, Err(Error::Ended(End::Unconfirmed)))).unwrap();
+        });
+    })
+    .await;
+    while server.connections() != 4 {
+        tokio::task::yield_now().await;
+    }
+    let start = Instant::now();
+    assert_report(server.shutdown(10 * SECOND).await, 1, 3);
+    assert!((10 * SECOND..11 * SECOND).contains(&start.elapsed()), "{:?}", start.elapsed());
+    assert_eq!(polite.await.unwrap().unwrap().code(), 1001);
+    assert!(take.await.unwrap(), "who receives is told");
+    // Nothing is left of their streams.
+    for mut client in [silent, at_work, lost, moved] {
+        while let Ok(Some(_)) = client.recv().await {}
+        assert!(client.end().is_some());
+    }
+    assert_eq!(server.connections(), 0);
+    // Again is harmless.
+    assert_report(server.shutdown(SECOND).await, 1, 3);
+}
+
+#[tokio::test]
+async fn the_close_reaches_halves_and_lets_messages_through_that_were_sent_before() {
+    let server = Server::new(Config::default());
+    let received = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&received);
+    let mut client = open(&server, |ws, _| async move {
+        let (mut send, mut recv) = ws.split();
+        send.send("hi").await.unwrap();
+        while let Ok(Some(_)) = recv.recv().await {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+        assert!(send.send("late").await.is_err());
+    })
+    .await;
+    assert!(bounded(client.recv()).await.unwrap().is_some());
+    let stopping = tokio::spawn(async move { server.shutdown(LONG).await });
+    // What is sent before our own Close still counts, also if theirs is on the way.
+    while received.load(Ordering::Relaxed) < 10 {
+        client.send("x").await.unwrap();
+        tokio::task::yield_now().await;
+    }
+    assert!(bounded(client.recv()).await.unwrap().is_none());
+    assert_eq!(client.end().unwrap().code(), 1001);
+    assert_report(bounded(stopping).await.unwrap(), 1, 0);
+}
+
+#[tokio::test]
+async fn a_connection_that_never_waits_is_told_too() {
+    let server = Server::new(Config::default());
+    let mut client =
+        open(&server, |mut ws, _| async move { while let Ok(Some(_)) = ws.recv().await {} }).await;
+    let stopping = tokio::spawn(async move { server.shutdown(LONG).await });
+    let closed = async {
+        // The handler has always something to read.
+        let (mut send, mut recv) = {
+            client.flush().await.unwrap();
+            client.split()
+        };
+        let flood = tokio::spawn(async move { while send.send(vec![0; 100]).await.is_ok() {} });
+        assert!(recv.recv().await.unwrap().is_none());
+        assert_eq!(recv.end().unwrap().code(), 1001);
+        flood.await.unwrap();
+    };
+    bounded(closed).await;
+    assert_report(bounded(stopping).await.unwrap(), 1, 0);
+}
+
+#[tokio::test]
+async fn beyond_the_limit_clients_get_503_until_there_is_room() {
+    let server = Server::new(Config::default()).max_connections(2);
+    let first = open(&server, echo).await;
+    let _second = open(&server, echo).await;
+    for _ in 0..10 {
+        assert_refused(bounded(connect(enter(&server, echo).await)).await);
+    }
+    assert_eq!(server.connections(), 2);
+    let end = end_of(first);
+    drop(end.abort_handle());
+    end.abort();
+    while server.connections() == 2 {
+        tokio::task::yield_now().await;
+    }
+    let _third = open(&server, echo).await;
+    // The limit can be raised for all handles.
+    let server = server.clone().max_connections(3);
+    let _fourth = open(&server, echo).await;
+    assert_refused(bounded(connect(enter(&server, echo).await)).await);
+}
+
+/// Battery R23.
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_handshakes_is_refused_and_then_waits_outside() {
+    let server = Server::new(Config::default()).max_handshakes(50);
+    // They say nothing.
+    let mut silent = Vec::new();
+    for _ in 0..50 {
+        silent.push(enter(&server, echo).await);
+    }
+    // Others are told to come again, at any number.
+    for _ in 0..1_000 {
+        assert_refused(connect(enter(&server, echo).await).await);
+    }
+    // Those who do not even ask fill the places for that; then nobody is taken from the listener.
+    for _ in 0..50 {
+        silent.push(enter(&server, echo).await);
+    }
+    let (near, far) = duplex(4096);
+    let serving = server.serve(ready(Ok(far)), echo);
+    assert!(timeout(5 * SECOND, serving).await.is_err(), "it waits outside");
+    drop(near);
+    // All of it ends with the handshake timeout.
+    tokio::time::sleep(20 * SECOND).await;
+    let mut client = open(&server, echo).await;
+    client.send("Hello").await.unwrap();
+    assert!(client.recv().await.unwrap().is_some());
+}
+
+/// Battery R23, as a flood of complete requests.
+#[tokio::test]
+async fn ten_thousand_upgrades_leave_no_more_than_the_limit() {
+    let server = Server::new(Config::default()).max_connections(100).max_handshakes(10);
+    let (mut open, mut refused) = (Vec::new(), 0);
+    for _ in 0..10_000 {
+        match bounded(connect(enter(&server, echo).await)).await {
+            Ok(client) => open.push(client),
+            result => {
+                assert_refused(result);
+                refused += 1;
+            }
+        }
+        assert!(server.connections() <= 100);
+    }
+    assert_eq!((open.len(), refused), (100, 9_900));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_takes_its_time_is_a_part_of_the_handshake() {
+    let server = Server::new(Config::default()).max_handshakes(1);
+    let start = Instant::now();
+    server.serve(pending::<io::Result<DuplexStream>>(), echo).await;
+    assert_refused(connect(enter(&server, echo).await).await);
+    tokio::time::sleep(11 * SECOND).await;
+    let client = open(&server, echo).await;
+    drop(client);
+    // One that fails leaves its place at once.
+    server.serve(ready(Err::<DuplexStream, _>(io::ErrorKind::Other.into())), echo).await;
+    while server.connections() > 0 {
+        tokio::task::yield_now().await;
+    }
+    let _client = open(&server, echo).await;
+    assert!(start.elapsed() < 15 * SECOND);
+}
+
+#[tokio::test]
+async fn requests_can_be_looked_at() {
+    let server = Server::new(Config::default()).on_request(|request| match request.path() {
+        "/chat" => Ok(Accept::new().header("X-Room", "1").unwrap()),
+        _ => Err(Response::new(404)),
+    });
+    let seen = |_: WebSocket<DuplexStream>, request: Request| async move {
+        assert_eq!(request.path(), "/chat");
+    };
+    let request = ClientRequest::new("ws://a/chat").unwrap();
+    let stream = enter(&server, seen).await;
+    let opened = bowline::tokio::client(stream, &request, Config::default());
+    let (_, response) = bounded(opened).await.unwrap();
+    assert_eq!(response.headers().get_str("X-Room"), Some("1"));
+    let request = ClientRequest::new("ws://a/other").unwrap();
+    let stream = enter(&server, seen).await;
+    let opened = bowline::tokio::client(stream, &request, Config::default());
+    match bounded(opened).await {
+        Err(Error::Connect(ConnectError::Refused(response))) => assert_eq!(response.status(), 404),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn after_a_shutdown_nobody_comes_in() {
+    let server = Server::new(Config::default());
+    assert_report(server.shutdown(SECOND).await, 0, 0);
+    assert!(bounded(connect(enter(&server, echo).await)).await.is_err());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    bounded(server.run(listener, echo)).await;
+}
