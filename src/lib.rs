@@ -2,7 +2,7 @@
 //! I/O, and thin adapters that do.
 //!
 //! Programs use an adapter: `blocking` for threads and `std` sockets, `tokio` for
-//! tasks. Both have the same methods; their `WebSocket` is the page to read next, with [`Config`]
+//! tasks, `futures` for other runtimes. All have the same methods; their `WebSocket` is the page to read next, with [`Config`]
 //! for limits, timeouts and the origin policy. In an HTTP server, `axum` and `hyper` give the same
 //! `WebSocket`. Libraries that bring sockets of their own drive the
 //! core themselves:
@@ -55,6 +55,7 @@
 //! |---|---|---|
 //! | `std` | yes | `blocking`, `Error`; without it the crate is `no_std` with `alloc` |
 //! | `tokio` | no | `tokio` (and `std`) |
+//! | `futures-io` | no | `futures`, for smol, async-std and kin (and `std`) |
 //! | `http` | no | conversions between [`handshake`] and the types of the `http` crate (and `std`) |
 //! | `hyper` | no | `hyper`: WebSockets on hyper's connections, server and client (and `tokio`, `http`) |
 //! | `axum` | no | `axum`: an extractor for axum 0.8 (and `hyper`) |
@@ -105,8 +106,12 @@ mod send_buf;
 mod adapter;
 #[cfg(feature = "std")]
 pub mod blocking;
+#[cfg(feature = "futures-io")]
+pub mod futures;
 #[cfg(feature = "tokio")]
 pub mod tokio;
+#[cfg(any(feature = "tokio", feature = "futures-io"))]
+mod waiters;
 
 // 7. Embedding in another library's HTTP server or client.
 #[cfg(feature = "axum")]

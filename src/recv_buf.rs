@@ -224,7 +224,7 @@ impl RecvBuf {
     }
 
     /// How many bytes the event lends.
-    #[cfg(feature = "tokio")]
+    #[cfg(any(feature = "tokio", feature = "futures-io"))]
     pub(crate) fn event_len(&self) -> usize {
         self.event.map_or(0, |kind| self.event_range(kind).len())
     }

@@ -9,7 +9,7 @@ use core::task::{Context, Poll, Waker, ready};
 use core::time::Duration;
 use std::boxed::Box;
 use std::io::{self, ErrorKind, IoSlice};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::Wake;
 
 use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -27,6 +27,8 @@ use crate::recv::{Progress, Receiver, Replies};
 use crate::recv_buf::RecvBuf;
 use crate::send::Sender;
 use crate::send_buf::SendBuf;
+pub(super) use crate::waiters::Side;
+use crate::waiters::Waiters;
 
 /// A lent payload from this size on is offered to the stream at once, from where it lies. A smaller one is
 /// copied sooner than written.
@@ -75,45 +77,6 @@ impl Timer {
             sleep.as_mut().reset(at);
         }
         Poll::Pending
-    }
-}
-
-/// Which side of a connection waits for the socket to take bytes.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Side {
-    Receiving,
-    Sending,
-}
-
-/// A socket remembers one waker for writing, but both sides write: this one wakes both.
-#[derive(Debug, Default)]
-struct Waiters {
-    receiving: Mutex<Option<Waker>>,
-    sending: Mutex<Option<Waker>>,
-}
-
-impl Waiters {
-    fn register(&self, side: Side, waker: &Waker) {
-        let slot = match side {
-            Side::Receiving => &self.receiving,
-            Side::Sending => &self.sending,
-        };
-        let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
-        match &mut *slot {
-            Some(known) => known.clone_from(waker),
-            None => *slot = Some(waker.clone()),
-        }
-    }
-}
-
-impl Wake for Waiters {
-    fn wake(self: Arc<Self>) {
-        for slot in [&self.receiving, &self.sending] {
-            let waker = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
-            if let Some(waker) = waker {
-                waker.wake();
-            }
-        }
     }
 }
 

@@ -4,6 +4,10 @@
 #![allow(dead_code, reason = "each test file uses its own part of this")]
 
 pub(crate) mod blocking;
+#[cfg(all(feature = "tokio", feature = "futures-io"))]
+pub(crate) mod over_futures;
+#[cfg(feature = "tokio")]
+pub(crate) mod over_tokio;
 #[cfg(feature = "tokio")]
 pub(crate) mod stream;
 

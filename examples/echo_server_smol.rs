@@ -1,0 +1,114 @@
+//! A WebSocket server on smol that sends every message back, and serves a page to try it with.
+
+mod common;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bowline::futures::Incoming;
+use bowline::handshake::Accept;
+use bowline::{Config, Error, Message};
+use common::{Options, fail, page};
+use smol::channel::Receiver;
+use smol::future::or;
+use smol::net::{TcpListener, TcpStream};
+use smol::{Executor, Timer};
+
+const PROGRAM: &str = "echo_server_smol";
+
+fn main() {
+    let options = Options::parse(PROGRAM);
+    let executor = Arc::new(Executor::new());
+    if let Err(error) = smol::block_on(executor.run(run(&options, &executor))) {
+        fail(PROGRAM, 1, format_args!("{}: {error}", options.listen));
+    }
+}
+
+async fn run(
+    options: &Options,
+    executor: &Executor<'static>,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let listener = TcpListener::bind(&options.listen).await?;
+    // Nothing is ever sent: that it is closed tells everybody to stop.
+    let (stop, stopped) = smol::channel::bounded::<()>(1);
+    // Who has a clone of the sender is not done yet.
+    let (busy, idle) = smol::channel::bounded::<()>(1);
+    ctrlc::set_handler(move || {
+        stop.close();
+    })?;
+    println!("listening on ws://{}", listener.local_addr()?);
+    loop {
+        let accepted = or(async { Some(listener.accept().await) }, async {
+            let _ = stopped.recv().await;
+            None
+        });
+        match accepted.await {
+            Some(Ok((socket, peer))) => {
+                let (config, subprotocols) = (options.config.clone(), options.subprotocols.clone());
+                let (stopped, busy) = (stopped.clone(), busy.clone());
+                let task = async move {
+                    if let Err(error) = serve(socket, config, &subprotocols, &stopped).await {
+                        eprintln!("{peer}: {error}");
+                    }
+                    drop(busy);
+                };
+                executor.spawn(task).detach();
+            }
+            // Too many open files, for example: what is open may end meanwhile.
+            Some(Err(error)) => {
+                eprintln!("{PROGRAM}: accept: {error}");
+                Timer::after(Duration::from_millis(100)).await;
+            }
+            None => break,
+        }
+    }
+    // Every connection says Close 1001, and waits for the answer no longer than the close timeout.
+    drop(busy);
+    let _ = idle.recv().await;
+    Ok(())
+}
+
+/// What a connection waits for.
+enum Next {
+    Message(Result<Option<Message>, Error>),
+    Stop,
+}
+
+async fn serve(
+    socket: TcpStream,
+    config: Config,
+    subprotocols: &[String],
+    stopped: &Receiver<()>,
+) -> Result<(), Error> {
+    socket.set_nodelay(true)?;
+    let stop = async || {
+        let _ = stopped.recv().await;
+    };
+    let incoming = or(async { Some(Incoming::read(socket, config).await) }, async {
+        stop().await;
+        None
+    });
+    let Some(incoming) = incoming.await else { return Ok(()) };
+    let incoming = incoming?;
+    if !incoming.request().is_upgrade() {
+        let page = page(incoming.request());
+        return incoming.respond(&page).await;
+    }
+    let subprotocol = incoming.request().select_subprotocol(subprotocols).map(String::from);
+    let mut ws = incoming.accept(Accept::new().subprotocol(subprotocol.as_deref())).await?;
+    loop {
+        let next = or(async { Next::Message(ws.recv().await) }, async {
+            stop().await;
+            Next::Stop
+        });
+        match next.await {
+            Next::Message(Ok(Some(message))) => ws.feed(message).await?,
+            Next::Message(Ok(None)) => return Ok(()),
+            Next::Message(Err(error)) => return Err(error),
+            Next::Stop => {
+                ws.close(1001, "the server is going away").await?;
+                return Ok(());
+            }
+        }
+    }
+}

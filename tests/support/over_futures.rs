@@ -1,0 +1,74 @@
+//! The adapter for `futures-io`, for the tests that run over each asynchronous adapter.
+
+#![allow(dead_code, unused_imports, reason = "each test file uses its own part of this")]
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+pub(crate) use bowline::futures::*;
+use bowline::{Config, RecvBuf, Role};
+use smol::io::{AsyncRead, AsyncWrite};
+use tokio::io::ReadBuf;
+
+use super::stream::{self, Far};
+
+/// A stream of tokio's traits, with those of `futures-io`.
+#[derive(Debug)]
+pub(crate) struct Compat<S>(S);
+
+pub(crate) type Io = Compat<stream::Io>;
+
+/// The stream as the adapter takes it.
+pub(crate) fn wrap<S>(stream: S) -> Compat<S> {
+    Compat(stream)
+}
+
+pub(crate) fn io() -> (Io, Far) {
+    let (io, far) = stream::io();
+    (Compat(io), far)
+}
+
+/// A WebSocket over such a stream.
+pub(crate) fn open(role: Role, config: &Config) -> (WebSocket<Io>, Far) {
+    let (io, far) = io();
+    (WebSocket::from_connection(io, super::connection(role, config), RecvBuf::new()), far)
+}
+
+impl<S: tokio::io::AsyncRead + Unpin> AsyncRead for Compat<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let mut buffer = ReadBuf::new(bytes);
+        ready!(Pin::new(&mut self.0).poll_read(cx, &mut buffer))?;
+        Poll::Ready(Ok(buffer.filled().len()))
+    }
+}
+
+impl<S: tokio::io::AsyncWrite + Unpin> AsyncWrite for Compat<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write_vectored(cx, slices)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
