@@ -1,4 +1,4 @@
-//! Runs the cases of an Autobahn fuzzing server as a client, over either adapter.
+//! Runs the cases of an Autobahn fuzzing server as a client, over each adapter.
 
 mod common;
 
@@ -11,10 +11,10 @@ const PROGRAM: &str = "autobahn_client";
 const HELP: &str = "
 autobahn_client: runs the cases of an Autobahn fuzzing server
 
-Usage: autobahn_client --adapter blocking|tokio --url URL [OPTIONS]
+Usage: autobahn_client --adapter blocking|tokio|futures --url URL [OPTIONS]
 
 Options:
-  --adapter NAME            which adapter to test: blocking or tokio
+  --adapter NAME            which adapter to test: blocking, tokio or futures (on smol)
   --url URL                 the fuzzing server, such as ws://127.0.0.1:9001
   --agent NAME              the name in the report [default: bowline-ADAPTER]
   --deflate                 permessage-deflate, if the other side agrees
@@ -22,8 +22,15 @@ Options:
   -h, --help                print this
 ";
 
+#[derive(Clone, Copy)]
+enum Adapter {
+    Blocking,
+    Tokio,
+    Futures,
+}
+
 struct Options {
-    blocking: bool,
+    adapter: Adapter,
     url: String,
     agent: String,
     config: Config,
@@ -48,14 +55,15 @@ fn parse() -> Result<Options, lexopt::Error> {
         }
     }
     let adapter = adapter.ok_or("--adapter is missing")?;
-    let blocking = match &*adapter {
-        "blocking" => true,
-        "tokio" => false,
-        _ => return Err("--adapter is neither blocking nor tokio".into()),
+    let kind = match &*adapter {
+        "blocking" => Adapter::Blocking,
+        "tokio" => Adapter::Tokio,
+        "futures" => Adapter::Futures,
+        _ => return Err("--adapter is none of blocking, tokio and futures".into()),
     };
     let url: String = url.ok_or("--url is missing")?;
     Ok(Options {
-        blocking,
+        adapter: kind,
         url: url.trim_end_matches('/').into(),
         agent: agent.unwrap_or_else(|| format!("bowline-{adapter}")),
         config,
@@ -67,14 +75,14 @@ fn main() {
         Ok(options) => options,
         Err(error) => fail(PROGRAM, 2, format_args!("{error}; see --help")),
     };
-    let result = if options.blocking {
-        run_blocking(&options)
-    } else {
-        tokio::runtime::Builder::new_current_thread()
+    let result = match options.adapter {
+        Adapter::Blocking => run_blocking(&options),
+        Adapter::Tokio => tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(Error::Io)
-            .and_then(|runtime| runtime.block_on(run_tokio(&options)))
+            .and_then(|runtime| runtime.block_on(run_tokio(&options))),
+        Adapter::Futures => smol::block_on(run_futures(&options)),
     };
     if let Err(error) = result {
         fail(PROGRAM, 1, error);
@@ -99,6 +107,33 @@ fn count(message: Option<bowline::Message>) -> Result<usize, Error> {
     message
         .and_then(|message| message.as_text()?.parse().ok())
         .ok_or_else(|| Error::Io(std::io::Error::other("the fuzzing server gave no case count")))
+}
+
+/// The asynchronous adapters have the same methods.
+macro_rules! run_async {
+    ($connect:expr, $options:expr) => {{
+        let (connect, options) = ($connect, $options);
+        let (mut ws, _) = connect(options.request("/getCaseCount")?).await?;
+        let cases = count(ws.recv().await?)?;
+        for number in 1..=cases {
+            let mut ws = match connect(options.case(number)?).await {
+                Ok((ws, _)) => ws,
+                Err(error) => {
+                    eprintln!("{PROGRAM}: case {number}: {error}");
+                    continue;
+                }
+            };
+            while let Ok(Some(message)) = ws.recv().await {
+                if ws.feed(message).await.is_err() {
+                    break;
+                }
+            }
+        }
+        let (mut ws, _) = connect(options.report()?).await?;
+        while ws.recv().await?.is_some() {}
+        println!("{cases} cases were run");
+        Ok(())
+    }};
 }
 
 fn run_blocking(options: &Options) -> Result<(), Error> {
@@ -127,28 +162,17 @@ fn run_blocking(options: &Options) -> Result<(), Error> {
 }
 
 async fn run_tokio(options: &Options) -> Result<(), Error> {
-    use bowline::tokio::{WebSocket, connect_with};
-    let connect = async |request| -> Result<WebSocket<_>, Error> {
-        Ok(connect_with(&request, options.config.clone()).await?.0)
-    };
+    run_async!(
+        async |request| bowline::tokio::connect_with(&request, options.config.clone()).await,
+        options
+    )
+}
 
-    let cases = count(connect(options.request("/getCaseCount")?).await?.recv().await?)?;
-    for number in 1..=cases {
-        let mut ws = match connect(options.case(number)?).await {
-            Ok(ws) => ws,
-            Err(error) => {
-                eprintln!("{PROGRAM}: case {number}: {error}");
-                continue;
-            }
-        };
-        while let Ok(Some(message)) = ws.recv().await {
-            if ws.feed(message).await.is_err() {
-                break;
-            }
-        }
-    }
-    let mut ws = connect(options.report()?).await?;
-    while ws.recv().await?.is_some() {}
-    println!("{cases} cases were run");
-    Ok(())
+async fn run_futures(options: &Options) -> Result<(), Error> {
+    let connect = async |request: ClientRequest| {
+        let socket = smol::net::TcpStream::connect((request.host(), request.port())).await?;
+        socket.set_nodelay(true)?;
+        bowline::futures::client(socket, &request, options.config.clone()).await
+    };
+    run_async!(connect, options)
 }

@@ -356,6 +356,37 @@ async fn a_receiver_that_waits_already_keeps_to_the_close_timeout_that_the_sende
 }
 
 #[tokio::test]
+async fn a_timer_that_runs_already_does_not_delay_one_that_is_over_sooner() {
+    let config = soon().progress_timeout(60 * LONG);
+    let (mut sender, mut receiver, far) = halves(Role::Server, &config);
+    far.push(&header_to(Role::Server, 0x81, 100));
+    let receiving = tokio::spawn(async move { receiver.recv().await });
+    tokio::task::yield_now().await;
+    sender.close(1000, "").await.unwrap();
+    let result = timeout(LONG, receiving).await.expect("a peer that never answers Close");
+    let result = result.unwrap();
+    assert!(
+        matches!(result, Err(Error::Ended(End::TimedOut(bowline::Timeout::Close)))),
+        "{result:?}"
+    );
+}
+
+#[tokio::test]
+async fn what_the_sender_does_takes_no_timer_from_a_receiver_that_waits() {
+    let config = soon().progress_timeout(Duration::from_millis(20));
+    let (mut sender, mut receiver, far) = halves(Role::Server, &config);
+    far.push(&header_to(Role::Server, 0x81, 100));
+    let receiving = tokio::spawn(async move { receiver.recv().await });
+    tokio::task::yield_now().await;
+    sender.send("x").await.unwrap();
+    let result = timeout(LONG, receiving).await.expect("a message that does not go on").unwrap();
+    assert!(
+        matches!(result, Err(Error::Ended(End::TimedOut(bowline::Timeout::Progress)))),
+        "{result:?}"
+    );
+}
+
+#[tokio::test]
 async fn a_stream_that_waits_already_keeps_to_the_close_timeout_that_its_sink_begins() {
     let (ws, _far) = open(Role::Server, &soon());
     let (mut sink, mut stream) = StreamExt::split(ws);
