@@ -13,12 +13,15 @@ use rand::rngs::SysRng;
 use crate::connection::Connection;
 use crate::error::{End, SendError};
 use crate::handshake::{ConnectError, InvalidRequest, RequestError};
+#[cfg(feature = "rustls")]
+use crate::tls::TlsError;
 
 /// Fed bytes leave at the latest when this many wait. A write costs some microseconds before it moves a
 /// byte: messages of 1 KiB that come in batches of 128 cost twice as much with 16 KiB.
 pub(crate) const FLUSH_FROM: usize = 64 << 10;
 
 /// Parts of a message leave sooner: what follows them, Close for one, should not wait behind many.
+#[cfg(feature = "tokio")]
 pub(crate) const FLUSH_PARTS_FROM: usize = 16 << 10;
 
 /// Why an operation of an adapter failed. A clean close is none of these: then `recv` gives `None`.
@@ -38,8 +41,12 @@ pub enum Error {
     Connect(ConnectError),
     /// The URL, a header or a subprotocol cannot be sent.
     Invalid(InvalidRequest),
-    /// A `wss` URL: TLS is not built in. Connect a TLS stream yourself and use `client`.
+    /// A `wss` URL, and TLS is not built in: use the feature `rustls`, or connect a TLS stream yourself
+    /// and use `client`.
     TlsNotBuiltIn,
+    /// TLS failed; why.
+    #[cfg(feature = "rustls")]
+    Tls(TlsError),
 }
 
 impl fmt::Display for Error {
@@ -52,8 +59,10 @@ impl fmt::Display for Error {
             Self::Connect(error) => error.fmt(f),
             Self::Invalid(error) => error.fmt(f),
             Self::TlsNotBuiltIn => f.write_str(
-                "TLS is not built in: connect a TLS stream and open the WebSocket over it",
+                "TLS is not built in: use the feature `rustls`, or open the WebSocket over a TLS stream",
             ),
+            #[cfg(feature = "rustls")]
+            Self::Tls(error) => error.fmt(f),
         }
     }
 }
@@ -67,6 +76,8 @@ impl std::error::Error for Error {
             Self::Connect(error) => Some(error),
             Self::Invalid(error) => Some(error),
             Self::Ended(End::Failed(error)) => Some(error),
+            #[cfg(feature = "rustls")]
+            Self::Tls(error) => Some(error),
             Self::Ended(_) | Self::TlsNotBuiltIn => None,
         }
     }
@@ -74,7 +85,20 @@ impl std::error::Error for Error {
 
 impl From<io::Error> for Error {
     fn from(error: io::Error) -> Self {
+        // A TLS stream has no other way to tell.
+        #[cfg(feature = "rustls")]
+        if let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<::rustls::Error>())
+        {
+            return Self::Tls(tls.clone().into());
+        }
         Self::Io(error)
+    }
+}
+
+#[cfg(feature = "rustls")]
+impl From<TlsError> for Error {
+    fn from(error: TlsError) -> Self {
+        Self::Tls(error)
     }
 }
 

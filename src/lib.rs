@@ -59,6 +59,9 @@
 //! | `http` | no | conversions between [`handshake`] and the types of the `http` crate (and `std`) |
 //! | `hyper` | no | `hyper`: WebSockets on hyper's connections, server and client (and `tokio`, `http`) |
 //! | `axum` | no | `axum`: an extractor for axum 0.8 (and `hyper`) |
+//! | `rustls` | no | `wss` URLs in `connect` of both adapters, `tls` (and `std`) |
+//! | `ring` | no | the crypto provider where the program installed none (and `rustls`) |
+//! | `webpki-roots` | no | `tls::with_webpki_roots`: Mozilla's root certificates (and `rustls`) |
 //! | `deflate` | no | `Deflate`: compressed messages, RFC 7692 (and `std`) |
 //!
 //! # Memory
@@ -108,6 +111,8 @@ mod adapter;
 pub mod blocking;
 #[cfg(feature = "futures-io")]
 pub mod futures;
+#[cfg(feature = "rustls")]
+pub mod tls;
 #[cfg(feature = "tokio")]
 pub mod tokio;
 #[cfg(any(feature = "tokio", feature = "futures-io"))]
@@ -139,6 +144,14 @@ pub use send_buf::SendBuf;
 
 /// The bytes that public types are made of: version 1 of the [`bytes`] crate.
 pub use bytes;
+
+/// What public types of `tls` and the adapters are made of, with the feature `rustls`.
+#[cfg(feature = "rustls")]
+pub use ::rustls;
+
+/// What `tokio::MaybeTls` is made of, with the features `rustls` and `tokio`; its acceptor is for servers.
+#[cfg(all(feature = "rustls", feature = "tokio"))]
+pub use ::tokio_rustls;
 
 /// The programs of the documents compile.
 #[cfg(all(doctest, feature = "axum", feature = "deflate"))]

@@ -556,6 +556,7 @@ fn a_server_that_ends_inside_its_response_is_gone() {
     }
 }
 
+#[cfg(not(feature = "rustls"))]
 #[test]
 fn a_wss_url_needs_a_tls_stream_of_the_users() {
     for &adapter in ADAPTERS {
@@ -565,6 +566,10 @@ fn a_wss_url_needs_a_tls_stream_of_the_users() {
     }
     let error = blocking::connect("wss://127.0.0.1:1/").unwrap_err();
     assert!(matches!(error, Error::TlsNotBuiltIn));
+}
+
+#[test]
+fn a_port_that_none_can_be_is_refused() {
     let error = blocking::connect("ws://127.0.0.1:0/").unwrap_err();
     assert!(matches!(error, Error::Invalid(InvalidRequest::Url(_))));
 }

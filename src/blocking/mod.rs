@@ -13,12 +13,18 @@
 
 mod half;
 mod io;
+mod maybe_tls;
 mod opening;
 mod stream;
+#[cfg(feature = "rustls")]
+mod tls;
 
 pub use half::{RecvHalf, SendHalf};
+pub use maybe_tls::MaybeTls;
 pub use opening::{Incoming, accept, client, connect, connect_with};
 pub use stream::{BlockingStream, Plain};
+#[cfg(feature = "rustls")]
+pub use tls::TlsStream;
 
 use core::time::Duration;
 use std::vec::Vec;

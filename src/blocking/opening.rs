@@ -5,12 +5,21 @@ use core::time::Duration;
 use std::io::{self, ErrorKind};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::string::ToString;
+#[cfg(feature = "rustls")]
+use std::sync::Arc;
 use std::sync::mpsc;
 use std::vec::Vec;
 
-use super::WebSocket;
+#[cfg(feature = "rustls")]
+use ::rustls::pki_types::ServerName;
+#[cfg(feature = "rustls")]
+use ::rustls::{ClientConfig, ClientConnection};
+
 use super::io::{drain, now, write_all};
 use super::stream::BlockingStream;
+#[cfg(feature = "rustls")]
+use super::tls::TlsStream;
+use super::{MaybeTls, WebSocket};
 use crate::adapter::{Error, seed, share};
 use crate::config::Config;
 use crate::handshake::{
@@ -19,13 +28,15 @@ use crate::handshake::{
 };
 use crate::recv_buf::RecvBuf;
 use crate::send_buf::SendBuf;
+#[cfg(feature = "rustls")]
+use crate::tls;
 
-/// Opens a WebSocket at a `ws` URL with the default [`Config`].
+/// Opens a WebSocket at a `ws` or, with the feature `rustls`, a `wss` URL with the default [`Config`].
 ///
 /// # Errors
 ///
 /// As [`connect_with`].
-pub fn connect(url: &str) -> Result<WebSocket<TcpStream>, Error> {
+pub fn connect(url: &str) -> Result<WebSocket<MaybeTls>, Error> {
     let (ws, _) = connect_with(&ClientRequest::new(url)?, Config::default())?;
     Ok(ws)
 }
@@ -33,19 +44,18 @@ pub fn connect(url: &str) -> Result<WebSocket<TcpStream>, Error> {
 /// Opens a WebSocket with headers, subprotocols, origin and limits of your own. Gives the server's
 /// response too: its headers, and the subprotocol that it selected.
 ///
-/// All addresses of the host are tried; the name, the connection and the handshake together take at
-/// most [`Config::handshake_timeout`]. `TCP_NODELAY` is set.
+/// All addresses of the host are tried; the name, the connection, TLS and the handshake together
+/// take at most [`Config::handshake_timeout`]. `TCP_NODELAY` is set.
 ///
 /// # Errors
 ///
-/// [`Error::Connect`] with the server's refusal, [`Error::Io`], [`Error::TlsNotBuiltIn`].
+/// [`Error::Connect`] with the server's refusal, [`Error::Io`]; for a `wss` URL `Error::Tls` with what is
+/// wrong with the certificate, for example, or [`Error::TlsNotBuiltIn`] without the feature `rustls`.
 pub fn connect_with(
     request: &ClientRequest,
     config: Config,
-) -> Result<(WebSocket<TcpStream>, Response), Error> {
-    if request.is_secure() {
-        return Err(Error::TlsNotBuiltIn);
-    }
+) -> Result<(WebSocket<MaybeTls>, Response), Error> {
+    let secure = Security::of(request)?;
     let start = now();
     let deadline = config.get().handshake_timeout.map(|timeout| start.saturating_add(timeout));
     let addresses = resolve(request, deadline)?;
@@ -59,7 +69,7 @@ pub fn connect_with(
         match result {
             Ok(stream) => {
                 stream.set_nodelay(true)?;
-                return open(stream, request, config, start);
+                return open(secure.over(stream)?, request, config, start);
             }
             Err(error) => last = error,
         }
@@ -67,6 +77,48 @@ pub fn connect_with(
     match last.kind() {
         ErrorKind::TimedOut => Err(ConnectError::TimedOut.into()),
         _ => Err(last.into()),
+    }
+}
+
+/// What the scheme of the URL asks for.
+struct Security {
+    #[cfg(feature = "rustls")]
+    tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+}
+
+#[cfg(not(feature = "rustls"))]
+impl Security {
+    fn of(request: &ClientRequest) -> Result<Self, Error> {
+        if request.is_secure() { Err(Error::TlsNotBuiltIn) } else { Ok(Self {}) }
+    }
+
+    fn over(self, stream: TcpStream) -> Result<MaybeTls, Error> {
+        Ok(MaybeTls::Plain(stream))
+    }
+}
+
+#[cfg(feature = "rustls")]
+impl Security {
+    /// Before anything is sent: what is missing here is missing for every address.
+    fn of(request: &ClientRequest) -> Result<Self, Error> {
+        if !request.is_secure() {
+            return Ok(Self { tls: None });
+        }
+        let config = match request.users_tls_config() {
+            Some(config) => config,
+            None => tls::with_platform_roots()?,
+        };
+        Ok(Self { tls: Some((config, tls::server_name(request)?)) })
+    }
+
+    /// The handshake of TLS happens with the first writes and reads.
+    fn over(self, stream: TcpStream) -> Result<MaybeTls, Error> {
+        let Some((config, name)) = self.tls else {
+            return Ok(MaybeTls::Plain(stream));
+        };
+        let connection = ClientConnection::new_with_alpn(config, name, tls::alpn())
+            .map_err(tls::TlsError::from)?;
+        Ok(MaybeTls::Tls(TlsStream::new(connection, stream)))
     }
 }
 

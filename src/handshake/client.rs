@@ -47,6 +47,8 @@ pub struct ClientRequest {
     headers: Headers,
     origin: Option<String>,
     subprotocols: Vec<String>,
+    #[cfg(feature = "rustls")]
+    tls: Option<alloc::sync::Arc<::rustls::ClientConfig>>,
 }
 
 impl ClientRequest {
@@ -62,7 +64,14 @@ impl ClientRequest {
         if let Some(credentials) = &url.credentials {
             headers.push("Authorization", key::basic_credentials(credentials).as_bytes());
         }
-        Ok(Self { url, headers, origin: None, subprotocols: Vec::new() })
+        Ok(Self {
+            url,
+            headers,
+            origin: None,
+            subprotocols: Vec::new(),
+            #[cfg(feature = "rustls")]
+            tls: None,
+        })
     }
 
     /// Adds a header, such as `Cookie` or `Authorization` (which replaces the URL's credentials).
@@ -102,6 +111,20 @@ impl ClientRequest {
         }
         self.subprotocols.push(name.into());
         Ok(self)
+    }
+
+    /// Uses this TLS configuration in `connect_with` of either adapter, instead of
+    /// [`with_platform_roots`](crate::tls::with_platform_roots). Its ALPN protocols are not offered, but
+    /// `http/1.1` is. Where TLS is not `connect_with`'s matter, this changes nothing.
+    #[cfg(feature = "rustls")]
+    pub fn tls_config(mut self, config: alloc::sync::Arc<::rustls::ClientConfig>) -> Self {
+        self.tls = Some(config);
+        self
+    }
+
+    #[cfg(feature = "rustls")]
+    pub(crate) fn users_tls_config(&self) -> Option<alloc::sync::Arc<::rustls::ClientConfig>> {
+        self.tls.clone()
     }
 
     /// Whether the URL is a `wss` one, for TLS.

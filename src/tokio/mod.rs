@@ -20,12 +20,14 @@
 mod broadcast;
 mod half;
 mod io;
+mod maybe_tls;
 mod opening;
 mod server;
 mod sink;
 
 pub use broadcast::{Broadcast, Delivery, Member, SlowPeer};
 pub use half::{RecvHalf, SendHalf};
+pub use maybe_tls::MaybeTls;
 pub use opening::{Incoming, accept, client, connect, connect_with};
 #[cfg(feature = "hyper")]
 pub(crate) use opening::{handshake_deadline, within};

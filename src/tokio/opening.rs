@@ -7,13 +7,20 @@ use core::task::{Poll, ready};
 use core::time::Duration;
 use std::boxed::Box;
 use std::io::{self, ErrorKind};
+#[cfg(feature = "rustls")]
+use std::sync::Arc;
 use std::vec::Vec;
 
+#[cfg(feature = "rustls")]
+use ::{
+    rustls::{ClientConfig, pki_types::ServerName},
+    tokio_rustls::TlsConnector,
+};
 use ::tokio::io::{AsyncRead, AsyncWrite};
 use ::tokio::net::{TcpStream, lookup_host};
 
-use super::WebSocket;
 use super::io::{Timer, now, poll_read};
+use super::{MaybeTls, WebSocket};
 use crate::adapter::{Error, seed, share};
 use crate::config::Config;
 use crate::handshake::{
@@ -23,15 +30,17 @@ use crate::handshake::{
 use crate::linger::Linger;
 use crate::recv_buf::RecvBuf;
 use crate::send_buf::SendBuf;
+#[cfg(feature = "rustls")]
+use crate::tls;
 
-/// Opens a WebSocket at a `ws` URL with the default [`Config`].
+/// Opens a WebSocket at a `ws` or, with the feature `rustls`, a `wss` URL with the default [`Config`].
 ///
 /// Dropping the future gives the attempt up.
 ///
 /// # Errors
 ///
 /// As [`connect_with`].
-pub async fn connect(url: &str) -> Result<WebSocket<TcpStream>, Error> {
+pub async fn connect(url: &str) -> Result<WebSocket<MaybeTls>, Error> {
     let (ws, _) = connect_with(&ClientRequest::new(url)?, Config::default()).await?;
     Ok(ws)
 }
@@ -39,21 +48,23 @@ pub async fn connect(url: &str) -> Result<WebSocket<TcpStream>, Error> {
 /// Opens a WebSocket with headers, subprotocols, origin and limits of your own. Gives the server's
 /// response too: its headers, and the subprotocol that it selected.
 ///
-/// All addresses of the host are tried; the name, the connection and the handshake together take at
-/// most [`Config::handshake_timeout`]. `TCP_NODELAY` is set. Dropping the future gives the attempt up.
+/// All addresses of the host are tried; the name, the connection, TLS and the handshake together
+/// take at most [`Config::handshake_timeout`]. `TCP_NODELAY` is set. Dropping the future gives the attempt up.
 ///
 /// # Errors
 ///
-/// [`Error::Connect`] with the server's refusal, [`Error::Io`], [`Error::TlsNotBuiltIn`].
+/// [`Error::Connect`] with the server's refusal, [`Error::Io`]; for a `wss` URL `Error::Tls` with what is
+/// wrong with the certificate, for example, or [`Error::TlsNotBuiltIn`] without the feature `rustls`.
 pub async fn connect_with(
     request: &ClientRequest,
     config: Config,
-) -> Result<(WebSocket<TcpStream>, Response), Error> {
-    if request.is_secure() {
-        return Err(Error::TlsNotBuiltIn);
-    }
+) -> Result<(WebSocket<MaybeTls>, Response), Error> {
     let start = now();
     let deadline = config.get().handshake_timeout.map(|timeout| start.saturating_add(timeout));
+    let secure = match within(deadline, Security::of(request)).await {
+        Some(secure) => secure?,
+        None => return Err(ConnectError::TimedOut.into()),
+    };
     let addresses = match within(deadline, resolve(request)).await {
         Some(addresses) => addresses?,
         None => return Err(ConnectError::TimedOut.into()),
@@ -64,7 +75,10 @@ pub async fn connect_with(
         match within(until, TcpStream::connect(address)).await {
             Some(Ok(stream)) => {
                 stream.set_nodelay(true)?;
-                return Box::pin(open(stream, request, config, start)).await;
+                return match within(deadline, Box::pin(secure.over(stream))).await {
+                    Some(stream) => Box::pin(open(stream?, request, config, start)).await,
+                    None => Err(ConnectError::TimedOut.into()),
+                };
             }
             Some(Err(error)) => last = error,
             None => last = ErrorKind::TimedOut.into(),
@@ -73,6 +87,51 @@ pub async fn connect_with(
     match last.kind() {
         ErrorKind::TimedOut => Err(ConnectError::TimedOut.into()),
         _ => Err(last.into()),
+    }
+}
+
+/// What the scheme of the URL asks for.
+struct Security {
+    #[cfg(feature = "rustls")]
+    tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+}
+
+#[cfg(not(feature = "rustls"))]
+impl Security {
+    async fn of(request: &ClientRequest) -> Result<Self, Error> {
+        if request.is_secure() { Err(Error::TlsNotBuiltIn) } else { Ok(Self {}) }
+    }
+
+    async fn over(self, stream: TcpStream) -> Result<MaybeTls, Error> {
+        Ok(MaybeTls::Plain(stream))
+    }
+}
+
+#[cfg(feature = "rustls")]
+impl Security {
+    /// Before anything is sent: what is missing here is missing for every address.
+    async fn of(request: &ClientRequest) -> Result<Self, Error> {
+        if !request.is_secure() {
+            return Ok(Self { tls: None });
+        }
+        let config = match request.users_tls_config() {
+            Some(config) => config,
+            // Reads files, the first time.
+            None => match ::tokio::task::spawn_blocking(tls::with_platform_roots).await {
+                Ok(config) => config?,
+                Err(error) => return Err(io::Error::from(error).into()),
+            },
+        };
+        Ok(Self { tls: Some((config, tls::server_name(request)?)) })
+    }
+
+    async fn over(self, stream: TcpStream) -> Result<MaybeTls, Error> {
+        let Some((config, name)) = self.tls else {
+            return Ok(MaybeTls::Plain(stream));
+        };
+        let connector = TlsConnector::from(config);
+        let stream = connector.with_alpn(tls::alpn()).connect(name, stream).await?;
+        Ok(MaybeTls::Tls(Box::new(stream)))
     }
 }
 

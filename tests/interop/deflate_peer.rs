@@ -13,7 +13,7 @@
 use std::process::exit;
 
 use bowline::handshake::{Accept, ClientRequest};
-use bowline::tokio::{Incoming, WebSocket, connect_with};
+use bowline::tokio::{Incoming, MaybeTls, WebSocket, connect_with};
 use bowline::{Config, Deflate, Message};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::LocalSet;
@@ -117,7 +117,7 @@ async fn run(url: &str, config: Config, largest: usize) -> Result<String> {
     Ok(answer)
 }
 
-async fn round_trip(ws: &mut WebSocket<TcpStream>, message: Message, way: usize) -> Result<()> {
+async fn round_trip(ws: &mut WebSocket<MaybeTls>, message: Message, way: usize) -> Result<()> {
     if way.is_multiple_of(3) {
         let [first, second] = halves(&message);
         ws.send_part(&first, false).await?;

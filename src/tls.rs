@@ -1,0 +1,167 @@
+//! TLS by rustls, for `wss` URLs: whom a client trusts, and why there was no TLS.
+//!
+//! `connect` verifies the server's certificate for the host of the URL, which may be an IP address, and
+//! trusts what the platform trusts. To trust something else, or to show a certificate of your own, make a
+//! [`ClientConfig`] and give it to the request:
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//! use bowline::handshake::ClientRequest;
+//! use bowline::rustls::{ClientConfig, RootCertStore, pki_types::CertificateDer};
+//!
+//! # fn connect(ca: CertificateDer<'static>) -> Result<(), Box<dyn std::error::Error>> {
+//! let mut roots = RootCertStore::empty();
+//! roots.add(ca)?;
+//! let provider = bowline::tls::crypto_provider()?;
+//! let tls = ClientConfig::builder_with_provider(provider)
+//!     .with_safe_default_protocol_versions()?
+//!     .with_root_certificates(roots)
+//!     .with_no_client_auth();
+//! let request = ClientRequest::new("wss://chat.internal/")?.tls_config(Arc::new(tls));
+//! let (mut ws, _) = bowline::blocking::connect_with(&request, bowline::Config::default())?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Crypto provider
+//!
+//! rustls does its cryptography with a provider. It is the one that the program installed
+//! ([`CryptoProvider::install_default`]), else ring with the feature `ring`, else there is none and
+//! `connect` gives [`TlsError::NoProvider`].
+
+use core::fmt;
+use std::format;
+use std::string::{String, ToString};
+use std::sync::{Arc, OnceLock};
+use std::vec;
+use std::vec::Vec;
+
+use ::rustls::crypto::CryptoProvider;
+use ::rustls::pki_types::ServerName;
+use ::rustls::{ClientConfig, RootCertStore};
+
+use crate::handshake::ClientRequest;
+
+/// Why a client got no TLS, or lost it.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum TlsError {
+    /// There is no crypto provider: neither did the program install one, nor is the feature `ring` on.
+    NoProvider,
+    /// The platform has no root certificates that can be used; why, where it said so.
+    NoRoots(String),
+    /// The host of the URL is neither an IP address nor a name that a certificate can be for.
+    ServerName,
+    /// rustls refused: the certificate ([`rustls::Error::InvalidCertificate`](::rustls::Error::InvalidCertificate)
+    /// says what is wrong with it), an alert of the peer, bytes that are no TLS.
+    Rustls(::rustls::Error),
+}
+
+impl fmt::Display for TlsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoProvider => f.write_str(
+                "TLS has no crypto provider: install one, or build bowline with its feature `ring`",
+            ),
+            Self::NoRoots(why) if why.is_empty() => {
+                f.write_str("the platform has no root certificates")
+            }
+            Self::NoRoots(why) => write!(f, "the platform has no root certificates: {why}"),
+            Self::ServerName => f.write_str("no certificate can be for the host of the URL"),
+            Self::Rustls(error) => write!(f, "TLS: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for TlsError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Rustls(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<::rustls::Error> for TlsError {
+    fn from(error: ::rustls::Error) -> Self {
+        Self::Rustls(error)
+    }
+}
+
+/// The crypto provider that `connect` uses: the one that the program installed, else ring with the
+/// feature `ring`.
+///
+/// # Errors
+///
+/// [`TlsError::NoProvider`].
+pub fn crypto_provider() -> Result<Arc<CryptoProvider>, TlsError> {
+    if let Some(provider) = CryptoProvider::get_default() {
+        return Ok(Arc::clone(provider));
+    }
+    #[cfg(feature = "ring")]
+    return Ok(Arc::new(::rustls::crypto::ring::default_provider()));
+    #[cfg(not(feature = "ring"))]
+    Err(TlsError::NoProvider)
+}
+
+/// What `connect` uses by default: trusts the platform's root certificates (on Unix also the files that
+/// `SSL_CERT_FILE` and `SSL_CERT_DIR` name). They are read once in a process, when they are needed first;
+/// call this at the start to read them then.
+///
+/// # Errors
+///
+/// [`TlsError::NoProvider`], [`TlsError::NoRoots`]. Neither is remembered.
+pub fn with_platform_roots() -> Result<Arc<ClientConfig>, TlsError> {
+    static CONFIG: OnceLock<Arc<ClientConfig>> = OnceLock::new();
+    if let Some(config) = CONFIG.get() {
+        return Ok(Arc::clone(config));
+    }
+    let provider = crypto_provider()?;
+    let found = rustls_native_certs::load_native_certs();
+    let mut roots = RootCertStore::empty();
+    // A platform's store may hold a certificate that is no longer one.
+    let (added, ignored) = roots.add_parsable_certificates(found.certs);
+    if added == 0 {
+        let mut why: Vec<_> = found.errors.iter().map(ToString::to_string).collect();
+        if ignored > 0 {
+            why.push(format!("{ignored} cannot be parsed"));
+        }
+        return Err(TlsError::NoRoots(why.join("; ")));
+    }
+    let config = trusting(roots, provider)?;
+    Ok(Arc::clone(CONFIG.get_or_init(|| config)))
+}
+
+/// Trusts Mozilla's root certificates, as they were when the crate `webpki-roots` was built: for systems
+/// that have none, such as a container with nothing but the program. Keep the value: each has sessions
+/// of its own to resume.
+///
+/// # Errors
+///
+/// [`TlsError::NoProvider`].
+#[cfg(feature = "webpki-roots")]
+pub fn with_webpki_roots() -> Result<Arc<ClientConfig>, TlsError> {
+    trusting(webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect(), crypto_provider()?)
+}
+
+fn trusting(
+    roots: RootCertStore,
+    provider: Arc<CryptoProvider>,
+) -> Result<Arc<ClientConfig>, TlsError> {
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(Arc::new(config))
+}
+
+/// The name that the server has to prove.
+pub(crate) fn server_name(request: &ClientRequest) -> Result<ServerName<'static>, TlsError> {
+    ServerName::try_from(request.host().to_string()).map_err(|_| TlsError::ServerName)
+}
+
+/// A WebSocket opened by an HTTP/1.1 request needs just this (RFC 7301), whatever else the program's
+/// configuration is for.
+pub(crate) fn alpn() -> Vec<Vec<u8>> {
+    vec![b"http/1.1".to_vec()]
+}

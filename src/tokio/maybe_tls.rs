@@ -1,0 +1,83 @@
+//! The stream of a client: what the URL's scheme asks for.
+
+use core::pin::Pin;
+use core::task::{Context, Poll};
+#[cfg(feature = "rustls")]
+use std::boxed::Box;
+use std::io::{self, IoSlice};
+
+use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use ::tokio::net::TcpStream;
+
+/// What [`connect`](super::connect) opens a WebSocket over: TCP, with TLS for a `wss` URL.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum MaybeTls {
+    /// `ws`.
+    Plain(TcpStream),
+    /// `wss`. Its state is more than a kilobyte, which a plain connection should not have to carry.
+    #[cfg(feature = "rustls")]
+    Tls(Box<tokio_rustls::client::TlsStream<TcpStream>>),
+}
+
+impl MaybeTls {
+    /// The socket, for its addresses and options. Reading from it or writing to it breaks the connection.
+    pub fn tcp(&self) -> &TcpStream {
+        match self {
+            Self::Plain(stream) => stream,
+            #[cfg(feature = "rustls")]
+            Self::Tls(stream) => stream.get_ref().0,
+        }
+    }
+}
+
+/// Does the same with either stream.
+macro_rules! either {
+    ($self:expr, $stream:ident => $what:expr) => {
+        match $self {
+            MaybeTls::Plain($stream) => $what,
+            #[cfg(feature = "rustls")]
+            MaybeTls::Tls($stream) => $what,
+        }
+    };
+}
+
+impl AsyncRead for MaybeTls {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        either!(self.get_mut(), stream => Pin::new(stream).poll_read(cx, buf))
+    }
+}
+
+impl AsyncWrite for MaybeTls {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        either!(self.get_mut(), stream => Pin::new(stream).poll_write(cx, buf))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        either!(self.get_mut(), stream => Pin::new(stream).poll_write_vectored(cx, bufs))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        either!(self, stream => stream.is_write_vectored())
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self.get_mut(), stream => Pin::new(stream).poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self.get_mut(), stream => Pin::new(stream).poll_shutdown(cx))
+    }
+}

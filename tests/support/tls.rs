@@ -1,0 +1,79 @@
+//! A certificate authority made for one test, and what servers and clients need of it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bowline::rustls::crypto::{CryptoProvider, ring};
+use bowline::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use bowline::rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,
+    date_time_ymd,
+};
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(ring::default_provider())
+}
+
+pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+impl Authority {
+    pub(crate) fn new() -> Self {
+        let mut params = CertificateParams::new([]).unwrap();
+        // Or one would be taken for another that lies.
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("test {}", COUNT.fetch_add(1, Ordering::Relaxed));
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
+    }
+
+    pub(crate) fn certificate(&self) -> CertificateDer<'static> {
+        self.0.der().clone()
+    }
+
+    pub(crate) fn pem(&self) -> String {
+        self.0.pem()
+    }
+
+    /// A server that shows a certificate for these names.
+    pub(crate) fn server(&self, names: &[&str]) -> ServerConfig {
+        self.server_with(
+            CertificateParams::new(names.iter().map(|&name| name.into()).collect::<Vec<_>>())
+                .unwrap(),
+        )
+    }
+
+    pub(crate) fn expired_server(&self, names: &[&str]) -> ServerConfig {
+        let mut params =
+            CertificateParams::new(names.iter().map(|&name| name.into()).collect::<Vec<_>>())
+                .unwrap();
+        params.not_before = date_time_ymd(2001, 1, 1);
+        params.not_after = date_time_ymd(2002, 1, 1);
+        self.server_with(params)
+    }
+
+    fn server_with(&self, params: CertificateParams) -> ServerConfig {
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.0).unwrap();
+        let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+        ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.der().clone()], key)
+            .unwrap()
+    }
+
+    /// A client that trusts this authority and no other.
+    pub(crate) fn client(&self) -> ClientConfig {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.certificate()).unwrap();
+        ClientConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth()
+    }
+}

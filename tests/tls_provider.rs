@@ -1,0 +1,18 @@
+//! The feature `rustls` without `ring`: a program that installed no crypto provider is told so, typed.
+
+#![cfg(all(feature = "rustls", feature = "tokio", not(feature = "ring")))]
+
+use bowline::tls::TlsError;
+use bowline::{Error, blocking, tokio};
+
+#[test]
+fn without_a_crypto_provider_there_is_a_typed_error() {
+    let url = "wss://127.0.0.1:1/";
+    let runtime = ::tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    for error in
+        [blocking::connect(url).unwrap_err(), runtime.block_on(tokio::connect(url)).unwrap_err()]
+    {
+        assert!(matches!(error, Error::Tls(TlsError::NoProvider)), "{error}");
+        assert!(error.to_string().contains("`ring`"), "{error}");
+    }
+}
