@@ -124,13 +124,13 @@ impl Adapter {
             Self::Blocking => {
                 let (mut ws, response) = blocking::connect_with(request, config)?;
                 let message = if recv { ws.recv()? } else { None };
-                Ok((response, ws.get_ref().nodelay()?, message))
+                Ok((response, ws.get_ref().tcp().nodelay()?, message))
             }
             #[cfg(feature = "tokio")]
             Self::Tokio => block_on(async {
                 let (mut ws, response) = bowline::tokio::connect_with(request, config).await?;
                 let message = if recv { ws.recv().await? } else { None };
-                Ok((response, ws.get_ref().nodelay()?, message))
+                Ok((response, ws.get_ref().tcp().nodelay()?, message))
             }),
         }
     }

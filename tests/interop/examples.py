@@ -2,9 +2,13 @@
 """Drives the built examples as a new user would, with nothing but Python's standard library."""
 
 import contextlib
+import os
+import pathlib
 import socket
+import ssl
 import subprocess
 import sys
+import tempfile
 import urllib.request
 
 from peer import EXAMPLES, ROOT, SERVERS, TIMEOUT, Checks, Server, equal
@@ -27,9 +31,10 @@ def example_names():
     return sorted([file.stem for file in sources.glob("*.rs")] + [file.parent.name for file in sources.glob("*/main.rs")])
 
 
-def run(name, *arguments, stdin=""):
+def run(name, *arguments, stdin="", env={}):
     return subprocess.run(
-        [EXAMPLES / name, *arguments], input=stdin, capture_output=True, text=True, timeout=TIMEOUT
+        [EXAMPLES / name, *arguments], input=stdin, capture_output=True, text=True, timeout=TIMEOUT,
+        env={**os.environ, **env},
     )  # fmt: skip
 
 
@@ -108,6 +113,23 @@ def everybody_gets_it():
             equal(peer.wait(TIMEOUT), 0)
 
 
+def connect_over_tls():
+    with tempfile.TemporaryDirectory() as folder:
+        file = pathlib.Path(folder, "cert.pem")
+        with Server("tls_server", "--certificate", file, scheme="wss") as server:
+            for host in "localhost", "127.0.0.1":
+                url = server.url.replace("127.0.0.1", host)
+                result = run("connect", url, stdin="one\nδύο\n", env={"SSL_CERT_FILE": str(file)})
+                equal((result.returncode, result.stdout.splitlines()), (0, ["one", "δύο"]))
+            context = ssl.create_default_context(cafile=file)
+            page = server.url.replace("wss", "https")
+            with urllib.request.urlopen(page, timeout=TIMEOUT, context=context) as response:
+                equal(response.status, 200)
+            stranger = run("connect", server.url, env={"SSL_CERT_FILE": os.devnull})
+            assert stranger.returncode == 1 and "root certificates" in stranger.stderr, stranger.stderr
+            equal(server.interrupt(), 0)
+
+
 def connect_to_nobody():
     result = run("connect", "ws://127.0.0.1:1/")
     assert result.returncode != 0, "there is nobody on port 1"
@@ -147,7 +169,7 @@ def main():
             ctrl_c_with_idle_connections,
         ]  # fmt: skip
     ]
-    planned += [(everybody_gets_it,), (connect_to_nobody,), (connect_offers_deflate_if_told,)]
+    planned += [(everybody_gets_it,), (connect_over_tls,), (connect_to_nobody,), (connect_offers_deflate_if_told,)]
     for check, *names in planned:
         try:
             check(*names)

@@ -16,7 +16,7 @@ TIMEOUT = 20
 class Server:
     """One of the echo servers on a free port of loopback; the end of the `with` block interrupts it."""
 
-    def __init__(self, name, *flags):
+    def __init__(self, name, *flags, scheme="ws"):
         self.name, self.flags = name, flags
         # A shell that runs this in the background may have SIGINT ignored, and children inherit that.
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -29,12 +29,12 @@ class Server:
             line = lines.get(timeout=TIMEOUT)
         except queue.Empty:
             line = "nothing"
-        prefix = "listening on ws://"
+        prefix = f"listening on {scheme}://"
         if not line.startswith(prefix):
             self.process.kill()
             raise AssertionError(f"{name} printed {line!r}, expected {prefix!r} and an address")
         self.address = line.removeprefix(prefix).strip()
-        self.url = f"ws://{self.address}/"
+        self.url = f"{scheme}://{self.address}/"
         self.page = f"http://{self.address}/"
 
     def _read(self, lines):
