@@ -372,6 +372,34 @@ fn only_close_frames_make_a_clean_end() {
     }
 }
 
+/// RFC 8446 §6.1, for users of the stream alone.
+#[test]
+fn a_stream_tells_an_end_of_tls_from_one_of_tcp() {
+    let authority = Authority::new();
+    for notify in [false, true] {
+        let tls = authority.server(&["localhost"]);
+        let (address, server) = serve(move |socket| {
+            let mut bytes = Vec::new();
+            let result = server_stream(tls, socket).read_to_end(&mut bytes);
+            (result.map_err(|error| error.kind()), bytes)
+        });
+        let mut stream = client_stream(authority.client(), TcpStream::connect(address).unwrap());
+        stream.get_ref().set_read_timeout(Some(LONG)).unwrap();
+        stream.write_all(b"Hello").unwrap();
+        while stream.connection().is_handshaking() {
+            assert_eq!(stream.read(&mut [0]).unwrap_err().kind(), ErrorKind::Interrupted);
+        }
+        stream.flush().unwrap();
+        if notify {
+            stream.shutdown_write().unwrap();
+        } else {
+            stream.get_ref().shutdown(std::net::Shutdown::Write).unwrap();
+        }
+        let expected = if notify { Ok(5) } else { Err(ErrorKind::UnexpectedEof) };
+        assert_eq!(server.join(), (expected, b"Hello".to_vec()));
+    }
+}
+
 #[test]
 fn a_server_sees_an_unclean_end_too() {
     let authority = Authority::new();
@@ -555,6 +583,7 @@ fn a_write_that_would_block_goes_on_where_it_was() {
         bytes
     });
     let socket = Odd::new(TcpStream::connect(address).unwrap(), None);
+    socket.set_read_timeout(Some(LONG)).unwrap();
     let stutter = Arc::clone(&socket.stutter);
     let mut stream = client_stream(authority.client(), socket);
     // Goes out with the end of the handshake, which a read drives.
@@ -572,6 +601,7 @@ fn a_write_that_would_block_goes_on_where_it_was() {
             Err(error) => {
                 assert_eq!(error.kind(), ErrorKind::WouldBlock);
                 refused += 1;
+                assert!(refused < 1000, "the same records again and again");
             }
         }
     }

@@ -125,8 +125,9 @@ def connect_over_tls():
             page = server.url.replace("wss", "https")
             with urllib.request.urlopen(page, timeout=TIMEOUT, context=context) as response:
                 equal(response.status, 200)
-            stranger = run("connect", server.url, env={"SSL_CERT_FILE": os.devnull})
-            assert stranger.returncode == 1 and "root certificates" in stranger.stderr, stranger.stderr
+            # The platform does not know the certificate, if it knows any.
+            stranger = run("connect", server.url)
+            assert stranger.returncode == 1 and "certificate" in stranger.stderr, stranger.stderr
             equal(server.interrupt(), 0)
 
 
