@@ -16,12 +16,14 @@ TIMEOUT = 20
 class Server:
     """One of the echo servers on a free port of loopback; the end of the `with` block interrupts it."""
 
+    FOLDER = EXAMPLES
+
     def __init__(self, name, *flags, scheme="ws"):
         self.name, self.flags = name, flags
         # A shell that runs this in the background may have SIGINT ignored, and children inherit that.
         signal.signal(signal.SIGINT, signal.default_int_handler)
         self.process = subprocess.Popen(
-            [EXAMPLES / name, "--listen", "127.0.0.1:0", *flags], stdout=subprocess.PIPE, text=True
+            [self.FOLDER / name, "--listen", "127.0.0.1:0", *flags], stdout=subprocess.PIPE, text=True
         )
         lines = queue.Queue()
         threading.Thread(target=self._read, args=[lines], daemon=True).start()
@@ -33,7 +35,7 @@ class Server:
         if not line.startswith(prefix):
             self.process.kill()
             raise AssertionError(f"{name} printed {line!r}, expected {prefix!r} and an address")
-        self.address = line.removeprefix(prefix).strip()
+        self.address = line.removeprefix(prefix).strip().rstrip("/")
         self.url = f"{scheme}://{self.address}/"
         self.page = f"http://{self.address}/"
 

@@ -1,0 +1,219 @@
+//! What page and server say to each other: JSON, one value in each text message.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// What the page sends. `Join` comes first, and once.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum FromClient {
+    Join {
+        room: String,
+        name: String,
+        /// Chosen by the client, and told to nobody: whoever knows it takes over the name from a
+        /// connection that the server has not yet found dead.
+        secret: String,
+        /// The id of the last message that it has. None: it is new, and gets the newest few.
+        since: Option<u64>,
+    },
+    Say {
+        /// Chosen by the client at random. A message whose fate it does not know it may send again,
+        /// with the same key: it is kept once.
+        key: String,
+        text: String,
+    },
+}
+
+/// What the server sends.
+#[derive(Debug, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum FromServer<'a> {
+    /// The answer to `Join`. If `fresh`, what the client has is not continued: forget it.
+    Welcome {
+        room: &'a str,
+        name: &'a str,
+        fresh: bool,
+    },
+    /// What was missed, in order, in one or more of these.
+    History {
+        messages: &'a [Said],
+    },
+    /// All that was missed is sent. These are here; from now on everything comes as it happens.
+    Here {
+        names: &'a [&'a str],
+    },
+    Said(&'a Said),
+    /// The message with this key had been kept before.
+    Kept {
+        key: &'a str,
+    },
+    Came {
+        name: &'a str,
+    },
+    Left {
+        name: &'a str,
+    },
+    /// The rooms in which somebody is, to everybody.
+    Rooms {
+        rooms: &'a [RoomInfo],
+    },
+    Refused {
+        why: Refusal,
+        text: String,
+        /// Of the message that was refused.
+        key: Option<&'a str>,
+    },
+}
+
+impl FromServer<'_> {
+    pub fn json(&self) -> String {
+        serde_json::to_string(self).expect("these types have nothing that JSON lacks")
+    }
+}
+
+/// A message, as it is kept and sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Said {
+    /// Counts from 1 in each room, without holes.
+    pub id: u64,
+    /// Milliseconds since 1970.
+    pub at: u64,
+    pub name: String,
+    pub key: String,
+    pub text: String,
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct RoomInfo {
+    pub name: String,
+    pub people: usize,
+}
+
+/// Why the server does not do what it was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Refusal {
+    NotUnderstood,
+    Room,
+    Name,
+    NameTaken,
+    RoomFull,
+    Empty,
+    TooLong,
+    ControlCharacter,
+    TooFast,
+    /// The store failed: the server's fault.
+    Store,
+}
+
+pub const MAX_NAME: usize = 24;
+pub const MAX_ROOM: usize = 32;
+pub const MAX_TEXT: usize = 2000;
+const MAX_TOKEN: usize = 64;
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotUnderstood => f.write_str("That is no message of this chat."),
+            Self::Room => write!(
+                f,
+                "A room's name has 1 to {MAX_ROOM} lower-case letters, digits and hyphens."
+            ),
+            Self::Name => {
+                write!(f, "A name has 1 to {MAX_NAME} characters, and none that is invisible.")
+            }
+            Self::NameTaken => f.write_str("Somebody here has this name already."),
+            Self::RoomFull => f.write_str("This room is full."),
+            Self::Empty => f.write_str("There is nothing in this message."),
+            Self::TooLong => write!(f, "A message has at most {MAX_TEXT} characters."),
+            Self::ControlCharacter => f.write_str("There is a control character in this message."),
+            Self::TooFast => f.write_str("That was too fast. Wait a moment."),
+            Self::Store => f.write_str("The server could not keep this. Try again later."),
+        }
+    }
+}
+
+pub fn check_room(room: &str) -> Result<(), Refusal> {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let good = !room.is_empty() && room.len() <= MAX_ROOM && room.chars().all(plain);
+    if good { Ok(()) } else { Err(Refusal::Room) }
+}
+
+/// Gives the name without the space around it.
+pub fn check_name(name: &str) -> Result<&str, Refusal> {
+    let name = name.trim();
+    let good = !name.is_empty()
+        && name.chars().count() <= MAX_NAME
+        && !name.chars().any(|c| c.is_control() || is_invisible(c));
+    if good { Ok(name) } else { Err(Refusal::Name) }
+}
+
+/// With these one name could look like another, or turn the text beside it around.
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{180e}'
+        | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+        | '\u{3164}' | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// Gives the text without the space at its end.
+pub fn check_text(text: &str) -> Result<&str, Refusal> {
+    let text = text.trim_end();
+    if text.trim_start().is_empty() {
+        Err(Refusal::Empty)
+    } else if text.chars().count() > MAX_TEXT {
+        Err(Refusal::TooLong)
+    } else if text.chars().any(|c| c.is_control() && c != '\n' && c != '\t') {
+        Err(Refusal::ControlCharacter)
+    } else {
+        Ok(text)
+    }
+}
+
+/// A key or a secret.
+pub fn check_token(token: &str) -> Result<(), Refusal> {
+    let good = !token.is_empty() && token.len() <= MAX_TOKEN;
+    if good { Ok(()) } else { Err(Refusal::NotUnderstood) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_short_and_visible() {
+        assert_eq!(check_name("  Ada Lovelace "), Ok("Ada Lovelace"));
+        assert_eq!(check_name("Ἀριάδνη"), Ok("Ἀριάδνη"));
+        assert_eq!(check_name(&"é".repeat(MAX_NAME)), Ok(&*"é".repeat(MAX_NAME)));
+        assert_eq!(check_name(&"é".repeat(MAX_NAME + 1)), Err(Refusal::Name));
+        for bad in ["", "  ", "a\nb", "a\u{7f}b", "a\u{85}b", "Ada\u{200b}", "\u{202e}adA"] {
+            assert_eq!(check_name(bad), Err(Refusal::Name), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn rooms_have_plain_names() {
+        assert_eq!(check_room("rust-2024"), Ok(()));
+        assert_eq!(check_room(&"r".repeat(MAX_ROOM)), Ok(()));
+        for bad in ["", "Lobby", "a b", "a/b", "ä", &"r".repeat(MAX_ROOM + 1)] {
+            assert_eq!(check_room(bad), Err(Refusal::Room), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn texts_have_a_length_and_no_control_characters() {
+        assert_eq!(check_text("  one\n\ttwo \n"), Ok("  one\n\ttwo"));
+        assert_eq!(check_text(&"é".repeat(MAX_TEXT)), Ok(&*"é".repeat(MAX_TEXT)));
+        assert_eq!(check_text(&"é".repeat(MAX_TEXT + 1)), Err(Refusal::TooLong));
+        assert_eq!(check_text(" \n "), Err(Refusal::Empty));
+        assert_eq!(check_text("a\0b"), Err(Refusal::ControlCharacter));
+        assert_eq!(check_text("a\u{1b}[31mb"), Err(Refusal::ControlCharacter));
+    }
+
+    #[test]
+    fn keys_and_secrets_have_a_length() {
+        assert_eq!(check_token(&"k".repeat(MAX_TOKEN)), Ok(()));
+        assert_eq!(check_token(&"k".repeat(MAX_TOKEN + 1)), Err(Refusal::NotUnderstood));
+        assert_eq!(check_token(""), Err(Refusal::NotUnderstood));
+    }
+}

@@ -1,0 +1,365 @@
+//! The whole server over loopback, with bowline's own client.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use bowline::Error;
+use bowline::handshake::{ClientRequest, ConnectError};
+use bowline::tokio::WebSocket;
+use serde_json::{Value, json};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use crate::store::Store;
+use crate::{config, serve};
+
+struct Server {
+    address: SocketAddr,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<std::io::Result<()>>,
+}
+
+impl Server {
+    async fn start() -> Self {
+        Self::with(Store::open(Path::new(":memory:")).expect("a database")).await
+    }
+
+    async fn with(store: Store) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("its address");
+        let (stop, stopped) = oneshot::channel();
+        let until = async {
+            let _ = stopped.await;
+        };
+        let task = tokio::spawn(serve(listener, config(), store, until));
+        Self { address, stop, task }
+    }
+
+    fn url(&self) -> String {
+        format!("ws://{}/ws", self.address)
+    }
+
+    async fn connect(&self) -> Client {
+        Client(in_time(bowline::tokio::connect(&self.url())).await.expect("a connection"))
+    }
+
+    async fn enter(&self, room: &str, name: &str, since: Option<u64>) -> Client {
+        let mut client = self.join(room, name, name, since).await;
+        client.until("here").await;
+        client
+    }
+
+    async fn join(&self, room: &str, name: &str, secret: &str, since: Option<u64>) -> Client {
+        let mut client = self.connect().await;
+        client
+            .send(json!({
+                "type": "join", "room": room, "name": name, "secret": secret, "since": since,
+            }))
+            .await;
+        client
+    }
+}
+
+struct Client(WebSocket<TcpStream>);
+
+impl Client {
+    async fn send(&mut self, message: Value) {
+        in_time(self.0.send(message.to_string())).await.expect("it is sent");
+    }
+
+    async fn say(&mut self, text: &str) {
+        self.say_as(text, text).await;
+    }
+
+    async fn say_as(&mut self, key: &str, text: &str) {
+        self.send(json!({"type": "say", "key": key, "text": text})).await;
+    }
+
+    /// The next message but for lists of rooms, which come whenever anybody comes or leaves.
+    async fn next(&mut self) -> Value {
+        loop {
+            let value = self.any().await;
+            if value["type"] != "rooms" {
+                return value;
+            }
+        }
+    }
+
+    async fn any(&mut self) -> Value {
+        let message = in_time(self.0.recv()).await.expect("a message").expect("not the end");
+        serde_json::from_str(message.as_text().expect("text")).expect("JSON")
+    }
+
+    async fn until(&mut self, kind: &str) -> Value {
+        loop {
+            let value = self.any().await;
+            if value["type"] == kind {
+                return value;
+            }
+        }
+    }
+
+    /// Id and text of the next thing said.
+    async fn heard(&mut self) -> (u64, String) {
+        id_and_text(&self.until("said").await)
+    }
+
+    /// Id and text of all that was missed, and who is here.
+    async fn missed(&mut self) -> (Vec<(u64, String)>, Value) {
+        let mut missed = Vec::new();
+        loop {
+            let value = self.next().await;
+            match value["type"].as_str() {
+                Some("welcome") => {}
+                Some("history") => {
+                    missed.extend(
+                        value["messages"].as_array().expect("a list").iter().map(id_and_text),
+                    );
+                }
+                Some("here") => return (missed, value["names"].clone()),
+                _ => panic!("{value}"),
+            }
+        }
+    }
+
+    /// The code with which the server closes, when all before it is read.
+    async fn closed(&mut self) -> u16 {
+        while in_time(self.0.recv()).await.expect("no error").is_some() {}
+        self.0.end().expect("it has ended").code().into()
+    }
+
+    async fn refused_with(&mut self) -> Value {
+        self.until("refused").await["why"].clone()
+    }
+}
+
+fn id_and_text(said: &Value) -> (u64, String) {
+    (said["id"].as_u64().expect("an id"), said["text"].as_str().expect("a text").into())
+}
+
+fn said(ids: std::ops::RangeInclusive<u64>) -> Vec<(u64, String)> {
+    ids.map(|id| (id, format!("message {id}"))).collect()
+}
+
+async fn in_time<F: Future>(future: F) -> F::Output {
+    timeout(Duration::from_secs(20), future).await.expect("in time")
+}
+
+#[tokio::test]
+async fn each_hears_the_other_in_one_order() {
+    let server = Server::start().await;
+    let mut ada = server.enter("lobby", "Ada", None).await;
+    let mut bob = server.enter("lobby", "Bob", None).await;
+    assert_eq!(ada.next().await, json!({"type": "came", "name": "Bob"}));
+    ada.say("one").await;
+    assert_eq!(bob.heard().await, (1, "one".into()));
+    bob.say("two").await;
+    assert_eq!(bob.heard().await, (2, "two".into()));
+    assert_eq!(ada.heard().await, (1, "one".into()));
+    let two = ada.until("said").await;
+    assert_eq!((&two["name"], &two["key"]), (&json!("Bob"), &json!("two")));
+    assert!(two["at"].as_u64().is_some_and(|at| at > 1_700_000_000_000), "{two}");
+}
+
+#[tokio::test]
+async fn rooms_are_apart() {
+    let server = Server::start().await;
+    let mut ada = server.enter("lobby", "Ada", None).await;
+    let mut bob = server.enter("rust", "Bob", None).await;
+    bob.say("in rust").await;
+    bob.heard().await;
+    ada.say("in the lobby").await;
+    assert_eq!(ada.next().await["text"], "in the lobby");
+}
+
+#[tokio::test]
+async fn everybody_is_told_of_the_rooms() {
+    let server = Server::start().await;
+    let mut ada = server.enter("lobby", "Ada", None).await;
+    let _bob = server.enter("rust", "Bob", None).await;
+    let expected = json!([{"name": "lobby", "people": 1}, {"name": "rust", "people": 1}]);
+    while ada.until("rooms").await["rooms"] != expected {}
+}
+
+#[tokio::test]
+async fn who_comes_back_has_what_was_missed_and_nothing_twice() {
+    let server = Server::start().await;
+    let mut ada = server.enter("lobby", "Ada", None).await;
+    let mut bob = server.enter("lobby", "Bob", None).await;
+    for (id, text) in said(1..=2) {
+        ada.say(&text).await;
+        assert_eq!(bob.heard().await, (id, text));
+    }
+    drop(bob);
+    ada.until("left").await;
+    for (id, text) in said(3..=9) {
+        ada.say(&text).await;
+        while ada.heard().await.0 != id {}
+    }
+    let mut bob = server.join("lobby", "Bob", "Bob", Some(2)).await;
+    let welcome = bob.next().await;
+    assert_eq!(welcome, json!({"type": "welcome", "room": "lobby", "name": "Bob", "fresh": false}));
+    assert_eq!(bob.missed().await, (said(3..=9), json!(["Ada", "Bob"])));
+    ada.say("message 10").await;
+    assert_eq!(bob.heard().await, (10, "message 10".into()));
+}
+
+#[tokio::test]
+async fn what_is_said_while_somebody_enters_comes_once() {
+    let store = Store::open(Path::new(":memory:")).expect("a database");
+    for (_, text) in said(1..=500) {
+        store.add("lobby", "Eve", &text, &text).await.expect("it is kept");
+    }
+    let server = Server::with(store).await;
+    let mut ada = server.enter("lobby", "Ada", None).await;
+    let mut bob = server.join("lobby", "Bob", "Bob", Some(0)).await;
+    for (_, text) in said(501..=508) {
+        ada.say(&text).await;
+    }
+    let (mut got, _) = bob.missed().await;
+    while got.len() < 508 {
+        got.push(bob.heard().await);
+    }
+    assert_eq!(got, said(1..=508));
+}
+
+#[tokio::test]
+async fn who_is_new_has_the_newest() {
+    let store = Store::open(Path::new(":memory:")).expect("a database");
+    for (_, text) in said(1..=80) {
+        store.add("lobby", "Eve", &text, &text).await.expect("it is kept");
+    }
+    let server = Server::with(store).await;
+    let mut ada = server.join("lobby", "Ada", "s1", None).await;
+    assert_eq!(ada.next().await["fresh"], true);
+    assert_eq!(ada.missed().await.0, said(31..=80));
+    // An id that was never given is of another database.
+    let mut bob = server.join("lobby", "Bob", "s2", Some(81)).await;
+    assert_eq!(bob.next().await["fresh"], true);
+    assert_eq!(bob.missed().await.0, said(31..=80));
+}
+
+#[tokio::test]
+async fn what_is_sent_again_is_said_once() {
+    let server = Server::start().await;
+    let mut ada = server.enter("lobby", "Ada", None).await;
+    ada.say_as("k1", "one").await;
+    ada.heard().await;
+    ada.say_as("k1", "one").await;
+    assert_eq!(ada.next().await, json!({"type": "kept", "key": "k1"}));
+    ada.say_as("k2", "two").await;
+    assert_eq!(ada.heard().await, (2, "two".into()));
+}
+
+#[tokio::test]
+async fn a_taken_name_is_refused_and_not_to_its_owner() {
+    let server = Server::start().await;
+    let mut ada = server.enter("lobby", "Ada", None).await;
+    let mut eve = server.join("lobby", "ada", "another secret", None).await;
+    assert_eq!(eve.refused_with().await, "name_taken");
+    assert_eq!(eve.closed().await, 4000);
+    let mut again = server.enter("lobby", "Ada", None).await;
+    assert_eq!(ada.closed().await, 4001);
+    // Nobody came and nobody left.
+    let mut bob = server.join("lobby", "Bob", "Bob", None).await;
+    assert_eq!(bob.missed().await.1, json!(["Ada", "Bob"]));
+    assert_eq!(again.next().await, json!({"type": "came", "name": "Bob"}));
+    let _elsewhere = server.enter("rust", "Ada", None).await;
+}
+
+#[tokio::test]
+async fn what_is_not_valid_is_refused() {
+    let server = Server::start().await;
+    for (room, name, why) in
+        [("lobby", "a\nb", "name"), ("lobby", "", "name"), ("No room", "Ada", "room")]
+    {
+        let mut client = server.join(room, name, "s", None).await;
+        assert_eq!(client.refused_with().await, why);
+        assert_eq!(client.closed().await, 4000);
+    }
+    let mut client = server.join("lobby", "Ada", "", None).await;
+    assert_eq!(client.refused_with().await, "not_understood");
+    let mut client = server.connect().await;
+    client.say("before it joined").await;
+    assert_eq!(client.refused_with().await, "not_understood");
+    assert_eq!(client.closed().await, 4000);
+}
+
+#[tokio::test]
+async fn a_refused_message_is_named_and_the_connection_stays() {
+    let server = Server::start().await;
+    let mut ada = server.enter("lobby", "Ada", None).await;
+    for (text, why) in [
+        ("é".repeat(2001), "too_long"),
+        (" ".into(), "empty"),
+        ("a\0b".into(), "control_character"),
+    ] {
+        ada.say_as("k1", &text).await;
+        let refused = ada.until("refused").await;
+        assert_eq!((&refused["why"], &refused["key"]), (&json!(why), &json!("k1")));
+    }
+    ada.send(json!({"type": "shout"})).await;
+    assert_eq!(ada.refused_with().await, "not_understood");
+    ada.say("still here").await;
+    assert_eq!(ada.heard().await, (1, "still here".into()));
+}
+
+#[tokio::test]
+async fn what_is_far_too_long_ends_the_connection() {
+    let server = Server::start().await;
+    let mut ada = server.enter("lobby", "Ada", None).await;
+    ada.say(&"x".repeat(40 << 10)).await;
+    assert_eq!(ada.closed().await, 1009);
+}
+
+#[tokio::test]
+async fn who_talks_too_fast_is_told_and_then_closed() {
+    let server = Server::start().await;
+    let mut ada = server.enter("lobby", "Ada", None).await;
+    for i in 0..15 {
+        ada.say(&format!("message {i}")).await;
+    }
+    let refused = ada.until("refused").await;
+    assert_eq!(refused["why"], "too_fast");
+    assert!(refused["key"].as_str().is_some_and(|key| key.starts_with("message ")), "{refused}");
+    // The server may have closed before all of these are sent.
+    for i in 0..100 {
+        if ada
+            .0
+            .send(json!({"type": "say", "key": "k", "text": i.to_string()}).to_string())
+            .await
+            .is_err()
+        {
+            break;
+        }
+    }
+    assert_eq!(ada.closed().await, 1008);
+}
+
+#[tokio::test]
+async fn a_page_of_another_origin_is_refused() {
+    let server = Server::start().await;
+    let from = |origin: &str| {
+        ClientRequest::new(&server.url()).expect("a URL").origin(origin).expect("an origin")
+    };
+    let own = from(&format!("http://{}", server.address));
+    assert!(in_time(bowline::tokio::connect_with(&own, config())).await.is_ok());
+    let foreign = from("http://elsewhere.example");
+    match in_time(bowline::tokio::connect_with(&foreign, config())).await {
+        Err(Error::Connect(ConnectError::Refused(response))) => assert_eq!(response.status(), 403),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn the_end_of_the_server_is_told() {
+    let server = Server::start().await;
+    let mut ada = server.enter("lobby", "Ada", None).await;
+    let mut idle = server.connect().await;
+    server.stop.send(()).expect("it runs");
+    assert_eq!((ada.closed().await, idle.closed().await), (1001, 1001));
+    in_time(server.task).await.expect("no panic").expect("no error");
+}
