@@ -52,7 +52,7 @@ pub enum TlsError {
     NoRoots(String),
     /// The host of the URL is neither an IP address nor a name that a certificate can be for.
     ServerName,
-    /// rustls refused: the certificate ([`rustls::Error::InvalidCertificate`](::rustls::Error::InvalidCertificate)
+    /// rustls refused: the certificate ([`rustls::Error::InvalidCertificate`]
     /// says what is wrong with it), an alert of the peer, bytes that are no TLS.
     Rustls(::rustls::Error),
 }
