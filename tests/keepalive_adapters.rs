@@ -233,3 +233,22 @@ fn blocking_keeps_a_peer_that_answers_and_closes_an_idle_one() {
     assert!(server.round_trip().is_some());
     assert_eq!(answering.wait("the client"), 1001);
 }
+
+#[tokio::test(start_paused = true)]
+async fn no_two_connections_ping_with_the_same_payload() {
+    // A server has no seed of its own: the adapters give it one.
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        let (mut ws, far) = support::stream::open(bowline::Role::Server, &keepalive());
+        assert!(timeout(35 * SECOND, ws.recv()).await.is_err(), "nothing came");
+        seen.extend(payloads(&far.frames(bowline::Role::Server), PING));
+        let config = Config::default().ping_interval(SHORT).pong_timeout(SHORT);
+        let (mut ws, far) = support::blocking::open(bowline::Role::Server, &config);
+        let _ = in_time("recv", move || ws.recv());
+        seen.extend(payloads(&far.frames(bowline::Role::Server), PING));
+    }
+    assert_eq!(seen.len(), 6);
+    seen.sort();
+    seen.dedup();
+    assert_eq!(seen.len(), 6);
+}
