@@ -5,9 +5,11 @@
 
 mod support;
 
+use std::cell::Cell;
 use std::future::Future;
 use std::io::ErrorKind;
 use std::pin::pin;
+use std::task::Context;
 use std::time::Duration;
 
 use bowline::handshake::{Accept, ClientRequest, ConnectError, RequestError, Response};
@@ -16,7 +18,7 @@ use smol::future::{or, zip};
 use smol::io::{AsyncReadExt, AsyncWriteExt};
 use smol::net::{TcpListener, TcpStream};
 use support::over_futures::*;
-use support::stream::{finish, poll};
+use support::stream::{Wakes, finish, poll};
 use support::*;
 
 const SOON: Duration = Duration::from_millis(20);
@@ -347,4 +349,22 @@ fn a_peer_that_never_stops_does_not_starve_the_other_tasks_of_its_thread() {
         };
         run(or(flood, other));
     }
+}
+
+#[test]
+fn messages_that_are_all_there_do_not_keep_the_thread_either() {
+    let (mut ws, far) = open(Role::Server, &Config::default());
+    for _ in 0..500 {
+        far.push(&to(Role::Server, TEXT, b"x"));
+    }
+    let got = Cell::new(0);
+    let (wakes, waker) = Wakes::new();
+    let mut all = pin!(async {
+        while ws.recv().await.unwrap().is_some() {
+            got.set(got.get() + 1);
+        }
+    });
+    assert!(all.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    assert!((1..=128).contains(&got.get()), "{} messages in one turn", got.get());
+    assert_eq!(wakes.count(), 1, "it goes on by itself");
 }
