@@ -24,7 +24,7 @@ const PROGRAM: &str = "axum_server";
 #[derive(Clone)]
 struct App {
     options: Arc<Options>,
-    stop: watch::Sender<()>,
+    stop: watch::Sender<bool>,
 }
 
 #[tokio::main]
@@ -48,7 +48,7 @@ async fn run(options: &Arc<Options>) -> std::io::Result<()> {
             eprintln!("{PROGRAM}: {error}");
         }
     });
-    let stop = watch::Sender::new(());
+    let stop = watch::Sender::new(false);
     let app = App { options: options.clone(), stop: stop.clone() };
     let app = Router::new().fallback(any(answer)).with_state(app);
     tokio::select! {
@@ -57,7 +57,7 @@ async fn run(options: &Arc<Options>) -> std::io::Result<()> {
     }
     // The WebSockets see this, say Close 1001, and wait for the answer no longer than the close
     // timeout. Each drops its receiver when it has ended; what is still HTTP is not waited for.
-    let _ = stop.send(());
+    stop.send_replace(true);
     stop.closed().await;
     Ok(())
 }
@@ -81,14 +81,19 @@ async fn answer(
         })
 }
 
-async fn echo(mut ws: WebSocket, mut stopped: watch::Receiver<()>) -> Result<(), Error> {
+/// Also for one who begins to wait late, with whom `changed` would not count what was said before.
+async fn until(stopped: &mut watch::Receiver<bool>) {
+    let _ = stopped.wait_for(|stopped| *stopped).await;
+}
+
+async fn echo(mut ws: WebSocket, mut stopped: watch::Receiver<bool>) -> Result<(), Error> {
     loop {
         tokio::select! {
             message = ws.recv() => match message? {
                 Some(message) => ws.feed(message).await?,
                 None => return Ok(()),
             },
-            _ = stopped.changed() => {
+            () = until(&mut stopped) => {
                 ws.close(1001, "the server is going away").await?;
                 return Ok(());
             }

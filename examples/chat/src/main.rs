@@ -13,6 +13,7 @@ use std::pin::pin;
 use std::process::exit;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
@@ -27,6 +28,8 @@ use tokio::sync::watch;
 
 use room::Hub;
 use store::Store;
+
+const PING_EVERY: Duration = Duration::from_secs(30);
 
 const HELP: &str = "\
 chat: rooms to talk in, with a page for the browser
@@ -79,7 +82,8 @@ fn parse() -> Result<Options, lexopt::Error> {
 /// The page never sends a tenth of this in one message. Pages of other origins are refused by
 /// default.
 fn config() -> Config {
-    Config::default().max_message_size(32 << 10)
+    // Keepalive: proxies end what is silent, and a peer that is gone has to leave its rooms.
+    Config::default().max_message_size(32 << 10).ping_interval(PING_EVERY)
 }
 
 fn fail(status: i32, error: impl std::fmt::Display) -> ! {

@@ -8,14 +8,13 @@ use bowline::hyper::UpgradedIo;
 use bowline::tokio::RecvHalf;
 use bowline::{Error, Message};
 use tokio::sync::watch;
-use tokio::time::{Instant, interval, timeout};
+use tokio::time::{Instant, timeout};
 
 use crate::protocol::{self, FromClient, FromServer, Refusal};
 use crate::room::{EnterError, Hub, Seat, Sender};
 
 /// Who has not said where to by then is sent away.
 const JOIN_WITHIN: Duration = Duration::from_secs(10);
-const PING_EVERY: Duration = Duration::from_secs(30);
 
 // Codes from 4000 on are the application's. The page connects again after all others.
 const REFUSED: u16 = 4000;
@@ -74,8 +73,6 @@ async fn talk(
     stop: &mut watch::Receiver<bool>,
 ) -> Result<(), Error> {
     let mut rate = Rate::new(Instant::now());
-    // Keepalive: proxies end what is silent, and a peer that is gone shows when it is written to.
-    let mut pings = interval(PING_EVERY);
     loop {
         // What this waits for may be given up at any point; what follows from it may not, so it
         // is done in the arms.
@@ -93,7 +90,6 @@ async fn talk(
                     }
                 }
             }
-            _ = pings.tick() => sender.ping(b"").await?,
             _ = seat.replaced.notified() => {
                 return close(sender, receiver, REPLACED, "connected elsewhere").await;
             }

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use bowline::Error;
 use bowline::handshake::{ClientRequest, ConnectError};
-use bowline::tokio::WebSocket;
+use bowline::tokio::{MaybeTls, WebSocket};
 use serde_json::{Value, json};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -63,7 +63,7 @@ impl Server {
     }
 }
 
-struct Client(WebSocket<TcpStream>);
+struct Client(WebSocket<MaybeTls>);
 
 impl Client {
     async fn send(&mut self, message: Value) {
