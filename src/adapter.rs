@@ -21,7 +21,7 @@ use crate::tls::TlsError;
 pub(crate) const FLUSH_FROM: usize = 64 << 10;
 
 /// Parts of a message leave sooner: what follows them, Close for one, should not wait behind many.
-#[cfg(feature = "tokio")]
+#[cfg(any(feature = "tokio", feature = "futures-io"))]
 pub(crate) const FLUSH_PARTS_FROM: usize = 16 << 10;
 
 /// Why an operation of an adapter failed. A clean close is none of these: then `recv` gives `None`.
