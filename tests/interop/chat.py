@@ -159,7 +159,7 @@ async def check_server_restarted(ada, bob, relay, folder, servers):
     for page in ada, bob:
         await until(page, "state() === 'waiting'")
     await say(bob, "from Bob, meanwhile")
-    servers.append(Chat("chat", "--database", f"{folder}/chat.sqlite"))
+    servers.append(Chat("chat", "--database", f"{folder}/chat.sqlite", scheme="http"))
     relay.upstream = servers[0].address
     for page in ada, bob:
         await until(page, f"state() === 'online' && {has('before', 'from Bob, meanwhile')}")
@@ -172,7 +172,7 @@ CHECKS = [
 
 async def run(check, browsers):
     with tempfile.TemporaryDirectory() as folder:
-        servers = [Chat("chat", "--database", f"{folder}/chat.sqlite")]
+        servers = [Chat("chat", "--database", f"{folder}/chat.sqlite", scheme="http")]
         try:
             async with Relay() as cut, Relay() as other:
                 cut.upstream = other.upstream = servers[0].address
