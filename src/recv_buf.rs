@@ -133,12 +133,13 @@ impl RecvBuf {
     pub fn filled(&mut self, n: usize) {
         let end = self.space_end();
         self.filled = self.filled.saturating_add(n).min(end);
-        // Between the two marks it stays as it was, lest it change with every read.
-        if self.filled == end {
-            self.supply = Supply::Wide;
-        } else if n < pool::NARROW / 2 {
-            self.supply = Supply::Narrow;
-        }
+        // An end stays. Between the two marks the rest stays as it was, lest it change with every read.
+        self.supply = match self.supply {
+            Supply::Eof => Supply::Eof,
+            _ if self.filled == end => Supply::Wide,
+            _ if n < pool::NARROW / 2 => Supply::Narrow,
+            other => other,
+        };
     }
 
     /// Tells that no more bytes will come.

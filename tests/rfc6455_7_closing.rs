@@ -5,7 +5,8 @@ mod common;
 use std::time::Duration;
 
 use bowline::{
-    CloseCode, Config, End, Initiator, Progress, Refusal, Role, Rule, Timeout, Truncation,
+    CloseCode, Config, Connection, End, Initiator, Progress, RecvBuf, Refusal, Role, Rule, SendBuf,
+    Timeout, Truncation,
 };
 use common::*;
 
@@ -360,5 +361,21 @@ fn an_end_says_what_it_was() {
         let error = side.try_receive(&[0xF1]).unwrap_err();
         assert_eq!(said(&side), error.to_string());
         assert!(error.to_string().contains("section 5.2"), "{error}");
+    }
+}
+
+#[test]
+fn an_end_that_was_told_stays_whatever_is_filled_in_behind_it() {
+    for count in [0, 1, 1_000] {
+        let mut connection = Connection::server(Config::default());
+        let (mut input, mut out) = (RecvBuf::new(), SendBuf::new());
+        input.eof();
+        let frame = to(Role::Server, true, TEXT, b"Hello").repeat(count);
+        input.space()[..frame.len()].copy_from_slice(&frame);
+        input.filled(frame.len());
+        for _ in 0..count {
+            assert_eq!(connection.advance(&mut input, &mut out), Ok(Progress::Event));
+        }
+        assert_eq!(connection.advance(&mut input, &mut out), Ok(Progress::Ended));
     }
 }
