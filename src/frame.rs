@@ -136,6 +136,21 @@ impl Encoded {
     }
 }
 
+/// What [`put_plain`] needs room for.
+pub(crate) const PLAIN: usize = 4;
+
+/// Appends the header of an unmasked frame whose length takes 16 bits at most.
+#[inline]
+pub(crate) fn put_plain(buffer: &mut Vec<u8>, first: u8, len: u16) {
+    // Four bytes in any case, one store; of a short header two are taken back.
+    let is_short = usize::from(len) <= MAX_CONTROL;
+    let second = if is_short { len as u8 } else { 126 };
+    let [high, low] = len.to_be_bytes();
+    let end = buffer.len() + if is_short { 2 } else { PLAIN };
+    buffer.extend_from_slice(&[first, second, high, low]);
+    buffer.truncate(end);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

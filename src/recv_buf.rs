@@ -172,25 +172,16 @@ impl RecvBuf {
 
     /// Takes the event as an owned message: up to 4 KiB copied, above that the buffer itself where
     /// the message fills most of it. Ends the event.
+    #[inline]
     pub fn take_event(&mut self) -> Option<Message> {
         let kind = self.event?;
         let Range { start, end } = self.event_range(kind);
-        // A pooled buffer is not given away, nor one that holds more of the message.
-        let payload = if end - start > COPY_UP_TO.max(self.storage.len() / 2)
-            && !pool::is_pooled(self.storage.len())
-            && end == self.message_end
-        {
-            let rest = self.storage[self.read..self.filled].into();
-            let mut storage = core::mem::replace(&mut self.storage, rest).into_vec();
-            storage.truncate(end);
-            self.event = None;
-            (self.message, self.message_end, self.read) = (0, 0, 0);
-            self.filled = self.storage.len();
-            Bytes::from(storage).slice(start..)
-        } else {
-            let payload = Bytes::copy_from_slice(&self.storage[start..end]);
+        let payload = if end - start <= COPY_UP_TO {
+            let payload = Box::<[u8]>::from(&self.storage[start..end]).into();
             self.end_event();
             payload
+        } else {
+            self.take_large(start..end)
         };
         Some(match kind {
             // SAFETY: as in `event`.
@@ -200,6 +191,26 @@ impl RecvBuf {
             Kind::Ping => Message::Ping(payload),
             Kind::Pong => Message::Pong(payload),
         })
+    }
+
+    #[inline(never)]
+    fn take_large(&mut self, Range { start, end }: Range<usize>) -> Bytes {
+        // A pooled buffer is not given away, nor one that holds more of the message.
+        if end - start <= self.storage.len() / 2
+            || pool::is_pooled(self.storage.len())
+            || end != self.message_end
+        {
+            let payload = Bytes::copy_from_slice(&self.storage[start..end]);
+            self.end_event();
+            return payload;
+        }
+        let rest = self.storage[self.read..self.filled].into();
+        let mut storage = core::mem::replace(&mut self.storage, rest).into_vec();
+        storage.truncate(end);
+        self.event = None;
+        (self.message, self.message_end, self.read) = (0, 0, 0);
+        self.filled = self.storage.len();
+        Bytes::from(storage).slice(start..)
     }
 
     /// Bytes that came and were not parsed.

@@ -14,7 +14,7 @@ use crate::close::{CloseCode, MAX_REASON};
 use crate::config::Config;
 use crate::deflate::{self, Deflating, Side};
 use crate::error::{Refusal, SendError};
-use crate::frame::{self, MAX_CONTROL, MAX_HEADER, Opcode};
+use crate::frame::{self, FIN, MAX_CONTROL, MAX_HEADER, Opcode};
 use crate::mask;
 use crate::message::{Message, MessageRef};
 use crate::prepared::Prepared;
@@ -75,12 +75,38 @@ impl Sender {
     /// # Errors
     ///
     /// The [`Refusal`]; then nothing was queued.
+    #[inline]
     pub fn send<'a>(
         &mut self,
         message: impl Into<MessageRef<'a>>,
         out: &mut SendBuf,
     ) -> Result<(), SendError> {
         let message = message.into();
+        if self.plain(message, out) {
+            return Ok(());
+        }
+        self.send_any(message, out)
+    }
+
+    /// The common case at once: a server's message of less than 64 KiB that is neither compressed nor
+    /// masked, and for which there is room. Whatever is not plainly so is left to `send_any`.
+    #[inline]
+    fn plain(&self, message: MessageRef<'_>, out: &mut SendBuf) -> bool {
+        let first = match message {
+            MessageRef::Text(_) => FIN | Opcode::Text as u8,
+            MessageRef::Binary(_) => FIN | Opcode::Binary as u8,
+            _ => return false,
+        };
+        self.keys.is_none()
+            && self.side.is_none()
+            && self.open.is_none()
+            && !self.closed
+            && out.len() < self.config.get().max_send_queue
+            && out.append_plain(first, message.as_bytes())
+    }
+
+    #[inline(never)]
+    fn send_any(&mut self, message: MessageRef<'_>, out: &mut SendBuf) -> Result<(), SendError> {
         self.admit(&message, out)?;
         self.whole(message.opcode(), message.as_bytes(), out);
         Ok(())
@@ -92,7 +118,17 @@ impl Sender {
     /// # Errors
     ///
     /// The [`Refusal`], with the message.
+    #[inline]
     pub fn send_owned(&mut self, message: Message, out: &mut SendBuf) -> Result<(), SendError> {
+        let borrowed = message.borrow();
+        if borrowed.as_bytes().len() < SHARE_FROM && self.plain(borrowed, out) {
+            return Ok(());
+        }
+        self.send_any_owned(message, out)
+    }
+
+    #[inline(never)]
+    fn send_any_owned(&mut self, message: Message, out: &mut SendBuf) -> Result<(), SendError> {
         if let Err(refusal) = self.admit(&message.borrow(), out) {
             return Err(SendError::new(refusal, Some(message)));
         }

@@ -7,7 +7,7 @@ use core::fmt;
 
 use bytes::{Buf, Bytes};
 
-use crate::pool;
+use crate::{frame, pool};
 
 /// Frames that wait for the socket.
 ///
@@ -148,6 +148,23 @@ impl SendBuf {
             self.head = pool::take_send();
         }
         write(&mut self.head);
+    }
+
+    /// Appends an unmasked frame with less than 64 KiB of payload, if the room for it is there and
+    /// nothing lies behind the small frames.
+    #[inline]
+    pub(crate) fn append_plain(&mut self, first: u8, payload: &[u8]) -> bool {
+        let len = payload.len();
+        let room = self.head.capacity() - self.head.len();
+        if self.tail.is_some() || len > usize::from(u16::MAX) || room < frame::PLAIN + len {
+            return false;
+        }
+        // In registers, where the compiler sees that the room is there.
+        let mut head = core::mem::take(&mut self.head);
+        frame::put_plain(&mut head, first, len as u16);
+        head.extend_from_slice(payload);
+        self.head = head;
+        true
     }
 
     #[cold]

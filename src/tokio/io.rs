@@ -37,11 +37,11 @@ const DIRECT_FROM: usize = 32 << 10;
 /// How many slices one vectored write takes.
 const MAX_SLICES: usize = 16;
 
-/// After this many events that were ready at once, other tasks get a turn.
-const BUDGET: u8 = 128;
+/// What an event costs beside its bytes: unmasking, checking and inflating take time.
+const EVENT: u32 = 8 << 10;
 
-/// An event counts once more for every so many bytes: unmasking, checking and inflating take time.
-const BYTES_PER_TURN: usize = 8 << 10;
+/// When events that were ready at once have cost so much, other tasks get a turn.
+const BUDGET: u32 = 128 * EVENT;
 
 pub(super) fn now() -> Duration {
     Instant::now().saturating_duration_since(Instant::from_std(epoch()))
@@ -116,7 +116,7 @@ pub(super) struct Reader {
     pub(super) input: RecvBuf,
     timer: Timer,
     leaving: Option<Box<(Leaving, Linger)>>,
-    budget: u8,
+    budget: u32,
     /// Its place in a server.
     pub(super) seat: Option<Arc<Seat>>,
     /// The `Stream` gave an error; it has ended.
@@ -150,7 +150,7 @@ impl Reader {
         // The common case at once; what it may not do is looked at below.
         if self.budget > 0 && link.fed() < self.flush_from() && self.receiver.whole(&mut self.input)
         {
-            self.charge();
+            self.charge(self.input.assembled_len());
             return Poll::Ready(Ok(()));
         }
         self.poll_any(cx, link, parts)
@@ -161,11 +161,10 @@ impl Reader {
         FLUSH_FROM.min(self.receiver.config().get().max_send_queue)
     }
 
-    /// Takes an event off the budget.
-    fn charge(&mut self) {
-        let size = self.input.event_len() / BYTES_PER_TURN;
-        let cost = u8::try_from(size).unwrap_or(BUDGET).saturating_add(1);
-        self.budget = self.budget.saturating_sub(cost);
+    /// Takes an event of so many bytes off the budget.
+    fn charge(&mut self, size: usize) {
+        let size = u32::try_from(size).unwrap_or(BUDGET);
+        self.budget = self.budget.saturating_sub(size.saturating_add(EVENT));
     }
 
     #[inline(never)]
@@ -203,7 +202,7 @@ impl Reader {
                     if !self.replies.is_empty() {
                         link.answer(&mut self.replies);
                     }
-                    self.charge();
+                    self.charge(self.input.event_len());
                     return Poll::Ready(Ok(()));
                 }
                 Ok(Progress::NeedInput) => {
@@ -213,7 +212,7 @@ impl Reader {
                         return self.take_turns(cx);
                     }
                     ready!(self.poll_wait(cx, link))?;
-                    self.budget -= 1;
+                    self.budget = self.budget.saturating_sub(EVENT);
                 }
                 Ok(Progress::Ended) | Err(_) => {
                     ready!(self.poll_leave(cx, link));
@@ -596,6 +595,11 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         if message.as_bytes().len() < DIRECT_FROM {
             return self.sender.send(message, &mut self.out);
         }
+        self.feed_directly(message)
+    }
+
+    #[inline(never)]
+    fn feed_directly(&mut self, message: MessageRef<'_>) -> Result<(), SendError> {
         let mut frame = self.sender.send_borrowed(message, &mut self.out)?;
         // Without this a stream would take the header alone.
         if let Some(stream) = self.stream.as_mut().filter(|stream| stream.is_write_vectored()) {

@@ -34,7 +34,7 @@ pub(crate) use opening::{handshake_deadline, within};
 pub use server::{Server, Shutdown};
 
 use core::future::{Future, poll_fn};
-use core::task::{Context, Poll};
+use core::task::{Context, Poll, ready};
 use core::time::Duration;
 use std::vec::Vec;
 
@@ -90,9 +90,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     ///
     /// [`Error::Ended`] once the connection has ended otherwise, now and on every later call. If
     /// the peer broke the protocol, it has been told by then. [`Error::Io`] as the stream gives it.
-    pub async fn recv(&mut self) -> Result<Option<Message>, Error> {
-        poll_fn(|cx| self.reader.poll_next(cx, &mut self.writer, false)).await?;
-        Ok(self.reader.input.take_event())
+    pub fn recv(&mut self) -> impl Future<Output = Result<Option<Message>, Error>> {
+        // Not an async block: tasks hold this future, and it is a reference only.
+        poll_fn(|cx| {
+            ready!(self.poll_next(cx, false))?;
+            Poll::Ready(Ok(self.reader.input.take_event()))
+        })
+    }
+
+    #[inline]
+    fn poll_next(&mut self, cx: &mut Context<'_>, parts: bool) -> Poll<Result<(), Error>> {
+        self.reader.poll_next(cx, &mut self.writer, parts)
     }
 
     /// Like [`recv`](Self::recv), but lends the message, without a copy, with a handle to answer it:
@@ -114,7 +122,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     pub async fn recv_borrowed(
         &mut self,
     ) -> Result<Option<(MessageRef<'_>, Outgoing<'_, S>)>, Error> {
-        poll_fn(|cx| self.reader.poll_next(cx, &mut self.writer, false)).await?;
+        poll_fn(|cx| self.poll_next(cx, false)).await?;
         Ok(self.reader.input.event().map(|message| (message, Outgoing(&mut self.writer))))
     }
 
@@ -130,7 +138,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     ///
     /// As `recv`; the parts that came before then belong to no whole message.
     pub async fn recv_part(&mut self) -> Result<Option<Part<'_>>, Error> {
-        poll_fn(|cx| self.reader.poll_next(cx, &mut self.writer, true)).await?;
+        poll_fn(|cx| self.poll_next(cx, true)).await?;
         Ok(self.reader.input.part())
     }
 
@@ -143,15 +151,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     ///
     /// [`Error::Send`] with the message if it was refused; [`Error::Ended`] if the peer does not
     /// read ([`Config::send_timeout`](crate::Config::send_timeout)); [`Error::Io`].
-    #[allow(clippy::manual_async_fn, reason = "an async fn would have room for two messages")]
     pub fn send(&mut self, message: impl Into<Message>) -> impl Future<Output = Result<(), Error>> {
-        async move {
-            if self.writer.is_full() {
-                self.ready().await?;
-            }
-            self.writer.sender.send_owned(message.into(), &mut self.writer.out)?;
-            self.flush().await
-        }
+        // By hand, since an async block would hold the message twice.
+        let mut message = Some(message.into());
+        poll_fn(move |cx| {
+            ready!(self.poll_queue(cx, &mut message))?;
+            self.reader.poll_flush(cx, &mut self.writer)
+        })
     }
 
     /// Queues a message: it leaves as the type's documentation says. For a handler that answers at
@@ -163,18 +169,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// # Errors
     ///
     /// As `send`.
-    #[allow(clippy::manual_async_fn, reason = "an async fn would have room for two messages")]
     pub fn feed(&mut self, message: impl Into<Message>) -> impl Future<Output = Result<(), Error>> {
-        async move {
-            if self.writer.is_full() {
-                self.ready().await?;
+        let mut message = Some(message.into());
+        poll_fn(move |cx| {
+            ready!(self.poll_queue(cx, &mut message))?;
+            if self.queued() < FLUSH_FROM {
+                return Poll::Ready(Ok(()));
             }
-            self.writer.sender.send_owned(message.into(), &mut self.writer.out)?;
-            if self.queued() >= FLUSH_FROM {
-                self.relieve().await?;
-            }
-            Ok(())
+            // What the socket takes at once; the rest can wait while there is room.
+            self.poll_flush_to_room(cx)
+        })
+    }
+
+    /// Waits for room, and queues what was not queued yet.
+    #[inline]
+    fn poll_queue(
+        &mut self,
+        cx: &mut Context<'_>,
+        message: &mut Option<Message>,
+    ) -> Poll<Result<(), Error>> {
+        ready!(self.poll_room(cx))?;
+        if let Some(message) = message.take() {
+            self.writer.sender.send_owned(message, &mut self.writer.out)?;
         }
+        Poll::Ready(Ok(()))
     }
 
     /// Sends a part of a message whose length need not be known; the part with `last` ends it. Parts
@@ -224,11 +242,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// [`Config::max_send_queue`](crate::Config::max_send_queue).
     pub fn queued(&self) -> usize {
         self.writer.out.len()
-    }
-
-    /// Writes what the socket takes at once; the rest can wait while there is room.
-    async fn relieve(&mut self) -> Result<(), Error> {
-        poll_fn(|cx| self.poll_flush_to_room(cx)).await
     }
 
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
@@ -293,7 +306,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         }
         let mut discarded = 0;
         loop {
-            match poll_fn(|cx| self.reader.poll_next(cx, &mut self.writer, false)).await {
+            match poll_fn(|cx| self.poll_next(cx, false)).await {
                 Ok(()) => match self.reader.input.event() {
                     Some(MessageRef::Text(_) | MessageRef::Binary(_)) => discarded += 1,
                     Some(_) => {}
