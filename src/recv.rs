@@ -21,6 +21,9 @@ use crate::utf8::{self, Checked};
 /// A message that is under way must bring this much payload in every progress timeout.
 const PROGRESS: u32 = 1024;
 
+/// Where a message of this size is cut by the end of a buffer, moving its part costs more than a read.
+const LONG: u64 = 8 << 10;
+
 /// Which end of the connection this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
@@ -195,6 +198,9 @@ pub struct Receiver {
     /// Payload bytes of the message, with all of the frame under way.
     message_len: u64,
     fragments: u32,
+    /// How long the last frame that did not come at once was, if it was a long message: the next may be as
+    /// long. Else 0.
+    usual_frame: u32,
     /// Bytes that were decoded.
     offset: u64,
     /// Grows with the payload received and with each message; wraps.
@@ -273,6 +279,7 @@ impl Receiver {
             remaining: 0,
             message_len: 0,
             fragments: 0,
+            usual_frame: 0,
             offset: 0,
             progress: 0,
             data: 0,
@@ -398,7 +405,10 @@ impl Receiver {
             match self.stage {
                 Stage::Header => {
                     let Some(header) = self.header(input.unread())? else {
-                        input.set_want(self.want_of_next(parts));
+                        match self.message {
+                            None if !parts => input.expect(self.usual_frame.into()),
+                            _ => input.set_want(self.want_of_next(parts)),
+                        }
                         return Ok(self.starved(input, parts));
                     };
                     input.skip(header.size);
@@ -419,11 +429,12 @@ impl Receiver {
                     if self.remaining > 0 {
                         // Room for the rest of the message, if this frame ends it; in parts, none of
                         // it has to be there at once.
-                        input.set_want(match (parts, self.fin) {
-                            (true, _) => 0,
-                            (false, true) => self.remaining,
-                            (false, false) => self.remaining + self.message_len / 2,
-                        });
+                        match (parts, self.fin) {
+                            (true, _) => input.set_want(0),
+                            (false, true) if self.usual_frame > 0 => input.expect(self.remaining),
+                            (false, true) => input.set_want(self.remaining),
+                            (false, false) => input.set_want(self.remaining + self.message_len / 2),
+                        }
                         return Ok(self.starved(input, parts));
                     }
                     self.stage = Stage::Header;
@@ -679,6 +690,9 @@ impl Receiver {
         self.remaining = header.len;
         self.message_len += header.len;
         self.fragments = self.fragments.saturating_add(1);
+        let is_long = header.fin && self.fragments == 1 && !header.compressed && header.len >= LONG;
+        let size = u32::try_from(header.size as u64 + header.len).unwrap_or(u32::MAX);
+        self.usual_frame = if is_long { size } else { 0 };
     }
 
     /// Inflates what has come of a compressed frame; whether there is an event before the end of it.

@@ -64,8 +64,16 @@ enum Supply {
     Narrow,
     /// All that there was room for, and there may be more.
     Wide,
+    /// As wide, of long messages: so much is read as ends one. A part of the next would have to be moved.
+    Whole,
     /// Its end.
     Eof,
+}
+
+impl Supply {
+    fn is_wide(self) -> bool {
+        matches!(self, Self::Wide | Self::Whole)
+    }
 }
 
 /// What of a message the event is.
@@ -105,7 +113,7 @@ impl RecvBuf {
         self.end_event();
         let live = self.compact_len();
         let room = (self.want as usize).clamp(1, MIN_READ);
-        if self.supply == Supply::Wide && self.storage.len() == pool::NARROW {
+        if self.supply.is_wide() && self.storage.len() == pool::NARROW {
             self.relocate(pool::take(pool::WIDE));
         } else if self.storage.len() - self.filled < room {
             let free = self.storage.len() - live;
@@ -123,8 +131,14 @@ impl RecvBuf {
 
     fn space_end(&self) -> usize {
         // Not all of a large buffer for what is inflated from it: that needs room as well.
-        let usual = if self.supply == Supply::Wide { pool::WIDE } else { pool::NARROW };
-        let end = self.filled.saturating_add((self.want as usize).max(usual));
+        let usual = if self.supply.is_wide() { pool::WIDE } else { pool::NARROW };
+        let want = self.want as usize;
+        let most = match self.supply {
+            Supply::Whole if self.compact_len() > 0 => want,
+            Supply::Whole => usual - usual % want.min(usual),
+            _ => usual,
+        };
+        let end = self.filled.saturating_add(most.max(want));
         end.min(self.storage.len())
     }
 
@@ -136,8 +150,11 @@ impl RecvBuf {
         // An end stays. Between the two marks the rest stays as it was, lest it change with every read.
         self.supply = match self.supply {
             Supply::Eof => Supply::Eof,
+            // The end of a message tells nothing of what comes behind it.
+            Supply::Whole if self.compact_len() > n => Supply::Wide,
             _ if self.filled == end => Supply::Wide,
             _ if n < pool::NARROW / 2 => Supply::Narrow,
+            Supply::Whole => Supply::Wide,
             other => other,
         };
     }
@@ -301,7 +318,7 @@ impl RecvBuf {
     pub(crate) fn inflated(&mut self, consumed: usize, produced: usize) {
         self.read += consumed;
         self.message_end += produced;
-        if self.supply == Supply::Wide {
+        if self.supply.is_wide() {
             // A narrow buffer of compressed bytes is work for long, and what they come to needs room too.
             self.supply = Supply::Narrow;
         }
@@ -325,6 +342,17 @@ impl RecvBuf {
     /// Tells how many bytes the frame in progress still needs.
     pub(crate) fn set_want(&mut self, want: u64) {
         self.want = u32::try_from(want).unwrap_or(u32::MAX);
+        if self.supply == Supply::Whole {
+            self.supply = Supply::Wide;
+        }
+    }
+
+    /// Tells that the message under way, or one that may begin, ends after `n` bytes; 0 if it is not known.
+    pub(crate) fn expect(&mut self, n: u64) {
+        self.set_want(n);
+        if self.supply == Supply::Wide && n > 0 {
+            self.supply = Supply::Whole;
+        }
     }
 
     /// Lends the message under assembly, but for its last `held` bytes.

@@ -445,6 +445,44 @@ fn the_rest_of_a_message_that_is_skipped_costs_one_buffer() {
 }
 
 #[test]
+fn reads_end_where_long_messages_of_one_size_do() {
+    for role in ROLES {
+        for (len, in_a_read) in [(16 << 10, 7), (64 << 10, 1)] {
+            let mut side = Side::new(role, Config::default());
+            let message = to(role, true, 2, &vec![7; len]);
+            // A peer that always has more, as a full socket buffer has.
+            let mut wire = message.iter().copied().cycle();
+            let mut reads = 0;
+            let (mut received, mut uncut) = (0, 0);
+            while reads < 12 {
+                match side.advance().unwrap() {
+                    Progress::Event => received += 1,
+                    Progress::NeedInput => {
+                        // The first reads find out how long the messages are.
+                        if reads >= 4 && side.input.unread().is_empty() && received == in_a_read {
+                            uncut += 1;
+                        }
+                        (reads, received) = (reads + 1, 0);
+                        let space = side.input.space();
+                        space.fill_with(|| wire.next().unwrap());
+                        let n = space.len();
+                        side.input.filled(n);
+                    }
+                    Progress::Ended => unreachable!("nobody closes"),
+                }
+            }
+            assert_eq!(uncut, 8, "{role:?}, messages of {len} bytes");
+            // A shorter read says that there is no more, and what comes then is read as it comes.
+            side.input.release();
+            let some = side.input.space().len().min(message.len());
+            side.input.space()[..some].copy_from_slice(&message[..some]);
+            side.input.filled(some);
+            assert!(side.input.space().len() >= message.len() - some);
+        }
+    }
+}
+
+#[test]
 fn a_large_event_is_taken_without_a_copy_of_it() {
     for role in ROLES {
         let payload = vec![7; 10 * MIB];

@@ -376,13 +376,10 @@ pub(super) struct Writer<W: AsyncWrite + Unpin> {
     stream: Option<W>,
     pub(super) sender: Sender,
     pub(super) out: SendBuf,
-    /// Present once two tasks may wait for the stream to take bytes.
+    /// Present once two tasks may wait for the stream to take bytes, or one for what it buffered.
     sharing: Option<Box<Sharing>>,
     /// Bytes were written and the stream was not flushed.
     dirty: bool,
-    /// When the wait for the stream's own flush began, with nothing left to write: in ns plus one; 0 if
-    /// there is none.
-    flush_since: u64,
     /// Bytes that were queued were dropped: whoever waits for them must not be told that they left.
     lost: bool,
     /// The sending side gave up a peer that does not read.
@@ -394,6 +391,8 @@ pub(super) struct Writer<W: AsyncWrite + Unpin> {
 struct Sharing {
     waiters: Arc<Waiters>,
     timer: Timer,
+    /// When the wait for the stream's own flush began, with nothing left to write.
+    flush_since: Option<Duration>,
     /// A broadcast message that waits until all before it has left.
     newest: Option<Prepared>,
 }
@@ -415,7 +414,6 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
             out: SendBuf::new(),
             sharing: None,
             dirty: false,
-            flush_since: 0,
             lost: false,
             gave_up: false,
         }
@@ -446,7 +444,6 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
             out: core::mem::take(&mut self.out),
             sharing: self.sharing.take(),
             dirty: self.dirty,
-            flush_since: 0,
             lost: self.lost,
             gave_up: self.gave_up,
         }
@@ -483,13 +480,10 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
     /// When the peer must have taken something; a stream that buffers (TLS) has to pass it on.
     pub(super) fn deadline(&mut self, now: Duration) -> Option<Duration> {
         if !self.out.is_empty() || !self.dirty {
-            self.flush_since = 0;
+            self.forget_flush();
             return self.sender.deadline(now, &self.out);
         }
-        if self.flush_since == 0 {
-            self.flush_since = 1 + u64::try_from(now.as_nanos()).unwrap_or(u64::MAX - 1);
-        }
-        let since = Duration::from_nanos(self.flush_since - 1);
+        let since = *self.sharing.get_or_insert_default().flush_since.get_or_insert(now);
         Some(since.saturating_add(self.sender.config().get().send_timeout?))
     }
 
@@ -634,8 +628,14 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         }
         ready!(Pin::new(stream).poll_flush(cx))?;
         self.dirty = false;
-        self.flush_since = 0;
+        self.forget_flush();
         Poll::Ready(Ok(()))
+    }
+
+    fn forget_flush(&mut self) {
+        if let Some(sharing) = &mut self.sharing {
+            sharing.flush_since = None;
+        }
     }
 
     pub(super) fn poll_shutdown(
