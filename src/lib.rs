@@ -162,4 +162,6 @@ mod documents {
     mod backpressure {}
     #[doc = include_str!("../docs/embedding.md")]
     mod embedding {}
+    #[doc = include_str!("../docs/migrating-from-tungstenite.md")]
+    mod migrating {}
 }
