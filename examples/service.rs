@@ -1,0 +1,159 @@
+//! A WebSocket server as it runs behind a proxy or a supervisor: bounded, with keepalive and a health check, and ended in an
+//! orderly way by SIGTERM. It sends every message back.
+
+mod common;
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use bowline::handshake::{Accept, Request, Response};
+use bowline::tokio::{Server, WebSocket};
+use bowline::{Config, Deflate, Error};
+use common::{fail, help, page};
+use lexopt::prelude::*;
+use tokio::net::{TcpListener, TcpStream};
+
+const PROGRAM: &str = "service";
+const HELP: &str = "
+service: a WebSocket server that sends every message back, for a place behind a proxy
+
+Usage: service [OPTIONS]
+
+GET /health is answered with 200 while there is room for connections, GET / with a page to try it with. SIGTERM or Ctrl-C
+ends it: with Close 1001 to all, and a count of those that answered.
+
+Options:
+  --listen ADDR             where to listen; port 0 picks one [default: 127.0.0.1:9001]
+  --max-connections COUNT   more get status 503 [default: 10000]
+  --ping-interval SECONDS   ping who has shown no life for so long; 0 pings nobody [default: 30]
+  --grace SECONDS           how long the end may take [default: 10]
+  --allow-origin ORIGIN     let pages of this origin connect too (repeatable)
+  --any-origin              let pages of any origin connect
+  --deflate                 permessage-deflate, if the other side agrees
+  --subprotocol NAME        select this subprotocol if it is offered (repeatable)
+  --max-message-size BYTES  the largest message to accept [default: 1048576]
+  -h, --help                print this
+";
+
+struct Options {
+    listen: String,
+    config: Config,
+    subprotocols: Vec<String>,
+    max_connections: usize,
+    grace: Duration,
+}
+
+fn parse() -> Result<Options, lexopt::Error> {
+    let mut options = Options {
+        listen: "127.0.0.1:9001".into(),
+        config: Config::default(),
+        subprotocols: Vec::new(),
+        max_connections: 10_000,
+        grace: Duration::from_secs(10),
+    };
+    let mut ping_interval = Duration::from_secs(30);
+    let mut arguments = lexopt::Parser::from_env();
+    while let Some(argument) = arguments.next()? {
+        let config = &options.config;
+        match argument {
+            Long("listen") => options.listen = arguments.value()?.parse()?,
+            Long("max-connections") => options.max_connections = arguments.value()?.parse()?,
+            Long("ping-interval") => ping_interval = arguments.value()?.parse_with(seconds)?,
+            Long("grace") => options.grace = arguments.value()?.parse_with(seconds)?,
+            Long("allow-origin") => {
+                options.config = config.clone().allow_origin(arguments.value()?.string()?);
+            }
+            Long("any-origin") => options.config = config.clone().allow_any_origin(),
+            Long("deflate") => options.config = config.clone().deflate(Deflate::default()),
+            Long("subprotocol") => options.subprotocols.push(arguments.value()?.parse()?),
+            Long("max-message-size") => {
+                options.config = config.clone().max_message_size(arguments.value()?.parse()?);
+            }
+            Short('h') | Long("help") => help(HELP),
+            _ => return Err(argument.unexpected()),
+        }
+    }
+    if !ping_interval.is_zero() {
+        options.config = options.config.ping_interval(ping_interval);
+    }
+    Ok(options)
+}
+
+fn seconds(text: &str) -> Result<Duration, Box<dyn std::error::Error + Send + Sync>> {
+    Ok(Duration::try_from_secs_f64(text.parse()?)?)
+}
+
+#[tokio::main]
+async fn main() {
+    let options = match parse() {
+        Ok(options) => options,
+        Err(error) => fail(PROGRAM, 2, format_args!("{error}; see --help")),
+    };
+    let listen = options.listen.clone();
+    if let Err(error) = run(options).await {
+        fail(PROGRAM, 1, format_args!("{listen}: {error}"));
+    }
+}
+
+async fn run(options: Options) -> std::io::Result<()> {
+    let Options { listen, config, subprotocols, max_connections, grace } = options;
+    let listener = TcpListener::bind(&listen).await?;
+    // Its handlers are installed when it is polled first: before anybody knows that the server runs.
+    let mut told_to_end = pin!(told_to_end());
+    if poll_fn(|cx| Poll::Ready(told_to_end.as_mut().poll(cx))).await.is_ready() {
+        return Ok(());
+    }
+    println!("listening on ws://{}", listener.local_addr()?);
+    let server = Server::new(config)
+        .max_connections(max_connections)
+        .on_request(move |request| choose(request, &subprotocols));
+    tokio::select! {
+        () = server.run(listener, echo) => {}
+        result = &mut told_to_end => result?,
+    }
+    let end = server.shutdown(grace).await;
+    println!("{} closed, {} dropped", end.closed, end.dropped);
+    Ok(())
+}
+
+#[cfg(unix)]
+async fn told_to_end() -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+#[cfg(not(unix))]
+async fn told_to_end() -> std::io::Result<()> {
+    tokio::signal::ctrl_c().await
+}
+
+fn choose(request: &Request, subprotocols: &[String]) -> Result<Accept, Response> {
+    if request.is_upgrade() {
+        return Ok(Accept::new().subprotocol(request.select_subprotocol(subprotocols)));
+    }
+    Err(match (request.method(), request.path()) {
+        ("GET", "/health") => Response::new(200).body("ok\n"),
+        _ => page(request),
+    })
+}
+
+async fn echo(ws: WebSocket<TcpStream>, _request: Request) {
+    if let Err(error) = send_back(ws).await {
+        eprintln!("{error}");
+    }
+}
+
+async fn send_back(mut ws: WebSocket<TcpStream>) -> Result<(), Error> {
+    while let Some(message) = ws.recv().await? {
+        ws.feed(message).await?;
+    }
+    Ok(())
+}
