@@ -13,7 +13,7 @@ use bowline::tokio::{Server, WebSocket};
 use bowline::{Config, Deflate, Error};
 use common::{fail, help, page};
 use lexopt::prelude::*;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
 
 const PROGRAM: &str = "service";
 const HELP: &str = "
@@ -99,7 +99,7 @@ async fn main() {
 
 async fn run(options: Options) -> std::io::Result<()> {
     let Options { listen, config, subprotocols, max_connections, grace } = options;
-    let listener = TcpListener::bind(&listen).await?;
+    let listener = bind(&listen).await?;
     // Its handlers are installed when it is polled first: before anybody knows that the server runs.
     let mut told_to_end = pin!(told_to_end());
     if poll_fn(|cx| Poll::Ready(told_to_end.as_mut().poll(cx))).await.is_ready() {
@@ -116,6 +116,17 @@ async fn run(options: Options) -> std::io::Result<()> {
     let end = server.shutdown(grace).await;
     println!("{} closed, {} dropped", end.closed, end.dropped);
     Ok(())
+}
+
+/// After a restart all clients come back at once, and `TcpListener::bind` lets only 128 wait to be accepted.
+async fn bind(address: &str) -> std::io::Result<TcpListener> {
+    let address = lookup_host(address).await?.next().ok_or(std::io::ErrorKind::AddrNotAvailable)?;
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // Else the port is taken while connections of the last run are in TIME_WAIT. On Windows it means something else.
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(4096)
 }
 
 #[cfg(unix)]

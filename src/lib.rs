@@ -160,6 +160,8 @@ mod documents {
     mod readme {}
     #[doc = include_str!("../docs/backpressure.md")]
     mod backpressure {}
+    #[doc = include_str!("../docs/deploying.md")]
+    mod deploying {}
     #[doc = include_str!("../docs/embedding.md")]
     mod embedding {}
     #[doc = include_str!("../docs/migrating-from-tungstenite.md")]
