@@ -338,6 +338,22 @@ async fn requests_can_be_looked_at() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_refuses_requests_on_their_way_and_drops_who_sends_none() {
+    let server = Server::new(Config::default().handshake_timeout(60 * SECOND));
+    let on_its_way = enter(&server, echo).await;
+    let mut silent = enter(&server, echo).await;
+    let start = Instant::now();
+    let stopping = server.clone();
+    let shutdown = tokio::spawn(async move { stopping.shutdown(10 * SECOND).await });
+    tokio::time::sleep(SECOND / 2).await;
+    assert_refused(bounded(connect(on_its_way)).await);
+    assert_eq!(bounded(silent.read(&mut [0])).await.unwrap(), 0, "it is dropped");
+    assert_report(shutdown.await.unwrap(), 0, 0);
+    assert_eq!(start.elapsed(), SECOND);
+    assert_eq!(server.connections(), 0);
+}
+
 #[tokio::test]
 async fn after_a_shutdown_nobody_comes_in() {
     let server = Server::new(Config::default());

@@ -35,6 +35,9 @@ const DROPPING: u8 = 2;
 /// After a failed accept, for lack of file descriptors for example.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
+/// How long a shutdown waits for requests that are on their way, to refuse them.
+const HANDSHAKES: Duration = Duration::from_secs(1);
+
 /// How long tasks that were aborted may take to let go; one that blocks its thread never does.
 const ABORTED: Duration = Duration::from_secs(1);
 
@@ -347,9 +350,9 @@ impl Server {
         lock(&self.0.state).open
     }
 
-    /// Shuts down: accepts nobody any more, drops who is in the opening handshake, sends Close 1001 to all
-    /// (RFC 6455 §7.4.1), and waits until they have answered and their handlers have returned, at most
-    /// `grace`. What the peers sent before their own Close still reaches the handlers. Then it aborts the
+    /// Shuts down: accepts nobody any more, sends Close 1001 to all (RFC 6455 §7.4.1), and waits until they
+    /// have answered and their handlers have returned, at most `grace`. Whose request arrives within a second
+    /// gets status 503; who is longer in the opening handshake is dropped. What the peers sent before their own Close still reaches the handlers. Then it aborts the
     /// handlers that are left, and so drops their connections; a WebSocket that a handler gave to a task of
     /// its own has ended for whoever receives from it.
     ///
@@ -359,12 +362,12 @@ impl Server {
     /// Dropping the future leaves the connections as they are; call it again to go on.
     pub async fn shutdown(&self, grace: Duration) -> Shutdown {
         let until = now().saturating_add(grace);
-        for seat in self.begin(CLOSING) {
-            if seat.kind.load(Ordering::Relaxed) == OPEN {
-                seat.wake();
-            } else {
-                seat.abort();
-            }
+        self.begin(CLOSING).iter().for_each(|seat| seat.wake());
+        let hurry = until.min(now().saturating_add(HANDSHAKES));
+        if within(Some(hurry), poll_fn(|cx| self.poll_empty(cx))).await.is_none() {
+            let seats = self.begin(CLOSING);
+            let opening = |seat: &&Arc<Seat>| seat.kind.load(Ordering::Relaxed) != OPEN;
+            seats.iter().filter(opening).for_each(|seat| seat.abort());
         }
         if within(Some(until), poll_fn(|cx| self.poll_empty(cx))).await.is_none() {
             for seat in self.begin(DROPPING) {
@@ -458,7 +461,7 @@ fn spawn<F: Future<Output = ()> + Send + 'static>(
     *task = Some(running.abort_handle());
     drop(task);
     // The shutdown may have looked for it before it was there.
-    if seat.server.phase.load(Ordering::Acquire) != RUNNING
+    if seat.server.phase.load(Ordering::Acquire) == DROPPING
         && seat.kind.load(Ordering::Relaxed) != OPEN
     {
         seat.abort();
@@ -494,6 +497,7 @@ async fn open<S: AsyncRead + AsyncWrite + Unpin>(
     // From here on it is closed and not dropped by a shutdown: the client may know that it is open before the
     // handler does.
     if incoming.request().upgrade(config).is_ok() && !seat.opened() {
+        come_again(incoming, "the server is shutting down").await;
         return None;
     }
     let request = incoming.request().clone();
@@ -504,10 +508,13 @@ async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(
     config: Config,
     stream: impl Future<Output = io::Result<S>>,
 ) {
-    let response = Response::new(503).body("too many connections").header("Retry-After", "5");
-    if let Some(incoming) = Box::pin(read(config, stream)).await
-        && let Ok(response) = response
-    {
+    if let Some(incoming) = Box::pin(read(config, stream)).await {
+        come_again(incoming, "too many connections").await;
+    }
+}
+
+async fn come_again<S: AsyncRead + AsyncWrite + Unpin>(incoming: Incoming<S>, reason: &str) {
+    if let Ok(response) = Response::new(503).body(reason).header("Retry-After", "5") {
         let _ = incoming.respond(&response).await;
     }
 }
