@@ -91,7 +91,7 @@ impl Length {
 /// A header that is written.
 #[derive(Clone, Copy)]
 pub(crate) struct Encoded {
-    bytes: [u8; 16],
+    bytes: [u8; ROOM],
     size: usize,
 }
 
@@ -136,18 +136,18 @@ impl Encoded {
     }
 }
 
-/// What [`put_plain`] needs room for.
-pub(crate) const PLAIN: usize = 4;
+/// The room that a header is written in, whatever its length.
+pub(crate) const ROOM: usize = 16;
 
-/// Appends the header of an unmasked frame whose length takes 16 bits at most.
+/// Appends the header of a whole, unmasked message whose length takes 16 bits at most.
 #[inline]
-pub(crate) fn put_plain(buffer: &mut Vec<u8>, first: u8, len: u16) {
+pub(crate) fn put_plain(buffer: &mut Vec<u8>, opcode: Opcode, len: u16) {
     // Four bytes in any case, one store; of a short header two are taken back.
     let is_short = usize::from(len) <= MAX_CONTROL;
     let second = if is_short { len as u8 } else { 126 };
     let [high, low] = len.to_be_bytes();
-    let end = buffer.len() + if is_short { 2 } else { PLAIN };
-    buffer.extend_from_slice(&[first, second, high, low]);
+    let end = buffer.len() + if is_short { 2 } else { 4 };
+    buffer.extend_from_slice(&[FIN | opcode as u8, second, high, low]);
     buffer.truncate(end);
 }
 

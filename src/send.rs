@@ -14,7 +14,7 @@ use crate::close::{CloseCode, MAX_REASON};
 use crate::config::Config;
 use crate::deflate::{self, Deflating, Side};
 use crate::error::{Refusal, SendError};
-use crate::frame::{self, FIN, MAX_CONTROL, MAX_HEADER, Opcode};
+use crate::frame::{self, MAX_CONTROL, MAX_HEADER, Opcode};
 use crate::mask;
 use crate::message::{Message, MessageRef};
 use crate::prepared::Prepared;
@@ -88,21 +88,27 @@ impl Sender {
         self.send_any(message, out)
     }
 
-    /// The common case at once: a server's message of less than 64 KiB that is neither compressed nor
-    /// masked, and for which there is room. Whatever is not plainly so is left to `send_any`.
+    /// The common case at once: a message of less than 64 KiB that is not compressed, and for which there is
+    /// room. Whatever is not plainly so is left to `send_any`.
     #[inline]
-    fn plain(&self, message: MessageRef<'_>, out: &mut SendBuf) -> bool {
-        let first = match message {
-            MessageRef::Text(_) => FIN | Opcode::Text as u8,
-            MessageRef::Binary(_) => FIN | Opcode::Binary as u8,
+    fn plain(&mut self, message: MessageRef<'_>, out: &mut SendBuf) -> bool {
+        let opcode = match message {
+            MessageRef::Text(_) => Opcode::Text,
+            MessageRef::Binary(_) => Opcode::Binary,
             _ => return false,
         };
-        self.keys.is_none()
-            && self.side.is_none()
+        let payload = message.as_bytes();
+        self.side.is_none()
             && self.open.is_none()
             && !self.closed
             && out.len() < self.config.get().max_send_queue
-            && out.append_plain(first, message.as_bytes())
+            && match self.key() {
+                None => out.append_plain(payload.len(), |queue| {
+                    frame::put_plain(queue, opcode, payload.len() as u16);
+                    queue.extend_from_slice(payload);
+                }),
+                Some(key) => append_masked(out, opcode, payload, key),
+            }
     }
 
     #[inline(never)]
@@ -394,6 +400,7 @@ impl Sender {
     }
 
     /// A fresh key for each frame (§5.3), or none for a server.
+    #[inline]
     fn key(&mut self) -> Option<[u8; 4]> {
         let keys = self.keys.as_mut()?;
         Some(keys.next_u32().to_ne_bytes())
@@ -470,6 +477,16 @@ impl Sender {
         self.close_sent = true;
         self.closed = true;
     }
+}
+
+/// Apart, since both ways in one need more registers than there are.
+#[inline(never)]
+fn append_masked(out: &mut SendBuf, opcode: Opcode, payload: &[u8], key: [u8; 4]) -> bool {
+    out.append_plain(payload.len(), |queue| {
+        let header = frame::encode(true, false, opcode, payload.len() as u64, Some(key));
+        header.append_to(queue);
+        mask::append(queue, payload, key);
+    })
 }
 
 impl fmt::Debug for Sender {

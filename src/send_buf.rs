@@ -150,19 +150,17 @@ impl SendBuf {
         write(&mut self.head);
     }
 
-    /// Appends an unmasked frame with less than 64 KiB of payload, if the room for it is there and
-    /// nothing lies behind the small frames.
+    /// Lets `write` append a frame with `len` bytes of payload, fewer than 64 KiB, if the room for it is
+    /// there and nothing lies behind the small frames.
     #[inline]
-    pub(crate) fn append_plain(&mut self, first: u8, payload: &[u8]) -> bool {
-        let len = payload.len();
+    pub(crate) fn append_plain(&mut self, len: usize, write: impl FnOnce(&mut Vec<u8>)) -> bool {
         let room = self.head.capacity() - self.head.len();
-        if self.tail.is_some() || len > usize::from(u16::MAX) || room < frame::PLAIN + len {
+        if self.tail.is_some() || len > usize::from(u16::MAX) || room < frame::ROOM + len {
             return false;
         }
         // In registers, where the compiler sees that the room is there.
         let mut head = core::mem::take(&mut self.head);
-        frame::put_plain(&mut head, first, len as u16);
-        head.extend_from_slice(payload);
+        write(&mut head);
         self.head = head;
         true
     }
