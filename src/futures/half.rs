@@ -2,6 +2,7 @@
 
 use core::future::poll_fn;
 use core::task::{Context, Poll};
+use core::time::Duration;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ::futures_io::{AsyncRead, AsyncWrite};
@@ -70,6 +71,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> RecvHalf<S> {
     pub async fn recv_part(&mut self) -> Result<Option<Part<'_>>, Error> {
         poll_fn(|cx| self.poll_event(cx, true)).await?;
         Ok(self.reader.input.part())
+    }
+
+    /// How long the peer took for its last pong to a ping of keepalive
+    /// ([`Config::ping_interval`](crate::Config::ping_interval)); see
+    /// [`Receiver::round_trip`](crate::Receiver::round_trip). `None` before there was one.
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.reader.receiver.round_trip()
     }
 
     /// How the connection ended, once it has.

@@ -36,11 +36,12 @@ pub use opening::{Incoming, accept, client};
 
 use core::future::poll_fn;
 use core::task::{Context, Poll};
+use core::time::Duration;
 use std::vec::Vec;
 
 use ::futures_io::{AsyncRead, AsyncWrite};
 
-use crate::adapter::{Closed, Error, FLUSH_FROM, FLUSH_PARTS_FROM};
+use crate::adapter::{Closed, Error, FLUSH_FROM, FLUSH_PARTS_FROM, seed_keepalive};
 use crate::close::CloseCode;
 use crate::connection::Connection;
 use crate::error::{End, Refusal, SendError};
@@ -75,7 +76,8 @@ pub struct WebSocket<S: AsyncRead + AsyncWrite + Unpin> {
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// A WebSocket whose opening handshake was done elsewhere. `input` holds what was read behind
     /// it, or is new.
-    pub fn from_connection(stream: S, connection: Connection, input: RecvBuf) -> Self {
+    pub fn from_connection(stream: S, mut connection: Connection, input: RecvBuf) -> Self {
+        seed_keepalive(&mut connection);
         let (receiver, sender, replies) = connection.into_halves();
         Self { reader: Reader::new(receiver, replies, input), socket: Socket::new(stream, sender) }
     }
@@ -298,6 +300,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// are. Turn it off for messages that hold secrets: see [`Sender::set_compression`](crate::Sender::set_compression).
     pub fn set_compression(&mut self, on: bool) {
         self.socket.sender.set_compression(on);
+    }
+
+    /// How long the peer took for its last pong to a ping of keepalive
+    /// ([`Config::ping_interval`](crate::Config::ping_interval)); see
+    /// [`Receiver::round_trip`](crate::Receiver::round_trip). `None` before there was one.
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.reader.receiver.round_trip()
     }
 
     /// How the connection ended, once it has.

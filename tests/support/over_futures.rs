@@ -2,6 +2,7 @@
 
 #![allow(dead_code, unused_imports, reason = "each test file uses its own part of this")]
 
+use std::future::Future;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -71,4 +72,13 @@ impl<S: tokio::io::AsyncWrite + Unpin> AsyncWrite for Compat<S> {
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_shutdown(cx)
     }
+}
+
+/// Runs on smol, and fails instead of waiting for ever.
+pub(crate) fn run<T>(future: impl Future<Output = T>) -> T {
+    let late = async {
+        smol::Timer::after(super::LONG).await;
+        panic!("it waits for ever");
+    };
+    smol::block_on(smol::future::or(future, late))
 }
