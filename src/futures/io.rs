@@ -135,12 +135,13 @@ impl Reader {
                     return Poll::Ready(Ok(()));
                 }
                 Ok(Progress::NeedInput) => {
-                    ready!(self.poll_wait(cx, socket))?;
-                    self.budget -= 1;
+                    // Only here, when all that came is decoded: a pong or Close may be the last of it.
                     if self.budget == 0 {
                         self.expire(socket);
                         return self.take_turns(cx);
                     }
+                    ready!(self.poll_wait(cx, socket))?;
+                    self.budget -= 1;
                 }
                 Ok(Progress::Ended) | Err(_) => {
                     ready!(self.poll_leave(cx, socket));

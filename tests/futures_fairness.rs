@@ -1,0 +1,148 @@
+//! Peers that never stop, over the adapter for `futures-io`. Streams in memory and no clock: a timeout of zero has run out
+//! whenever it is looked at (attack battery R15, R16, T03).
+
+#![cfg(all(feature = "tokio", feature = "futures-io"))]
+
+mod support;
+
+use std::cell::Cell;
+use std::future::Future;
+use std::pin::pin;
+use std::task::Context;
+use std::time::Duration;
+
+use bowline::{Config, End, Initiator, Role, Timeout};
+use smol::future::or;
+use support::over_futures::*;
+use support::stream::{Wakes, cancelled, finish, poll};
+use support::*;
+
+#[test]
+fn a_peer_that_never_stops_does_not_starve_the_other_tasks_of_its_thread() {
+    for endless in [
+        to(Role::Server, TEXT, b"x"),
+        to(Role::Server, PING, b""),
+        to(Role::Server, PONG, b""),
+        to(Role::Server, BINARY, &[0; 200_000]),
+    ] {
+        let (mut ws, far) = open(Role::Server, &Config::default());
+        far.lock().endless = endless;
+        // On one thread: this ends only if `recv` lets the other run.
+        let flood = async { while ws.recv().await.unwrap().is_some() {} };
+        let other = async {
+            for _ in 0..10 {
+                smol::future::yield_now().await;
+            }
+        };
+        run(or(flood, other));
+    }
+}
+
+/// How many messages come in one turn, and whether it goes on by itself.
+fn in_one_turn(ws: &mut WebSocket<Io>) -> (usize, bool) {
+    let got = Cell::new(0);
+    let (wakes, waker) = Wakes::new();
+    let mut all = pin!(async {
+        while ws.recv().await.unwrap().is_some() {
+            got.set(got.get() + 1);
+        }
+    });
+    assert!(all.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    (got.get(), wakes.count() > 0)
+}
+
+#[test]
+fn messages_that_are_all_there_do_not_keep_the_thread_either() {
+    let (mut ws, far) = open(Role::Server, &Config::default());
+    far.push(&to(Role::Server, TEXT, b"x").repeat(500));
+    let (got, goes_on) = in_one_turn(&mut ws);
+    assert!((100..=128).contains(&got), "{got} messages in one turn");
+    assert!(goes_on);
+    let (got, goes_on) = in_one_turn(&mut ws);
+    assert!((100..=128).contains(&got), "{got} messages in the next turn");
+    assert!(goes_on);
+}
+
+#[test]
+fn after_a_wait_it_is_a_whole_turn_again() {
+    let (mut ws, far) = open(Role::Server, &Config::default());
+    for _ in 0..10 {
+        far.push(&to(Role::Server, TEXT, b"x").repeat(100));
+        assert_eq!(in_one_turn(&mut ws), (100, false));
+    }
+}
+
+#[test]
+fn large_messages_count_by_their_bytes() {
+    for (size, most) in [(100_000, 11), (4 << 20, 1)] {
+        let (mut ws, far) = open(Role::Server, &Config::default().max_message_size(8 << 20));
+        far.push(&to(Role::Server, BINARY, &vec![0; size]).repeat(20));
+        // The first teaches the buffer to read much at once.
+        finish(ws.recv()).unwrap();
+        let most_in_a_turn = (0..10).map(|_| in_one_turn(&mut ws).0).max().unwrap();
+        assert!((1..=most).contains(&most_in_a_turn), "{most_in_a_turn} of {size} bytes");
+    }
+}
+
+#[test]
+fn a_peer_that_floods_after_our_close_is_dropped_at_the_close_timeout() {
+    // Battery T03. A read counts and so does a message: with one of them or both in a turn, it has to be looked at in
+    // either place.
+    let role = Role::Server;
+    for wire in [
+        to(role, TEXT, b"and on"),
+        to(role, PING, b"p"),
+        to(role, BINARY, &[0; 5000]),
+        [to(role, PING, b"p"), to(role, TEXT, b"and on")].concat(),
+    ] {
+        for chunk in [usize::MAX, wire.len()] {
+            for repeat in [1, 10] {
+                let (mut ws, far) = open(role, &Config::default().close_timeout(Duration::ZERO));
+                far.change(|s| (s.endless, s.chunk) = (wire.repeat(repeat), chunk));
+                let closed = cancelled(ws.close(1000, ""), 1000).expect("for ever").unwrap();
+                assert_eq!(closed.end, End::TimedOut(Timeout::Close));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_close_that_came_with_the_last_read_of_a_turn_came_in_time() {
+    // The timeout is looked at when all that was read is decoded: a handler or a thread that is late is not the peer's fault.
+    for role in ROLES {
+        let ping = to(role, PING, b"xx");
+        for before in 0..128 {
+            let (mut ws, far) = open(role, &Config::default().close_timeout(Duration::ZERO));
+            far.change(|s| s.chunk = ping.len());
+            far.push(&[ping.repeat(before), close_to(role, 1000)].concat());
+            far.eof();
+            finish(ws.start_close(1000, "")).unwrap();
+            assert_eq!(finish(ws.recv()).unwrap(), None, "{role:?}, behind {before} pings");
+            assert!(matches!(ws.end(), Some(End::Closed { initiator: Initiator::Local, .. })));
+        }
+    }
+}
+
+#[test]
+fn a_message_whose_rest_is_in_the_socket_is_not_given_up_unread() {
+    // A handler took long: the progress timeout has run out, and nobody looked into the socket meanwhile.
+    for role in ROLES {
+        // At each place in a turn.
+        for before in 0..300 {
+            let (mut ws, far) = open(role, &Config::default().progress_timeout(Duration::ZERO));
+            let last = to(role, TEXT, b"last");
+            let (half, rest) = last.split_at(last.len() - 1);
+            if before > 0 {
+                far.push(&[to(role, TEXT, b"x").repeat(before), half.to_vec()].concat());
+                for _ in 0..before {
+                    assert_eq!(finish(ws.recv()).unwrap(), Some("x".into()));
+                }
+            } else {
+                far.push(half);
+            }
+            far.push(rest);
+            assert_eq!(finish(ws.recv()).unwrap(), Some("last".into()), "behind {before}");
+            assert!(poll(pin!(ws.recv())).is_pending());
+        }
+    }
+}
