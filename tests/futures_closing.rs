@@ -1,36 +1,20 @@
-//! How connections end over the adapter for `futures-io`, and its timeouts. Its clock is real, so those that have to run out
-//! are short, and nothing measures how long they took.
+//! How connections end over the adapter for `futures-io`. Nothing here waits for a clock: tests/futures_timers.rs does.
 
 #![cfg(all(feature = "tokio", feature = "futures-io"))]
 
 mod support;
 
-use std::cell::Cell;
-use std::future::Future;
 use std::io::ErrorKind;
 use std::pin::pin;
-use std::task::Context;
-use std::time::Duration;
 
-use bowline::handshake::{Accept, ClientRequest, ConnectError, RequestError, Response};
-use bowline::{Config, End, Error, Initiator, Refusal, Role, Rule, Timeout};
-use smol::future::{or, zip};
+use bowline::handshake::{Accept, ClientRequest};
+use bowline::{Config, End, Error, Initiator, Refusal, Role, Rule, Truncation};
+use smol::future::zip;
 use smol::io::{AsyncReadExt, AsyncWriteExt};
 use smol::net::{TcpListener, TcpStream};
 use support::over_futures::*;
-use support::stream::{Wakes, finish, poll};
+use support::stream::{finish, poll};
 use support::*;
-
-const SOON: Duration = Duration::from_millis(20);
-
-/// Runs on smol, and fails instead of waiting for ever.
-fn run<T>(future: impl Future<Output = T>) -> T {
-    let late = async {
-        smol::Timer::after(LONG).await;
-        panic!("it waits for ever");
-    };
-    smol::block_on(or(future, late))
-}
 
 async fn tcp() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -171,200 +155,203 @@ fn limits_hold() {
 #[test]
 fn messages_after_start_close_still_come_and_close_counts_what_it_drops() {
     for role in ROLES {
+        let data = [
+            to(role, TEXT, b"1"),
+            to(role, PING, b"p"),
+            to(role, BINARY, b"2"),
+            fragment_to(role, false, TEXT, b"3"),
+            fragment_to(role, true, CONTINUATION, b""),
+        ]
+        .concat();
         let (mut ws, far) = open(role, &no_timeouts());
         finish(ws.start_close(1001, "bye")).unwrap();
-        far.push(&[to(role, TEXT, b"a"), to(role, TEXT, b"b"), close_to(role, 1001)].concat());
+        far.push(&[&data[..], &close_to(role, 1001)].concat());
         far.eof();
-        assert_eq!(finish(ws.recv()).unwrap(), Some("a".into()));
-        let closed = finish(ws.close(1001, "")).unwrap();
-        assert_eq!((closed.end.is_clean(), closed.discarded), (true, 1));
+        for expected in ["1", "2", "3"] {
+            assert_eq!(finish(ws.recv()).unwrap().unwrap().as_bytes(), expected.as_bytes());
+        }
+        assert_eq!(finish(ws.recv()).unwrap(), None);
+        assert_eq!(far.frames(role).len(), 1, "nothing follows Close, not even a pong (§5.5.1)");
         match finish(ws.send("late")) {
             Err(Error::Send(error)) => assert_eq!(error.refusal(), Refusal::Closed),
             other => panic!("{other:?}"),
         }
+
+        for report in [false, true] {
+            let (mut ws, far) = open(role, &no_timeouts().report_control_frames(report));
+            far.push(&[&data[..], &close_to(role, 4001)].concat());
+            far.eof();
+            let closed = finish(ws.close(1000, "")).unwrap();
+            let code = closed.end.code().get();
+            assert_eq!((closed.discarded, code), (3, 4001), "only messages count");
+            let again = finish(ws.close(1000, "")).unwrap();
+            assert_eq!((again.discarded, again.end), (0, closed.end), "it was closed");
+        }
+    }
+}
+
+#[test]
+fn close_refuses_what_cannot_be_sent_and_leaves_the_connection_open() {
+    let (mut ws, far) = open(Role::Server, &no_timeouts());
+    for (code, reason, refusal) in [
+        (1005, "".into(), Refusal::CloseCode),
+        (1000, "x".repeat(124), Refusal::CloseReasonTooLong),
+    ] {
+        match finish(ws.close(code, &reason)) {
+            Err(Error::Send(error)) => assert_eq!(error.refusal(), refusal),
+            other => panic!("{other:?}"),
+        }
+    }
+    finish(ws.send("open")).unwrap();
+    assert_eq!(far.frames(Role::Server).len(), 1);
+}
+
+#[test]
+fn close_tells_how_it_ended_otherwise() {
+    let role = Role::Server;
+    let closed = |wire: &[u8]| {
+        let (mut ws, far) = open(role, &no_timeouts());
+        far.push(wire);
+        far.eof();
+        (finish(ws.close(1000, "")).unwrap(), far.frames(role).len())
+    };
+    let (violated, sent) = closed(&[to(role, TEXT, b"x"), to(role, 0x4, b"")].concat());
+    assert!(matches!(violated.end, End::Failed(_)));
+    assert_eq!((violated.discarded, sent), (1, 1), "our Close was sent already");
+    let (left, _) = closed(&to(role, TEXT, b"x"));
+    assert_eq!((left.end, left.discarded), (End::PeerGone(Truncation::BetweenMessages), 1));
+
+    let (mut ws, far) = open(role, &no_timeouts());
+    far.lock().read_error = Some(ErrorKind::Other);
+    assert!(matches!(finish(ws.close(1000, "")), Err(Error::Io(_))));
+}
+
+#[test]
+fn a_client_waits_for_the_servers_end_and_then_shuts_its_side() {
+    // RFC 6455 §7.1.1: the server closes the connection first.
+    let role = Role::Client;
+    let (mut ws, far) = open(role, &no_timeouts());
+    far.push(&close_to(role, 1000));
+    assert!(poll(pin!(ws.recv())).is_pending());
+    assert_eq!(far.frames(role).len(), 1, "Close is answered before");
+    assert!(!far.lock().shut, "the server is first");
+    far.push(b"what comes behind Close is nothing");
+    assert!(poll(pin!(ws.recv())).is_pending());
+    far.eof();
+    assert_eq!(finish(ws.recv()).unwrap(), None);
+    assert!(far.lock().shut);
+}
+
+#[test]
+fn a_server_closes_at_once() {
+    for ours_first in [false, true] {
+        let (mut ws, far) = open(Role::Server, &no_timeouts());
+        if ours_first {
+            finish(ws.start_close(1001, "")).unwrap();
+        }
+        far.push(&close_to(Role::Server, 1001));
+        let reads = far.lock().reads;
+        assert_eq!(finish(ws.recv()).unwrap(), None);
+        assert!(far.lock().shut, "the peer sees the end now");
+        assert_eq!(far.lock().reads, reads + 1, "nothing is waited for");
+        let initiator = if ours_first { Initiator::Local } else { Initiator::Remote };
+        assert!(matches!(ws.end(), Some(End::Closed { initiator: who, .. }) if *who == initiator));
+        assert_eq!(far.frames(Role::Server).len(), 1, "one Close each way");
     }
 }
 
 #[test]
 fn errors_of_the_stream_end_the_connection() {
+    let refused = |ws: &mut WebSocket<Io>| match finish(ws.send("late")) {
+        Err(Error::Send(error)) => assert_eq!(error.refusal(), Refusal::Closed),
+        other => panic!("{other:?}"),
+    };
     for role in ROLES {
         let (mut ws, far) = open(role, &no_timeouts());
         far.lock().read_error = Some(ErrorKind::ConnectionReset);
-        assert!(matches!(finish(ws.recv()), Err(Error::Ended(End::PeerGone(_)))));
+        for _ in 0..2 {
+            assert!(matches!(finish(ws.recv()), Err(Error::Ended(End::PeerGone(_)))));
+        }
+        refused(&mut ws);
 
         let (mut ws, far) = open(role, &no_timeouts());
         far.lock().read_error = Some(ErrorKind::Other);
         assert!(matches!(finish(ws.recv()), Err(Error::Io(_))), "whatever it was is told once");
+        refused(&mut ws);
         assert!(matches!(finish(ws.recv()), Err(Error::Ended(End::PeerGone(_)))));
 
         // What the peer said last is received though nothing can be sent.
-        let (mut ws, far) = open(role, &no_timeouts());
-        far.lock().write_error = Some(ErrorKind::BrokenPipe);
-        far.push(&[to(role, TEXT, b"last words"), close_to(role, 4001)].concat());
-        far.eof();
-        assert!(matches!(finish(ws.send("x")), Err(Error::Io(_))));
-        assert_eq!(finish(ws.recv()).unwrap(), Some("last words".into()));
-        assert_eq!(finish(ws.recv()).unwrap(), None);
-        assert_eq!(ws.end().unwrap().code().get(), 4001);
-    }
-}
-
-#[test]
-fn a_peer_that_never_answers_close_is_given_up_at_the_close_timeout() {
-    for role in ROLES {
-        // A peer that does nothing, and one that does not even read.
-        for room in [usize::MAX, 0] {
-            let (mut ws, far) = open(role, &Config::default().close_timeout(SOON));
-            far.room(room);
-            let closed = run(ws.close(1000, "bye")).unwrap();
-            assert_eq!(closed.end, End::TimedOut(Timeout::Close));
-            assert!(far.lock().shut);
-        }
-    }
-}
-
-#[test]
-fn a_peer_that_neither_stops_nor_closes_is_given_up_at_the_close_timeout() {
-    let (mut ws, far) = open(Role::Server, &Config::default().close_timeout(SOON));
-    far.lock().endless = to(Role::Server, TEXT, b"and on");
-    let closed = run(ws.close(1000, "")).unwrap();
-    assert_eq!(closed.end, End::TimedOut(Timeout::Close));
-}
-
-#[test]
-fn a_peer_that_ends_a_violation_with_silence_is_left_at_the_close_timeout() {
-    for room in [usize::MAX, 0] {
-        let (mut ws, far) = open(Role::Server, &Config::default().close_timeout(SOON));
-        far.room(room);
-        far.push(&to(Role::Server, 0xF, b"bad"));
-        assert!(matches!(run(ws.recv()), Err(Error::Ended(End::Failed(_)))));
-        assert!(far.lock().shut || room == 0);
-    }
-}
-
-#[test]
-fn a_peer_that_never_reads_ends_the_connection_at_the_send_timeout() {
-    for what in ["send", "recv", "flush"] {
-        for stuck in ["write", "flush"] {
-            let (mut ws, far) = open(Role::Server, &Config::default().send_timeout(SOON));
-            match stuck {
-                "write" => far.room(0),
-                // As TLS does, which takes bytes into a buffer of its own.
-                _ => far.lock().flush_pending = true,
+        for send in [true, false] {
+            let (mut ws, far) = open(role, &no_timeouts());
+            far.lock().write_error = Some(ErrorKind::BrokenPipe);
+            far.push(&to(role, TEXT, b"last words"));
+            if send {
+                assert!(matches!(finish(ws.send("x")), Err(Error::Io(_))));
+            } else {
+                finish(ws.feed("x")).unwrap();
             }
-            let result = run(async {
-                ws.feed("x").await.unwrap();
-                match what {
-                    "send" => ws.send("y").await,
-                    "recv" => ws.recv().await.map(drop),
-                    _ => ws.flush().await,
-                }
-            });
-            assert!(
-                matches!(result, Err(Error::Ended(End::TimedOut(Timeout::Send)))),
-                "{what}, {stuck}: {result:?}"
-            );
-            assert_eq!(ws.end(), Some(&End::TimedOut(Timeout::Send)));
-        }
-    }
-}
-
-#[test]
-fn a_frame_that_does_not_go_on_is_given_up_and_the_peer_is_told() {
-    let (mut ws, far) = open(Role::Server, &Config::default().progress_timeout(SOON));
-    far.push(&to(Role::Server, TEXT, b"half")[..8]);
-    let ended = run(async {
-        let receiving = async { ws.recv().await.unwrap_err() };
-        let leaving = async {
-            while far.writes() == 0 {
-                smol::future::yield_now().await;
-            }
+            assert_eq!(finish(ws.recv()).unwrap(), Some("last words".into()));
+            refused(&mut ws);
+            far.push(&close_to(role, 4001));
             far.eof();
-        };
-        zip(receiving, leaving).await.0
-    });
-    assert!(matches!(ended, Error::Ended(End::TimedOut(Timeout::Progress))), "{ended:?}");
-    assert_eq!(close_code(&far.frames(Role::Server)[0]), 1008);
-}
-
-#[test]
-fn an_opening_handshake_that_does_not_come_is_given_up() {
-    let config = Config::default().handshake_timeout(SOON).close_timeout(SOON);
-    for room in [usize::MAX, 0] {
-        let (stream, far) = io();
-        far.room(room);
-        far.push(b"GET / HTTP/1.1\r\nHost:");
-        let error = run(accept(stream, config.clone())).unwrap_err();
-        assert!(matches!(error, Error::Request(RequestError::TimedOut)), "{error:?}");
-        assert_eq!(far.written().starts_with(b"HTTP/1.1 408 "), room > 0);
-
-        let (stream, far) = io();
-        far.room(room);
-        let request = ClientRequest::new("ws://a/").unwrap();
-        let error = run(client(stream, &request, config.clone())).unwrap_err();
-        assert!(matches!(error, Error::Connect(ConnectError::TimedOut)), "{error:?}");
-    }
-}
-
-const HEAD: &str = "GET /page HTTP/1.1\r\nHost: a\r\n\r\n";
-
-#[test]
-fn what_is_no_websocket_gets_an_http_answer() {
-    let (stream, far) = io();
-    far.stutter(1);
-    far.push(HEAD.as_bytes());
-    far.eof();
-    let incoming = finish(Incoming::read(stream, no_timeouts())).unwrap();
-    assert!(!incoming.request().is_upgrade());
-    finish(incoming.respond(&Response::new(200).body("hello"))).unwrap();
-    let answer = String::from_utf8(far.written()).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("hello"), "{answer}");
-    assert!(far.lock().shut);
-
-    for (head, status) in [(HEAD, "426"), ("nonsense\r\n\r\n", "400")] {
-        let (stream, far) = io();
-        far.push(head.as_bytes());
-        far.eof();
-        assert!(matches!(finish(accept(stream, no_timeouts())), Err(Error::Request(_))));
-        let answer = String::from_utf8(far.written()).unwrap();
-        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
-    }
-}
-
-#[test]
-fn a_peer_that_never_stops_does_not_starve_the_other_tasks_of_its_thread() {
-    for endless in [
-        to(Role::Server, TEXT, b"x"),
-        to(Role::Server, PING, b""),
-        to(Role::Server, BINARY, &[0; 200_000]),
-    ] {
-        let (mut ws, far) = open(Role::Server, &Config::default());
-        far.lock().endless = endless;
-        // On one thread: this ends only if `recv` lets the other run.
-        let flood = async { while ws.recv().await.unwrap().is_some() {} };
-        let other = async {
-            for _ in 0..10 {
-                smol::future::yield_now().await;
-            }
-        };
-        run(or(flood, other));
-    }
-}
-
-#[test]
-fn messages_that_are_all_there_do_not_keep_the_thread_either() {
-    let (mut ws, far) = open(Role::Server, &Config::default());
-    for _ in 0..500 {
-        far.push(&to(Role::Server, TEXT, b"x"));
-    }
-    let got = Cell::new(0);
-    let (wakes, waker) = Wakes::new();
-    let mut all = pin!(async {
-        while ws.recv().await.unwrap().is_some() {
-            got.set(got.get() + 1);
+            assert_eq!(finish(ws.recv()).unwrap(), None);
+            assert_eq!(ws.end().unwrap().code().get(), 4001);
         }
-    });
-    assert!(all.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
-    assert!((1..=128).contains(&got.get()), "{} messages in one turn", got.get());
-    assert_eq!(wakes.count(), 1, "it goes on by itself");
+    }
+}
+
+#[test]
+fn a_stream_that_takes_nothing_is_an_error_and_no_loop() {
+    let (mut ws, far) = open(Role::Server, &no_timeouts());
+    far.lock().takes_nothing = true;
+    match finish(ws.send("x")) {
+        Err(Error::Io(error)) => assert_eq!(error.kind(), ErrorKind::WriteZero),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_was_thrown_away_is_never_said_to_have_been_sent() {
+    // A peer that ends while messages wait for it: in the queue, or in a stream that buffers, as TLS does.
+    for stuck in ["write", "flush"] {
+        let (mut ws, far) = open(Role::Server, &no_timeouts());
+        match stuck {
+            "write" => far.room(2),
+            _ => far.lock().flush_pending = true,
+        }
+        finish(ws.feed("x")).unwrap();
+        assert!(poll(pin!(ws.flush())).is_pending());
+        far.eof();
+        assert!(matches!(finish(ws.recv()), Err(Error::Ended(End::PeerGone(_)))), "{stuck}");
+        far.change(|s| (s.room, s.flush_pending) = (usize::MAX, false));
+        let flushed = finish(ws.flush());
+        assert!(matches!(flushed, Err(Error::Io(_))), "{stuck}: {flushed:?}");
+    }
+    // With nothing lost there is nothing to tell.
+    let (mut ws, far) = open(Role::Server, &no_timeouts());
+    finish(ws.send("x")).unwrap();
+    far.eof();
+    assert!(matches!(finish(ws.recv()), Err(Error::Ended(End::PeerGone(_)))));
+    finish(ws.flush()).unwrap();
+}
+
+#[test]
+fn an_end_does_not_wait_for_a_peer_that_is_gone_to_take_what_is_queued() {
+    for fed in [10, 100_000] {
+        let (mut ws, far) = open(Role::Server, &no_timeouts());
+        far.room(0);
+        far.stutter(usize::MAX);
+        far.eof();
+        if fed < 65_536 {
+            finish(ws.feed(vec![0; fed])).unwrap();
+        } else {
+            // The end was seen, and the stream is not shut yet.
+            while !matches!(poll(pin!(ws.recv())), std::task::Poll::Pending if far.lock().reads > 1)
+            {
+            }
+            finish(ws.feed(vec![0; fed])).unwrap();
+        }
+        let end = support::stream::cancelled(ws.recv(), 100).expect("it waits for nobody");
+        assert!(matches!(end, Err(Error::Ended(End::PeerGone(_)))), "{fed} bytes");
+    }
 }

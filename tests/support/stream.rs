@@ -32,8 +32,11 @@ pub(crate) struct State {
     /// Each operation is not ready at first, every time.
     pub(crate) stutter: bool,
     ready: [bool; 4],
+    /// Writes take no byte and are ready all the same.
+    pub(crate) takes_nothing: bool,
     pub(crate) flushes: usize,
     pub(crate) flush_pending: bool,
+    pub(crate) shut_pending: bool,
     pub(crate) shut: bool,
     pub(crate) dropped: bool,
     pub(crate) reads: usize,
@@ -78,8 +81,10 @@ pub(crate) fn io() -> (Io, Far) {
         chunk: usize::MAX,
         stutter: false,
         ready: [false; 4],
+        takes_nothing: false,
         flushes: 0,
         flush_pending: false,
+        shut_pending: false,
         shut: false,
         dropped: false,
         reads: 0,
@@ -205,6 +210,9 @@ impl AsyncWrite for Io {
         if state.shut {
             return Poll::Ready(Err(ErrorKind::BrokenPipe.into()));
         }
+        if state.takes_nothing {
+            return Poll::Ready(Ok(0));
+        }
         let bytes = slices.iter().map(|slice| &**slice).collect::<Vec<_>>().concat();
         let n = bytes.len().min(state.room).min(state.chunk);
         if n == 0 && !bytes.is_empty() {
@@ -246,6 +254,10 @@ impl AsyncWrite for Io {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut state = self.0.lock().unwrap();
         if state.stutters(3, cx) {
+            return Poll::Pending;
+        }
+        if state.shut_pending {
+            state.writer = Some(cx.waker().clone());
             return Poll::Pending;
         }
         state.shut = true;
