@@ -217,6 +217,33 @@ fn an_unknown_authority_is_refused() {
 }
 
 #[test]
+fn a_self_signed_certificate_is_for_those_who_were_given_it_and_for_its_names() {
+    let hello = [Message::from("hello")];
+    for adapter in ADAPTERS {
+        // The only root that the client has is the server's certificate, which is no authority's.
+        let (server, client) = tls::self_signed(&["localhost"]);
+        let tls = server.clone();
+        let (address, echoing) = serve(move |socket| echo(adapter, tls, socket));
+        let trusted = request("localhost", address, client.clone());
+        assert_eq!(talk(adapter, &trusted, Config::default(), &hello).unwrap(), hello);
+        echoing.join().unwrap();
+
+        let error = refused(adapter, "127.0.0.1", server.clone(), client);
+        assert!(matches!(
+            certificate_error(error),
+            CertificateError::NotValidForNameContext { .. }
+        ));
+        for other in [Authority::new().client(), tls::self_signed(&["localhost"]).1] {
+            let error = refused(adapter, "localhost", server.clone(), other);
+            assert!(matches!(
+                certificate_error(error),
+                CertificateError::UnknownIssuer | CertificateError::BadSignature
+            ));
+        }
+    }
+}
+
+#[test]
 fn a_certificate_for_another_name_is_refused() {
     let authority = Authority::new();
     for adapter in ADAPTERS {

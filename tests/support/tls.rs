@@ -57,23 +57,39 @@ impl Authority {
     fn server_with(&self, params: CertificateParams) -> ServerConfig {
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.0).unwrap();
-        let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-        ServerConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate.der().clone()], key)
-            .unwrap()
+        showing(certificate.der().clone(), &key)
     }
 
     /// A client that trusts this authority and no other.
     pub(crate) fn client(&self) -> ClientConfig {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.certificate()).unwrap();
-        ClientConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth()
+        trusting(self.certificate())
     }
+}
+
+/// A server whose certificate nobody but itself has signed, and a client that trusts this one alone.
+pub(crate) fn self_signed(names: &[&str]) -> (ServerConfig, ClientConfig) {
+    let key = KeyPair::generate().unwrap();
+    let names = names.iter().map(|&name| name.into()).collect::<Vec<_>>();
+    let certificate = CertificateParams::new(names).unwrap().self_signed(&key).unwrap();
+    (showing(certificate.der().clone(), &key), trusting(certificate.der().clone()))
+}
+
+fn showing(certificate: CertificateDer<'static>, key: &KeyPair) -> ServerConfig {
+    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)
+        .unwrap()
+}
+
+fn trusting(certificate: CertificateDer<'static>) -> ClientConfig {
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate).unwrap();
+    ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth()
 }
