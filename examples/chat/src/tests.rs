@@ -8,7 +8,7 @@ use bowline::Error;
 use bowline::handshake::{ClientRequest, ConnectError};
 use bowline::tokio::{MaybeTls, WebSocket};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -34,7 +34,9 @@ impl Server {
         let until = async {
             let _ = stopped.await;
         };
-        let task = tokio::spawn(serve(listener, config(), store, until));
+        // Who reads too slowly has to be found by what waits for it, before any time is over.
+        let config = config().send_timeout(None).ping_interval(None);
+        let task = tokio::spawn(serve(listener, config, store, until));
         Self { address, stop, task }
     }
 
@@ -46,6 +48,17 @@ impl Server {
         Client(in_time(bowline::tokio::connect(&self.url())).await.expect("a connection"))
     }
 
+    /// Through a socket for which little may be under way.
+    async fn connect_narrowly(&self) -> Client {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(4 << 10).expect("a small buffer");
+        let stream = socket.connect(self.address).await.expect("a connection");
+        let stream = MaybeTls::Plain(stream);
+        let request = ClientRequest::new(&self.url()).expect("a URL");
+        let opening = bowline::tokio::client(stream, &request, bowline::Config::default());
+        Client(in_time(opening).await.expect("a WebSocket").0)
+    }
+
     async fn enter(&self, room: &str, name: &str, since: Option<u64>) -> Client {
         let mut client = self.join(room, name, name, since).await;
         client.until("here").await;
@@ -54,11 +67,7 @@ impl Server {
 
     async fn join(&self, room: &str, name: &str, secret: &str, since: Option<u64>) -> Client {
         let mut client = self.connect().await;
-        client
-            .send(json!({
-                "type": "join", "room": room, "name": name, "secret": secret, "since": since,
-            }))
-            .await;
+        client.ask(room, name, secret, since).await;
         client
     }
 }
@@ -68,6 +77,13 @@ struct Client(WebSocket<MaybeTls>);
 impl Client {
     async fn send(&mut self, message: Value) {
         in_time(self.0.send(message.to_string())).await.expect("it is sent");
+    }
+
+    async fn ask(&mut self, room: &str, name: &str, secret: &str, since: Option<u64>) {
+        self.send(json!({
+            "type": "join", "room": room, "name": name, "secret": secret, "since": since,
+        }))
+        .await;
     }
 
     async fn say(&mut self, text: &str) {
@@ -205,6 +221,59 @@ async fn who_comes_back_has_what_was_missed_and_nothing_twice() {
     assert_eq!(bob.missed().await, (said(3..=9), json!(["Ada", "Bob"])));
     ada.say("message 10").await;
     assert_eq!(bob.heard().await, (10, "message 10".into()));
+}
+
+#[tokio::test]
+async fn who_reads_too_slowly_is_dropped_and_has_the_rest_on_coming_back() {
+    const TALKERS: u64 = 200;
+    let server = Server::start().await;
+    let mut slow = server.connect_narrowly().await;
+    slow.ask("lobby", "Slow", "s", None).await;
+    slow.until("here").await;
+    let mut ada = server.enter("lobby", "Ada", None).await;
+    let watching = tokio::spawn(async move { while ada.until("left").await["name"] != "Slow" {} });
+    // Long messages, of each talker no more than may be said at once.
+    let long = "\u{1F422}".repeat(1900);
+    let mut said = 0;
+    for talker in 0..TALKERS {
+        if watching.is_finished() {
+            break;
+        }
+        let mut client = server.enter("lobby", &talker.to_string(), None).await;
+        for i in 0..10 {
+            client.say_as(&format!("{talker}.{i}"), &long).await;
+            said += 1;
+            while client.heard().await.0 != said {}
+        }
+    }
+    in_time(watching).await.expect("who reads nothing is dropped");
+    let mut last = 0;
+    while let Ok(Some(message)) = in_time(slow.0.recv()).await {
+        let value: Value = serde_json::from_str(message.as_text().expect("text")).expect("JSON");
+        if value["type"] == "said" {
+            last += 1;
+            assert_eq!(value["id"], last, "no holes");
+        }
+    }
+    assert!(last < said, "all of it came");
+    let mut back = server.join("lobby", "Slow", "s", Some(last)).await;
+    let missed = back.missed().await.0;
+    let ids: Vec<_> = missed.iter().map(|(id, _)| *id).collect();
+    assert_eq!(ids, (last + 1..=said).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn who_does_not_say_where_to_is_sent_away_and_who_did_is_not() {
+    let server = Server::start().await;
+    let mut silent = server.connect().await;
+    let mut ada = server.enter("lobby", "Ada", None).await;
+    // From here on time passes when nobody has anything else to do.
+    tokio::time::pause();
+    assert_eq!(silent.refused_with().await, "not_understood");
+    assert_eq!(silent.closed().await, 4000);
+    tokio::time::resume();
+    ada.say("still here").await;
+    assert_eq!(ada.heard().await.1, "still here");
 }
 
 #[tokio::test]
