@@ -13,7 +13,7 @@ use smol::future::zip;
 use smol::io::{AsyncReadExt, AsyncWriteExt};
 use smol::net::{TcpListener, TcpStream};
 use support::over_futures::*;
-use support::stream::{finish, poll};
+use support::stream::{cancelled, finish, poll};
 use support::*;
 
 async fn tcp() -> (TcpStream, TcpStream) {
@@ -337,21 +337,30 @@ fn what_was_thrown_away_is_never_said_to_have_been_sent() {
 
 #[test]
 fn an_end_does_not_wait_for_a_peer_that_is_gone_to_take_what_is_queued() {
-    for fed in [10, 100_000] {
+    // Fed before, or when the end was seen and the stream is not shut yet.
+    for (fed, late) in [(10, false), (10, true), (100_000, true)] {
         let (mut ws, far) = open(Role::Server, &no_timeouts());
         far.room(0);
-        far.stutter(usize::MAX);
         far.eof();
-        if fed < 65_536 {
-            finish(ws.feed(vec![0; fed])).unwrap();
-        } else {
-            // The end was seen, and the stream is not shut yet.
-            while !matches!(poll(pin!(ws.recv())), std::task::Poll::Pending if far.lock().reads > 1)
-            {
-            }
-            finish(ws.feed(vec![0; fed])).unwrap();
+        far.lock().shut_pending = true;
+        if late {
+            assert!(poll(pin!(ws.recv())).is_pending());
         }
-        let end = support::stream::cancelled(ws.recv(), 100).expect("it waits for nobody");
+        finish(ws.feed(vec![0; fed])).unwrap();
+        far.lock().shut_pending = false;
+        let end = cancelled(ws.recv(), 2).expect("it waits for nobody");
         assert!(matches!(end, Err(Error::Ended(End::PeerGone(_)))), "{fed} bytes");
+        assert!(matches!(finish(ws.flush()), Err(Error::Io(_))), "it was not sent");
     }
+}
+
+#[test]
+fn a_stream_that_failed_is_not_waited_for_any_more() {
+    let config = no_timeouts().send_timeout(std::time::Duration::ZERO);
+    let (mut ws, far) = open(Role::Server, &config);
+    far.change(|s| (s.write_error, s.flush_pending) = (Some(ErrorKind::BrokenPipe), true));
+    finish(ws.feed("x")).unwrap();
+    assert!(cancelled(ws.recv(), 10).is_none());
+    far.push(&to(Role::Server, TEXT, b"last words"));
+    assert_eq!(finish(ws.recv()).unwrap(), Some("last words".into()));
 }

@@ -507,3 +507,61 @@ pub(super) fn poll_read(
     }
     Poll::Ready(Ok(()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::connection::Connection;
+
+    /// Takes all, and passes it on or never does.
+    struct Buffering {
+        stuck: bool,
+    }
+
+    impl AsyncWrite for Buffering {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            if self.stuck { Poll::Pending } else { Poll::Ready(Ok(())) }
+        }
+
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    #[test]
+    fn a_stream_has_the_send_timeout_to_flush_what_it_took_last() {
+        let second = Duration::from_secs(1);
+        let config = Config::default().send_timeout(20 * second);
+        let (_, sender, _) = Connection::server(config).into_halves();
+        let mut socket = Socket::new(Buffering { stuck: true }, sender);
+        let feed = |socket: &mut Socket<Buffering>| {
+            socket.sender.send("x", &mut socket.out).expect("there is room");
+        };
+        assert_eq!(socket.deadline(second), None);
+        feed(&mut socket);
+        socket.try_write();
+        assert_eq!(socket.deadline(2 * second), Some(22 * second));
+        assert_eq!(socket.deadline(3 * second), Some(22 * second), "it still waits");
+        // Bytes that wait have a timer of their own; when they are taken, the stream has time anew.
+        feed(&mut socket);
+        assert_eq!(socket.deadline(4 * second), Some(24 * second));
+        socket.try_write();
+        assert_eq!(socket.deadline(5 * second), Some(25 * second));
+        // As it has when it passed all on, and took more.
+        for stuck in [false, true] {
+            socket.stream = Some(Buffering { stuck });
+            feed(&mut socket);
+            socket.try_write();
+        }
+        assert_eq!(socket.deadline(6 * second), Some(26 * second));
+    }
+}
