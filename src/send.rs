@@ -98,17 +98,34 @@ impl Sender {
             _ => return false,
         };
         let payload = message.as_bytes();
-        self.side.is_none()
+        let is_plain = self.side.is_none()
             && self.open.is_none()
             && !self.closed
             && out.len() < self.config.get().max_send_queue
-            && match self.key() {
-                None => out.append_plain(payload.len(), |queue| {
+            && payload.len() <= usize::from(u16::MAX)
+            && out.fits(payload.len());
+        if is_plain {
+            if self.keys.is_some() {
+                self.masked(opcode, payload, out);
+            } else {
+                out.append_fitting(|queue| {
                     frame::put_plain(queue, opcode, payload.len() as u16);
                     queue.extend_from_slice(payload);
-                }),
-                Some(key) => append_masked(out, opcode, payload, key),
+                });
             }
+        }
+        is_plain
+    }
+
+    /// Apart, since both ways in one need more registers than there are.
+    #[inline(never)]
+    fn masked(&mut self, opcode: Opcode, payload: &[u8], out: &mut SendBuf) {
+        let key = self.key().unwrap_or_default();
+        let header = frame::encode(true, false, opcode, payload.len() as u64, Some(key));
+        out.append_fitting(|queue| {
+            header.append_to(queue);
+            mask::append(queue, payload, key);
+        });
     }
 
     #[inline(never)]
@@ -477,16 +494,6 @@ impl Sender {
         self.close_sent = true;
         self.closed = true;
     }
-}
-
-/// Apart, since both ways in one need more registers than there are.
-#[inline(never)]
-fn append_masked(out: &mut SendBuf, opcode: Opcode, payload: &[u8], key: [u8; 4]) -> bool {
-    out.append_plain(payload.len(), |queue| {
-        let header = frame::encode(true, false, opcode, payload.len() as u64, Some(key));
-        header.append_to(queue);
-        mask::append(queue, payload, key);
-    })
 }
 
 impl fmt::Debug for Sender {

@@ -150,19 +150,21 @@ impl SendBuf {
         write(&mut self.head);
     }
 
-    /// Lets `write` append a frame with `len` bytes of payload, fewer than 64 KiB, if the room for it is
-    /// there and nothing lies behind the small frames.
+    /// Whether there is room for a frame with `len` bytes of payload, without an allocation, behind the
+    /// small frames and with nothing behind those.
     #[inline]
-    pub(crate) fn append_plain(&mut self, len: usize, write: impl FnOnce(&mut Vec<u8>)) -> bool {
+    pub(crate) fn fits(&self, len: usize) -> bool {
         let room = self.head.capacity() - self.head.len();
-        if self.tail.is_some() || len > usize::from(u16::MAX) || room < frame::ROOM + len {
-            return false;
-        }
+        self.tail.is_none() && room >= frame::ROOM && room - frame::ROOM >= len
+    }
+
+    /// Lets `write` append a frame that [`fits`](Self::fits).
+    #[inline]
+    pub(crate) fn append_fitting(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         // In registers, where the compiler sees that the room is there.
         let mut head = core::mem::take(&mut self.head);
         write(&mut head);
         self.head = head;
-        true
     }
 
     #[cold]
