@@ -5,6 +5,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use crate::budget::{Budget, FREE};
+
 /// Settings of a connection: limits, timeouts, and what a server accepts.
 ///
 /// Every limit and timeout is on by default; a connection may be pointed at the open internet with
@@ -27,6 +29,9 @@ pub(crate) struct Settings {
     pub(crate) max_fragments: u32,
     pub(crate) max_pending_pongs: usize,
     pub(crate) max_send_queue: usize,
+    /// A send queue below this needs no closer look.
+    pub(crate) send_mark: usize,
+    pub(crate) budget: Option<Budget>,
     pub(crate) max_head_size: usize,
     pub(crate) max_headers: usize,
     pub(crate) handshake_timeout: Option<Duration>,
@@ -56,6 +61,8 @@ impl Default for Settings {
             max_fragments: 1024,
             max_pending_pongs: 4096,
             max_send_queue: 1 << 20,
+            send_mark: 1 << 20,
+            budget: None,
             max_head_size: 16 << 10,
             max_headers: 100,
             handshake_timeout: Some(Duration::from_secs(10)),
@@ -70,6 +77,13 @@ impl Default for Settings {
             #[cfg(feature = "deflate")]
             deflate: None,
         }
+    }
+}
+
+impl Settings {
+    fn set_send_mark(&mut self) {
+        let look = if self.budget.is_some() { FREE } else { usize::MAX };
+        self.send_mark = self.max_send_queue.max(1).min(look);
     }
 }
 
@@ -136,7 +150,25 @@ impl Config {
     ///
     /// Default 1 MiB: enough to keep a fast network busy, little enough that a stuck peer shows.
     pub fn max_send_queue(self, bytes: usize) -> Self {
-        self.with(|s| s.max_send_queue = bytes)
+        self.with(|s| {
+            s.max_send_queue = bytes;
+            s.set_send_mark();
+        })
+    }
+
+    /// The memory that all connections with this budget may keep together. Beyond: Close 1013 for who sends
+    /// more ([`End::OverBudget`](crate::End::OverBudget)), and
+    /// [`Refusal::OverBudget`](crate::Refusal::OverBudget) for what is to be sent. See [`Budget`] for what
+    /// counts. `None`: no such bound.
+    ///
+    /// Default `None`: how much memory there is to share, nobody here can know. A server for anybody should
+    /// have one, since the limits of each connection alone allow 2 MiB and more for each.
+    pub fn memory_budget<'a>(self, budget: impl Into<Option<&'a Budget>>) -> Self {
+        let budget = budget.into().cloned();
+        self.with(|s| {
+            s.budget = budget;
+            s.set_send_mark();
+        })
     }
 
     /// The most bytes of an HTTP head in the opening handshake; the first line and each header line

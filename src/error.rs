@@ -188,6 +188,10 @@ pub enum Refusal {
     CloseCode,
     /// The close reason is longer than 123 bytes (§5.5).
     CloseReasonTooLong,
+    /// The memory that this connection shares with others
+    /// ([`Config::memory_budget`](crate::Config::memory_budget)) is used up. The connection goes on: send
+    /// again once what waits has left, or close.
+    OverBudget,
 }
 
 impl fmt::Display for Refusal {
@@ -200,6 +204,7 @@ impl fmt::Display for Refusal {
             Self::PartMismatch => "part does not fit the message that it continues",
             Self::CloseCode => "close code not allowed on the wire",
             Self::CloseReasonTooLong => "close reason is longer than 123 bytes",
+            Self::OverBudget => "the memory that connections share is used up",
         })
     }
 }
@@ -301,6 +306,10 @@ pub enum End {
     Failed(ProtocolError),
     /// The peer was too slow.
     TimedOut(Timeout),
+    /// What the peer sent did not fit the memory that this connection shares with others
+    /// ([`Config::memory_budget`](crate::Config::memory_budget)), and it was told to try again later, with
+    /// 1013. It broke no rule.
+    OverBudget,
     /// We sent Close, and nobody waited for the answer.
     Unconfirmed,
 }
@@ -344,6 +353,7 @@ impl fmt::Display for End {
             Self::TimedOut(Timeout::Progress) => f.write_str("peer sent a message too slowly"),
             Self::TimedOut(Timeout::Send) => f.write_str("peer did not read in time"),
             Self::TimedOut(Timeout::Keepalive) => f.write_str("peer did not answer a ping in time"),
+            Self::OverBudget => f.write_str("the memory that connections share is used up"),
             Self::Unconfirmed => f.write_str("closed without waiting for the peer's Close"),
         }
     }

@@ -94,6 +94,7 @@ mod message;
 mod recv;
 
 // 4. The connection: rules that tie both directions.
+mod budget;
 mod config;
 mod connection;
 mod error;
@@ -128,6 +129,7 @@ pub mod hyper;
 
 #[cfg(feature = "std")]
 pub use adapter::{Closed, Error};
+pub use budget::Budget;
 pub use close::CloseCode;
 pub use config::Config;
 pub use connection::Connection;

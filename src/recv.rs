@@ -7,8 +7,9 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
+use crate::budget::{Charge, FREE};
 use crate::close::CloseCode;
-use crate::config::Config;
+use crate::config::{Config, Settings};
 use crate::deflate::{CHUNK, Inflated, Inflating, Side};
 use crate::error::{End, Initiator, ProtocolError, Rule, Timeout, Truncation};
 use crate::frame::{self, FIN, Length, MASK, MAX_CONTROL, Opcode, RSV, RSV1};
@@ -213,7 +214,8 @@ pub struct Receiver {
     /// sent it is the close timeout, before that the progress timeout.
     timer: u64,
     timer_is_close: bool,
-    /// The limits admit an unfragmented message that is shorter than this.
+    /// The limits admit an unfragmented message that is shorter than this. None while something is charged
+    /// to a budget, so that [`whole`](Self::whole) need not know of it.
     whole_below: u16,
     ended: bool,
     beside: Option<Box<Beside>>,
@@ -227,6 +229,20 @@ pub struct Receiver {
 struct Beside {
     end: Option<End>,
     keepalive: Option<Keepalive>,
+    /// What is kept of a budget that others share.
+    charge: Option<Box<Charge>>,
+}
+
+/// Why decoding cannot go on.
+enum Stop {
+    Broken(Rule),
+    OverBudget,
+}
+
+impl From<Rule> for Stop {
+    fn from(rule: Rule) -> Self {
+        Self::Broken(rule)
+    }
 }
 
 impl Beside {
@@ -256,12 +272,10 @@ struct Header {
 impl Receiver {
     pub(crate) fn new(role: Role, config: Config, peer: Option<Side>) -> Self {
         let limits = config.get();
-        let longest = limits
-            .max_frame_size
-            .map_or(limits.max_message_size, |frame| frame.min(limits.max_message_size));
-        let whole_below = u16::try_from(longest.saturating_add(1)).unwrap_or(u16::MAX);
-        let keepalive = Keepalive::new(config.get());
-        let beside = keepalive.map(|on| Box::new(Beside { end: None, keepalive: Some(on) }));
+        let whole_below = whole_below(limits);
+        let keepalive = Keepalive::new(limits);
+        let beside =
+            keepalive.map(|on| Box::new(Beside { keepalive: Some(on), ..Beside::default() }));
         Self {
             whole_below,
             beside,
@@ -372,17 +386,78 @@ impl Receiver {
         input.end_event();
         match self.end() {
             Some(End::Failed(_)) => return None,
-            Some(_) => return Some(Progress::Ended),
+            Some(_) => {
+                self.settle(input);
+                return Some(Progress::Ended);
+            }
             None => {}
         }
-        match self.decode(input, replies, close_sent, parts) {
+        let decoded = self.decode(input, replies, close_sent, parts);
+        let result = if self.config.get().budget.is_some() {
+            decoded.and_then(|progress| self.account(progress, input))
+        } else {
+            decoded
+        };
+        match result {
             Ok(progress) => Some(progress),
-            Err(rule) => {
+            Err(Stop::Broken(rule)) => {
                 let error = ProtocolError::new(rule, self.offset);
                 self.give_up(End::Failed(error));
                 replies.close(CloseReply(Some(error.close_code())));
+                self.settle(input);
                 None
             }
+            Err(Stop::OverBudget) => {
+                self.give_up(End::OverBudget);
+                replies.close(CloseReply(Some(CloseCode::TRY_AGAIN_LATER)));
+                self.settle(input);
+                Some(Progress::Ended)
+            }
+        }
+    }
+
+    /// Charges to the budget what is kept from here on.
+    #[inline(never)]
+    fn account(&mut self, progress: Progress, input: &mut RecvBuf) -> Result<Progress, Stop> {
+        match progress {
+            Progress::NeedInput => {
+                let kept = input.kept() + self.inflating.kept();
+                self.charge(if kept > FREE { kept } else { 0 })?;
+            }
+            // What is lent is the user's, with the memory that it lies in.
+            Progress::Event if input.lends_message() => self.charge(0)?,
+            Progress::Event => {}
+            Progress::Ended => self.settle(input),
+        }
+        Ok(progress)
+    }
+
+    fn charge(&mut self, bytes: usize) -> Result<(), Stop> {
+        if bytes == 0 {
+            if let Some(beside) = &mut self.beside
+                && beside.charge.take().is_some()
+            {
+                self.whole_below = whole_below(self.config.get());
+            }
+            return Ok(());
+        }
+        let Some(budget) = &self.config.get().budget else {
+            return Ok(());
+        };
+        let beside = self.beside.get_or_insert_default();
+        let charge = beside.charge.get_or_insert_with(|| Box::new(Charge::new(budget)));
+        self.whole_below = 0;
+        if charge.try_set(bytes) { Ok(()) } else { Err(Stop::OverBudget) }
+    }
+
+    /// A connection that is over, and was charged for what it kept, keeps it no longer.
+    fn settle(&mut self, input: &mut RecvBuf) {
+        if let Some(beside) = &mut self.beside
+            && let Some(charge) = beside.charge.take()
+        {
+            input.abandon();
+            self.inflating = Inflating::default();
+            drop(charge);
         }
     }
 
@@ -400,7 +475,7 @@ impl Receiver {
         replies: &mut Replies,
         close_sent: bool,
         parts: bool,
-    ) -> Result<Progress, Rule> {
+    ) -> Result<Progress, Stop> {
         loop {
             match self.stage {
                 Stage::Header => {
@@ -696,7 +771,7 @@ impl Receiver {
     }
 
     /// Inflates what has come of a compressed frame; whether there is an event before the end of it.
-    fn inflate(&mut self, input: &mut RecvBuf, parts: bool) -> Result<bool, Rule> {
+    fn inflate(&mut self, input: &mut RecvBuf, parts: bool) -> Result<bool, Stop> {
         let result = self.try_inflate(input, parts);
         if result.is_err() {
             // Where the frame was broken depends on where it was cut; where it began does not.
@@ -705,7 +780,7 @@ impl Receiver {
         result
     }
 
-    fn try_inflate(&mut self, input: &mut RecvBuf, parts: bool) -> Result<bool, Rule> {
+    fn try_inflate(&mut self, input: &mut RecvBuf, parts: bool) -> Result<bool, Stop> {
         let mut left = self.remaining.min(input.unread().len() as u64) as usize;
         let fresh = &mut input.unparsed_mut(left)[self.inflating.unmasked()..];
         mask::apply(fresh, self.key, usize::from(self.phase));
@@ -718,6 +793,11 @@ impl Receiver {
             let allowance = self.inflating.allowance(self.message_len, &self.config);
             let most = limit.min(allowance);
             let growth = if parts { CHUNK as u64 } else { most };
+            if self.config.get().budget.is_some()
+                && let Some(size) = input.inflate_size(growth)
+            {
+                self.charge(size + self.inflating.kept())?;
+            }
             let (source, room) = input.inflate_space(left, growth);
             // What is too much needs no room, but has to be seen.
             let mut beyond = [0];
@@ -732,7 +812,8 @@ impl Receiver {
             let Inflated { consumed, produced, broken } =
                 self.inflating.inflate(source, target, self.fragments);
             if most == 0 && produced > 0 {
-                return Err(if limit == 0 { Rule::MessageTooBig } else { Rule::InflateRatio });
+                let rule = if limit == 0 { Rule::MessageTooBig } else { Rule::InflateRatio };
+                return Err(rule.into());
             }
             input.inflated(consumed, produced);
             left -= consumed;
@@ -743,7 +824,7 @@ impl Receiver {
                 self.check_text(input, produced)?;
             }
             if let Some(rule) = broken {
-                return Err(rule);
+                return Err(rule.into());
             }
             if self.parted && (!parts || self.skipped) {
                 self.skipped = true;
@@ -755,7 +836,7 @@ impl Receiver {
                 return Ok(false);
             }
             if consumed == 0 && produced == 0 {
-                return Err(Rule::InvalidDeflate);
+                return Err(Rule::InvalidDeflate.into());
             }
         }
     }
@@ -985,7 +1066,7 @@ impl Receiver {
         match (self.end(), self.role) {
             // §7.1.1: the server closes first, at once; the client waits for that.
             (Some(End::Closed { .. }), Role::Client) => Linger::until_eof(timeout),
-            (Some(End::Failed(_) | End::TimedOut(Timeout::Progress)), _) => {
+            (Some(End::Failed(_) | End::OverBudget | End::TimedOut(Timeout::Progress)), _) => {
                 Linger::discarding(timeout)
             }
             // Who answers nothing would only be waited for: Close goes out if the socket takes it now.
@@ -993,6 +1074,13 @@ impl Receiver {
             _ => Linger::at_once(timeout),
         }
     }
+}
+
+/// Messages shorter than this the limits admit, if they can be told so by a short header.
+fn whole_below(limits: &Settings) -> u16 {
+    let message = limits.max_message_size;
+    let longest = limits.max_frame_size.map_or(message, |frame| frame.min(message));
+    u16::try_from(longest.saturating_add(1)).unwrap_or(u16::MAX)
 }
 
 /// Reads a Close frame's payload (§5.5.1). The header has already refused a length of one.

@@ -76,6 +76,15 @@ impl Supply {
     }
 }
 
+/// How to come by room for a read.
+#[derive(Clone, Copy)]
+enum Plan {
+    Stay,
+    Compact,
+    /// To a buffer of this size.
+    Grow(usize),
+}
+
 /// What of a message the event is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Place {
@@ -111,22 +120,34 @@ impl RecvBuf {
     /// [`filled`](Self::filled). Ends the current event.
     pub fn space(&mut self) -> &mut [u8] {
         self.end_event();
-        let live = self.compact_len();
-        let room = (self.want as usize).clamp(1, MIN_READ);
-        if self.supply.is_wide() && self.storage.len() == pool::NARROW {
-            self.relocate(pool::take(pool::WIDE));
-        } else if self.storage.len() - self.filled < room {
-            let free = self.storage.len() - live;
-            // What is inflated lies at the start, so there is little to move.
-            let in_place = self.want == 0 && self.message == 0 && self.filled - self.read <= SMALL;
-            if free >= room && (in_place || free >= self.storage.len() / 4) {
-                self.compact();
-            } else {
-                self.grow(live);
-            }
+        match self.plan() {
+            Plan::Stay => {}
+            Plan::Compact => self.compact(),
+            Plan::Grow(size) => self.grow(size),
         }
         let end = self.space_end();
         &mut self.storage[self.filled..end]
+    }
+
+    /// What gives room for the next read.
+    #[inline]
+    fn plan(&self) -> Plan {
+        let room = (self.want as usize).clamp(1, MIN_READ);
+        if self.supply.is_wide() && self.storage.len() == pool::NARROW {
+            return Plan::Grow(pool::WIDE);
+        }
+        if self.storage.len() - self.filled >= room {
+            return Plan::Stay;
+        }
+        let live = self.compact_len();
+        let free = self.storage.len() - live;
+        // What is inflated lies at the start, so there is little to move.
+        let in_place = self.want == 0 && self.message == 0 && self.filled - self.read <= SMALL;
+        if free >= room && (in_place || free >= self.storage.len() / 4) {
+            Plan::Compact
+        } else {
+            Plan::Grow(self.grown(live))
+        }
     }
 
     fn space_end(&self) -> usize {
@@ -252,6 +273,29 @@ impl RecvBuf {
         }
     }
 
+    /// How much the connection keeps while it waits: what [`release`](Self::release) will leave once the
+    /// next read found room and nothing to read.
+    pub(crate) fn kept(&self) -> usize {
+        let live = self.compact_len();
+        let size = match self.plan() {
+            Plan::Grow(size) => size,
+            Plan::Stay | Plan::Compact => self.storage.len(),
+        };
+        if live == 0 || live <= size / 2 && size >= pool::NARROW { live } else { size }
+    }
+
+    /// Drops all that came and gives the memory back: the connection is over.
+    pub(crate) fn abandon(&mut self) {
+        self.discard();
+        self.drop_message(0);
+        self.release();
+    }
+
+    /// Whether the event is a message or a part of one.
+    pub(crate) fn lends_message(&self) -> bool {
+        matches!(self.event, Some(Kind::Text | Kind::Binary))
+    }
+
     /// How many bytes the event lends.
     #[cfg(any(feature = "tokio", feature = "futures-io"))]
     pub(crate) fn event_len(&self) -> usize {
@@ -312,6 +356,14 @@ impl RecvBuf {
         }
         let (before, unread) = self.storage.split_at_mut(self.read);
         (&unread[..n], &mut before[self.message_end..])
+    }
+
+    /// The size of the buffer after [`inflate_space`](Self::inflate_space), if that is none which the pool
+    /// lends.
+    pub(crate) fn inflate_size(&self, most: u64) -> Option<usize> {
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        let size = self.spread_to(most).unwrap_or(0).max(self.storage.len());
+        (size > pool::WIDE).then_some(size)
     }
 
     /// Tells that of what [`inflate_space`](Self::inflate_space) gave, so much was read and written.
@@ -461,15 +513,24 @@ impl RecvBuf {
         pool::give_back(core::mem::replace(&mut self.storage, new));
     }
 
+    /// Whether [`inflate_space`](Self::inflate_space) has to spread, and to what size if it has to grow.
+    fn spread_to(&self, most: usize) -> Option<usize> {
+        let live = self.compact_len();
+        if self.storage.len() - live >= most.min(MIN_READ) {
+            return None;
+        }
+        let new = live.saturating_add(most.min(live.max(MIN_READ)));
+        Some(pool_size(new).filter(|&size| size > self.storage.len()).unwrap_or(new))
+    }
+
     /// Moves the message to the start and what was not parsed to the end.
     fn spread(&mut self, most: usize) {
-        let live = self.compact_len();
-        if self.storage.len() - live < most.min(MIN_READ) {
-            let new = live.saturating_add(most.min(live.max(MIN_READ)));
-            match pool_size(new) {
-                Some(size) if size > self.storage.len() => self.relocate(pool::take(size)),
-                _ => self.extend(new),
+        match self.spread_to(most) {
+            None => {}
+            Some(size) if pool::is_pooled(size) && size > self.storage.len() => {
+                self.relocate(pool::take(size));
             }
+            Some(size) => self.extend(size),
         }
         let (assembled, unread) = (self.assembled_len(), self.filled - self.read);
         self.message_to_start();
@@ -481,22 +542,24 @@ impl RecvBuf {
 
     /// At most doubles what is alive, or a little more where that is all that will be needed: memory
     /// follows the bytes that came.
-    fn grow(&mut self, live: usize) {
+    fn grown(&self, live: usize) -> usize {
         let most = live.max(pool::NARROW.saturating_sub(live));
         let room = match self.want as usize {
             want if want <= most + most / 8 => want.max(MIN_READ),
             _ => most,
         };
         let new = live + room;
-        match pool_size(new) {
-            Some(size) => self.relocate(pool::take(size)),
-            None if pool::is_pooled(self.storage.len()) => {
-                self.relocate(alloc::vec![0; new].into())
-            }
-            None => {
-                self.compact();
-                self.extend(new);
-            }
+        pool_size(new).unwrap_or(new.max(self.storage.len()))
+    }
+
+    fn grow(&mut self, size: usize) {
+        if pool::is_pooled(size) {
+            self.relocate(pool::take(size));
+        } else if pool::is_pooled(self.storage.len()) {
+            self.relocate(alloc::vec![0; size].into());
+        } else {
+            self.compact();
+            self.extend(size);
         }
     }
 

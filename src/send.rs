@@ -10,6 +10,7 @@ use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
+use crate::budget::{Budget, FREE};
 use crate::close::{CloseCode, MAX_REASON};
 use crate::config::Config;
 use crate::deflate::{self, Deflating, Side};
@@ -101,7 +102,7 @@ impl Sender {
         let is_plain = self.side.is_none()
             && self.open.is_none()
             && !self.closed
-            && out.len() < self.config.get().max_send_queue
+            && out.len() + payload.len() < self.config.get().send_mark
             && payload.len() <= usize::from(u16::MAX)
             && out.fits(payload.len());
         if is_plain {
@@ -131,6 +132,7 @@ impl Sender {
     #[inline(never)]
     fn send_any(&mut self, message: MessageRef<'_>, out: &mut SendBuf) -> Result<(), SendError> {
         self.admit(&message, out)?;
+        self.afford(message.as_bytes().len(), out)?;
         self.whole(message.opcode(), message.as_bytes(), out);
         Ok(())
     }
@@ -152,7 +154,8 @@ impl Sender {
 
     #[inline(never)]
     fn send_any_owned(&mut self, message: Message, out: &mut SendBuf) -> Result<(), SendError> {
-        if let Err(refusal) = self.admit(&message.borrow(), out) {
+        let admitted = self.admit(&message.borrow(), out);
+        if let Err(refusal) = admitted.and_then(|()| self.afford(message.as_bytes().len(), out)) {
             return Err(SendError::new(refusal, Some(message)));
         }
         let opcode = message.borrow().opcode();
@@ -196,6 +199,7 @@ impl Sender {
         let message = message.into();
         self.admit(&message, out)?;
         let payload = message.as_bytes();
+        self.afford(payload.len(), out)?;
         let rest = if self.keys.is_some() || self.compresses(message.opcode(), payload.len()) {
             self.whole(message.opcode(), payload, out);
             &[]
@@ -204,7 +208,8 @@ impl Sender {
             out.append(|buffer| header.append_to(buffer));
             payload
         };
-        Ok(Vectored { out, rest })
+        let budget = self.config.get().budget.as_ref().filter(|_| rest.len() >= FREE).cloned();
+        Ok(Vectored { out, rest, budget })
     }
 
     /// Like [`send`](Self::send) for a message that goes to many connections. A server queues the one
@@ -218,14 +223,19 @@ impl Sender {
         message: &Prepared,
         out: &mut SendBuf,
     ) -> Result<(), SendError> {
-        match self.prepared_frame(message, out)? {
+        let borrowed = message.message().borrow();
+        self.admit(&borrowed, out)?;
+        // Before the frame is made, since a compressed one is in the window then.
+        let len = borrowed.as_bytes().len();
+        let is_shared = self.keys.is_none() && len >= SHARE_PREPARED_FROM;
+        self.afford(if is_shared { 0 } else { len }, out)?;
+        match self.frame_of(message) {
             Some(frame) if frame.len() < SHARE_PREPARED_FROM => {
                 out.append(|buffer| buffer.extend_from_slice(&frame));
             }
-            Some(frame) => out.append_shared(&[], frame),
+            Some(frame) => out.append_common(frame),
             None => {
-                let message = message.message().borrow();
-                self.whole(message.opcode(), message.as_bytes(), out);
+                self.whole(borrowed.opcode(), borrowed.as_bytes(), out);
             }
         }
         Ok(())
@@ -233,15 +243,20 @@ impl Sender {
 
     /// The frame of a message that goes to many connections, to be sent behind what is in the queue.
     /// `None` for a client: the frame that is shared has no mask.
+    #[cfg(feature = "tokio")]
     pub(crate) fn prepared_frame(
         &mut self,
         message: &Prepared,
         out: &SendBuf,
     ) -> Result<Option<Bytes>, SendError> {
+        self.admit(&message.message().borrow(), out)?;
+        Ok(self.frame_of(message))
+    }
+
+    fn frame_of(&mut self, message: &Prepared) -> Option<Bytes> {
         let borrowed = message.message().borrow();
-        self.admit(&borrowed, out)?;
         let (opcode, payload) = (borrowed.opcode(), borrowed.as_bytes());
-        Ok(match self.side {
+        match self.side {
             _ if self.keys.is_some() => None,
             Some(side) if self.compresses(opcode, payload.len()) => {
                 self.deflating.sent_alone(side, payload);
@@ -250,7 +265,7 @@ impl Sender {
                 }))
             }
             _ => Some(message.frame().clone()),
-        })
+        }
     }
 
     /// Queues a part of a message whose length need not be known, as one fragment (RFC 6455 §5.4).
@@ -272,6 +287,7 @@ impl Sender {
             return Err(Refusal::PartMismatch.into());
         }
         self.has_room(out)?;
+        self.afford(part.as_bytes().len(), out)?;
         let continues = self.open.is_some();
         if !continues {
             self.open_compressed = self.compression && self.side.is_some();
@@ -416,6 +432,18 @@ impl Sender {
         }
     }
 
+    /// Whether a budget that others share has room for so many bytes more.
+    #[inline]
+    fn afford(&self, len: usize, out: &mut SendBuf) -> Result<(), Refusal> {
+        if len < FREE && out.len() < self.config.get().send_mark {
+            return Ok(());
+        }
+        match &self.config.get().budget {
+            Some(budget) if !out.charge(budget, len) => Err(Refusal::OverBudget),
+            _ => Ok(()),
+        }
+    }
+
     /// A fresh key for each frame (§5.3), or none for a server.
     #[inline]
     fn key(&mut self) -> Option<[u8; 4]> {
@@ -512,6 +540,7 @@ impl fmt::Debug for Sender {
 pub struct Vectored<'a> {
     out: &'a mut SendBuf,
     rest: &'a [u8],
+    budget: Option<Budget>,
 }
 
 impl Vectored<'_> {
@@ -533,6 +562,9 @@ impl Drop for Vectored<'_> {
     fn drop(&mut self) {
         if !self.rest.is_empty() {
             self.out.append(|buffer| buffer.extend_from_slice(self.rest));
+            if let Some(budget) = &self.budget {
+                self.out.charge_added(budget);
+            }
         }
     }
 }

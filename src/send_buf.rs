@@ -7,6 +7,7 @@ use core::fmt;
 
 use bytes::{Buf, Bytes};
 
+use crate::budget::{Budget, Charge};
 use crate::{frame, pool};
 
 /// Frames that wait for the socket.
@@ -19,7 +20,7 @@ use crate::{frame, pool};
 pub struct SendBuf {
     head: Vec<u8>,
     head_sent: usize,
-    /// Behind `head`; absent until a large payload is queued by reference.
+    /// Behind `head`; absent until a large payload is queued by reference, or a budget is charged.
     tail: Option<Box<Tail>>,
     /// Bytes that ever left; wraps.
     left: u32,
@@ -31,19 +32,57 @@ pub struct SendBuf {
 struct Tail {
     chunks: VecDeque<Chunk>,
     len: usize,
+    /// The memory of the chunks that are this queue's alone.
+    own: usize,
+    charge: Option<Charge>,
 }
 
 enum Chunk {
     Copied(Vec<u8>),
-    Shared(Bytes),
+    /// What is left of it, and how much memory it is this queue's alone: all, until the last byte has left,
+    /// or none if other queues have it as well.
+    Shared(Bytes, usize),
 }
 
 impl Chunk {
     fn bytes(&self) -> &[u8] {
         match self {
             Self::Copied(bytes) => bytes,
-            Self::Shared(bytes) => bytes,
+            Self::Shared(bytes, _) => bytes,
         }
+    }
+
+    /// The memory that is this queue's alone.
+    fn own(&self) -> usize {
+        match self {
+            Self::Copied(bytes) => bytes.capacity(),
+            Self::Shared(_, own) => *own,
+        }
+    }
+}
+
+impl Tail {
+    fn push(&mut self, chunk: Chunk) {
+        self.len += chunk.bytes().len();
+        self.own += chunk.own();
+        self.chunks.push_back(chunk);
+    }
+
+    fn removed(&mut self, chunk: Option<Chunk>) -> Option<Chunk> {
+        let chunk = chunk?;
+        self.len -= chunk.bytes().len();
+        self.own -= chunk.own();
+        Some(chunk)
+    }
+
+    fn pop_front(&mut self) -> Option<Chunk> {
+        let chunk = self.chunks.pop_front();
+        self.removed(chunk)
+    }
+
+    fn pop_back(&mut self) -> Option<Chunk> {
+        let chunk = self.chunks.pop_back();
+        self.removed(chunk)
     }
 }
 
@@ -82,14 +121,22 @@ impl SendBuf {
     /// All that waits, if it lies side by side, as small frames do.
     #[cfg(feature = "std")]
     pub(crate) fn only_slice(&self) -> Option<&[u8]> {
-        if self.tail.is_none() { Some(&self.head[self.head_sent..]) } else { None }
+        let alone = self.tail.as_ref().is_none_or(|tail| tail.chunks.is_empty());
+        if alone { Some(&self.head[self.head_sent..]) } else { None }
     }
 
     /// Tells that the socket took the first `n` bytes. More than wait counts as all.
     pub fn sent(&mut self, n: usize) {
-        let mut n = n.min(self.len());
+        let n = n.min(self.len());
         self.left = self.left.wrapping_add(n as u32);
         self.pongs = self.pongs.saturating_sub(u32::try_from(n).unwrap_or(u32::MAX));
+        self.remove(n);
+        if self.tail.is_some() {
+            self.recharge();
+        }
+    }
+
+    fn remove(&mut self, mut n: usize) {
         loop {
             let of_head = n.min(self.head.len() - self.head_sent);
             self.head_sent += of_head;
@@ -107,23 +154,59 @@ impl SendBuf {
             let Some(tail) = &mut self.tail else {
                 return;
             };
-            match tail.chunks.pop_front() {
+            match tail.chunks.front_mut() {
                 None => self.tail = None,
-                Some(Chunk::Copied(bytes)) => {
-                    tail.len -= bytes.len();
-                    self.head = bytes;
-                }
-                Some(Chunk::Shared(mut bytes)) => {
-                    let taken = n.min(bytes.len());
-                    n -= taken;
-                    tail.len -= taken;
-                    bytes.advance(taken);
-                    if !bytes.is_empty() {
-                        tail.chunks.push_front(Chunk::Shared(bytes));
-                        return;
+                Some(Chunk::Copied(_)) => {
+                    if let Some(Chunk::Copied(bytes)) = tail.pop_front() {
+                        self.head = bytes;
                     }
                 }
+                Some(Chunk::Shared(bytes, _)) if n < bytes.len() => {
+                    bytes.advance(n);
+                    tail.len -= n;
+                    return;
+                }
+                Some(Chunk::Shared(bytes, _)) => {
+                    n -= bytes.len();
+                    tail.pop_front();
+                }
             }
+        }
+    }
+
+    /// The memory that is this queue's alone, once [`release`](Self::release) was called, with `more`
+    /// bytes in the first buffer.
+    fn kept(&self, more: usize) -> usize {
+        let waiting = self.head.len() - self.head_sent + more;
+        let head = match self.head.capacity() {
+            capacity if waiting == 0 || is_moved(capacity, waiting) => waiting,
+            capacity => capacity.max(self.head.len() + more),
+        };
+        head + self.tail.as_ref().map_or(0, |tail| tail.own)
+    }
+
+    /// Charges what is kept, with `more` bytes that will be added; whether the budget has room for it.
+    #[cold]
+    pub(crate) fn charge(&mut self, budget: &Budget, more: usize) -> bool {
+        let bytes = self.kept(more);
+        let tail = self.tail.get_or_insert_default();
+        tail.charge.get_or_insert_with(|| Charge::new(budget)).try_set(bytes)
+    }
+
+    /// Charges what has been added after all.
+    #[cold]
+    pub(crate) fn charge_added(&mut self, budget: &Budget) {
+        let tail = self.tail.get_or_insert_default();
+        tail.charge.get_or_insert_with(|| Charge::new(budget));
+        self.recharge();
+    }
+
+    /// Charges what is kept by now, if anything was charged.
+    #[cold]
+    fn recharge(&mut self) {
+        let bytes = self.kept(0);
+        if let Some(charge) = self.tail.as_mut().and_then(|tail| tail.charge.as_mut()) {
+            charge.set(bytes);
         }
     }
 
@@ -131,10 +214,13 @@ impl SendBuf {
     /// allocation of its own size.
     pub fn release(&mut self) {
         let waiting = &self.head[self.head_sent..];
-        if self.head.capacity() == pool::WIDE && waiting.len() <= pool::WIDE / 4 {
+        if is_moved(self.head.capacity(), waiting.len()) {
             let waiting = waiting.to_vec();
             self.head_sent = 0;
             pool::give_back_send(core::mem::replace(&mut self.head, waiting));
+        }
+        if self.tail.is_some() {
+            self.recharge();
         }
     }
 
@@ -170,31 +256,42 @@ impl SendBuf {
     #[cold]
     fn append_to_tail(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         let tail = self.tail.get_or_insert_default();
-        let mut buffer = match tail.chunks.pop_back() {
+        if tail.chunks.is_empty() {
+            if self.head.capacity() == 0 {
+                self.head = pool::take_send();
+            }
+            return write(&mut self.head);
+        }
+        let mut buffer = match tail.pop_back() {
             Some(Chunk::Copied(buffer)) => buffer,
             shared => {
-                tail.chunks.extend(shared);
+                shared.into_iter().for_each(|chunk| tail.push(chunk));
                 pool::take_send()
             }
         };
-        let before = buffer.len();
         write(&mut buffer);
-        tail.len += buffer.len() - before;
-        tail.chunks.push_back(Chunk::Copied(buffer));
+        tail.push(Chunk::Copied(buffer));
     }
 
     /// Queues a payload by reference, behind its header.
     pub(crate) fn append_shared(&mut self, header: &[u8], bytes: Bytes) {
-        if self.head.capacity() == 0 && self.tail.is_none() {
+        if self.head.capacity() == 0 && self.tail.as_ref().is_none_or(|tail| tail.chunks.is_empty())
+        {
             // No whole buffer for a few bytes, while a slow peer takes the payload.
             self.head = header.to_vec();
         } else {
             self.append(|buffer| buffer.extend_from_slice(header));
         }
         if !bytes.is_empty() {
-            let tail = self.tail.get_or_insert_default();
-            tail.len += bytes.len();
-            tail.chunks.push_back(Chunk::Shared(bytes));
+            let own = bytes.len();
+            self.tail.get_or_insert_default().push(Chunk::Shared(bytes, own));
+        }
+    }
+
+    /// Queues a frame that other queues have as well, by reference.
+    pub(crate) fn append_common(&mut self, frame: Bytes) {
+        if !frame.is_empty() {
+            self.tail.get_or_insert_default().push(Chunk::Shared(frame, 0));
         }
     }
 
@@ -212,6 +309,11 @@ impl SendBuf {
     pub(crate) fn mark_pongs(&mut self) {
         self.pongs = u32::try_from(self.len()).unwrap_or(u32::MAX);
     }
+}
+
+/// Whether [`SendBuf::release`] moves so many waiting bytes from a buffer of this size to one of their own.
+fn is_moved(capacity: usize, waiting: usize) -> bool {
+    capacity == pool::WIDE && waiting <= pool::WIDE / 4
 }
 
 impl fmt::Debug for SendBuf {

@@ -39,6 +39,10 @@ impl Inflating {
         0
     }
 
+    pub(crate) fn kept(&self) -> usize {
+        0
+    }
+
     pub(crate) fn unmasked(&self) -> usize {
         0
     }

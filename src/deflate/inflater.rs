@@ -11,6 +11,9 @@ use super::{Inflated, pool};
 use crate::config::Config;
 use crate::error::Rule;
 
+/// What an inflater takes.
+const INFLATER: usize = 46 << 10;
+
 /// So many final blocks a message may have, beside one for each frame. More are no way to compress
 /// anything, and each costs as much as a message.
 const MAX_FINAL_BLOCKS: u32 = 16;
@@ -59,6 +62,14 @@ impl Inflating {
     /// How many bytes the message under way has given.
     pub(crate) fn inflated(&self) -> u64 {
         self.0.as_ref().map_or(0, |inflater| inflater.inflated)
+    }
+
+    /// The memory that a message under way takes, beside its text: zlib's state.
+    pub(crate) fn kept(&self) -> usize {
+        match &self.0 {
+            Some(inflater) if inflater.zlib.is_some() => INFLATER,
+            _ => 0,
+        }
     }
 
     /// How many bytes of the input are unmasked already: they are not always inflated at once.

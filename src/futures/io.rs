@@ -256,6 +256,11 @@ impl Reader {
                         linger.discard(self.input.discard());
                         continue;
                     }
+                    Poll::Pending => {
+                        // Who was sent away holds no buffer until it has gone.
+                        self.input.release();
+                        (Poll::Pending, Leaving::Over)
+                    }
                     other => (other.map(drop), Leaving::Over),
                 },
                 Leaving::Over => {

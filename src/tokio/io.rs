@@ -336,6 +336,11 @@ impl Reader {
                         linger.discard(self.input.discard());
                         continue;
                     }
+                    Poll::Pending => {
+                        // Who was sent away holds no buffer until it has gone.
+                        self.input.release();
+                        Poll::Pending
+                    }
                     other => other.map(drop),
                 },
                 Leaving::Over => {
@@ -568,7 +573,7 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
                 Poll::Ready(Err(error)) => return Ok(Poll::Ready(Err(error))),
                 Poll::Pending => {}
             }
-            self.out.append_shared(&[], frame);
+            self.out.append_common(frame);
         } else {
             self.sender.send_prepared(message, &mut self.out)?;
         }

@@ -246,6 +246,9 @@ impl Server {
     /// How many connections there may be, with those in their opening handshake. More get status 503. It
     /// holds from now on, for all handles; connections that are open stay.
     ///
+    /// What they may hold is bounded for each by its [`Config`], and for all together by a
+    /// [`Budget`](crate::Budget) in it ([`Config::memory_budget`]).
+    ///
     /// Default 10,000. Each needs a file descriptor, beside up to
     /// [`max_handshakes`](Self::max_handshakes) for refusals: keep below what the process may have.
     pub fn max_connections(self, count: usize) -> Self {

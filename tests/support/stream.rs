@@ -48,6 +48,11 @@ pub(crate) struct State {
 }
 
 impl State {
+    /// Gives back the memory of what was read, where memory is measured.
+    pub(crate) fn shrink(&mut self) {
+        self.input.shrink_to_fit();
+    }
+
     /// Whether this operation has to wait, being woken at once.
     fn stutters(&mut self, which: usize, cx: &mut Context<'_>) -> bool {
         if !self.stutter {

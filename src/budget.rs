@@ -1,0 +1,121 @@
+//! A bound on the memory of many connections together (RFC 6455 §10.4).
+
+use alloc::sync::Arc;
+use core::fmt;
+use core::sync::atomic::{AtomicUsize, Ordering};
+
+/// In each direction a connection may keep so much beside the budget. So connections with small messages
+/// go on where others have used it up, and have no counter to fight over.
+pub(crate) const FREE: usize = 4 << 10;
+
+/// A bound on the memory that many connections keep together, where each has limits of its own
+/// (RFC 6455 §10.4).
+///
+/// Limits of one connection times the number of connections is more memory than most machines have. With
+/// a budget in their [`Config`](crate::Config::memory_budget), connections count what they keep while they
+/// wait, from 4 KiB in a direction on:
+///
+/// - receiving: the part of a message that has come, and what came behind the last message; for a
+///   compressed message under way, also the inflater's 46 KiB;
+/// - sending: the messages that wait for the peer to take them.
+///
+/// A connection that would have to keep more than is left is closed with 1013 (Try Again Later) and ends
+/// with [`End::OverBudget`](crate::End::OverBudget), now and on every later call. Its peer broke no rule.
+/// A message to be sent is given back with [`Refusal::OverBudget`](crate::Refusal::OverBudget), and the
+/// connection goes on. Neither waits for others to need less: they might wait as well.
+///
+/// Bytes count no more once they have left, or are yours: a message that was received is, with the memory
+/// that it lies in. Everything is given back when a connection ends or is dropped.
+///
+/// These do not count: buffers that a thread lends to the connections that it is working on (at most
+/// 126 KiB, or of a large message as much again as has come), the windows of compression between messages,
+/// a compressor while a message is sent in parts, messages that are sent as
+/// [`Prepared`](crate::Prepared) since connections share them, pongs that wait
+/// ([`Config::max_pending_pongs`](crate::Config::max_pending_pongs)), heads of opening handshakes, TLS.
+///
+/// A clone is another handle of the same budget.
+///
+/// ```
+/// use bowline::{Budget, Config};
+/// let budget = Budget::new(512 << 20);
+/// let config = Config::default().memory_budget(&budget);
+/// assert_eq!(budget.used(), 0);
+/// # let _ = config;
+/// ```
+#[derive(Clone)]
+pub struct Budget(Arc<Inner>);
+
+struct Inner {
+    limit: usize,
+    used: AtomicUsize,
+}
+
+impl Budget {
+    /// A budget of so many bytes.
+    pub fn new(bytes: usize) -> Self {
+        Self(Arc::new(Inner { limit: bytes, used: AtomicUsize::new(0) }))
+    }
+
+    /// How many bytes there are in all.
+    pub fn limit(&self) -> usize {
+        self.0.limit
+    }
+
+    /// How many bytes connections keep now. It can be above the limit by what the allocator's rounding of a
+    /// queue costs, for a moment.
+    pub fn used(&self) -> usize {
+        self.0.used.load(Ordering::Relaxed)
+    }
+}
+
+impl fmt::Debug for Budget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (used, limit) = (self.used(), self.limit());
+        f.debug_struct("Budget").field("used", &used).field("limit", &limit).finish()
+    }
+}
+
+/// What one holder has of a budget. It is given back on drop.
+#[derive(Debug)]
+pub(crate) struct Charge {
+    budget: Budget,
+    bytes: usize,
+}
+
+impl Charge {
+    pub(crate) fn new(budget: &Budget) -> Self {
+        Self { budget: budget.clone(), bytes: 0 }
+    }
+
+    /// Changes the charge if there is room for it; less always has.
+    pub(crate) fn try_set(&mut self, bytes: usize) -> bool {
+        let Inner { limit, used } = &*self.budget.0;
+        if let Some(more) = bytes.checked_sub(self.bytes).filter(|&more| more > 0) {
+            let fits = |used: usize| used.checked_add(more).filter(|sum| sum <= limit);
+            if used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_err() {
+                return false;
+            }
+            self.bytes = bytes;
+        } else {
+            self.set(bytes);
+        }
+        true
+    }
+
+    /// Changes the charge whether there is room or not: the memory is there.
+    pub(crate) fn set(&mut self, bytes: usize) {
+        let used = &self.budget.0.used;
+        if bytes > self.bytes {
+            used.fetch_add(bytes - self.bytes, Ordering::Relaxed);
+        } else if bytes < self.bytes {
+            used.fetch_sub(self.bytes - bytes, Ordering::Relaxed);
+        }
+        self.bytes = bytes;
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.set(0);
+    }
+}
