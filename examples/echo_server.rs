@@ -4,29 +4,27 @@ mod common;
 
 use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use bowline::Error;
 use bowline::handshake::Accept;
-use bowline::tokio::Incoming;
-use bowline::{Config, Error};
+use bowline::tokio::{Server, WebSocket};
 use common::{Options, fail, page};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
-use tokio::task::JoinSet;
 
 const PROGRAM: &str = "echo_server";
 
 #[tokio::main]
 async fn main() {
     let options = Options::parse(PROGRAM);
-    if let Err(error) = run(&options).await {
-        fail(PROGRAM, 1, format_args!("{}: {error}", options.listen));
+    let listen = options.listen.clone();
+    if let Err(error) = run(options).await {
+        fail(PROGRAM, 1, format_args!("{listen}: {error}"));
     }
 }
 
-async fn run(options: &Options) -> std::io::Result<()> {
+async fn run(options: Options) -> std::io::Result<()> {
     let listener = TcpListener::bind(&options.listen).await?;
     // Its handler is installed when it is polled first: before anybody knows that the server runs.
     let mut interrupt = pin!(tokio::signal::ctrl_c());
@@ -34,65 +32,31 @@ async fn run(options: &Options) -> std::io::Result<()> {
         return Ok(());
     }
     println!("listening on ws://{}", listener.local_addr()?);
-    let subprotocols = Arc::new(options.subprotocols.clone());
-    let (stop, stopped) = watch::channel(());
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((socket, peer)) => {
-                    let (config, subprotocols) = (options.config.clone(), subprotocols.clone());
-                    let stopped = stopped.clone();
-                    connections.spawn(async move {
-                        if let Err(error) = serve(socket, config, &subprotocols, stopped).await {
-                            eprintln!("{peer}: {error}");
-                        }
-                    });
-                }
-                // Too many open files, for example: what is open may end meanwhile.
-                Err(error) => {
-                    eprintln!("{PROGRAM}: accept: {error}");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-            },
-            Some(_) = connections.join_next() => {}
-            _ = &mut interrupt => break,
+    let subprotocols = options.subprotocols;
+    let server = Server::new(options.config).on_request(move |request| {
+        if !request.is_upgrade() {
+            return Err(page(request));
         }
+        Ok(Accept::new().subprotocol(request.select_subprotocol(&subprotocols)))
+    });
+    let serve = server.run(listener, |ws, _request| async move {
+        let peer = ws.get_ref().peer_addr();
+        if let (Err(error), Ok(peer)) = (echo(ws).await, peer) {
+            eprintln!("{peer}: {error}");
+        }
+    });
+    tokio::select! {
+        () = serve => {}
+        _ = interrupt => {}
     }
-    // Every connection sees this, says Close 1001, and waits for the answer no longer than the
-    // close timeout.
-    drop(stop);
-    while connections.join_next().await.is_some() {}
+    // Every connection says Close 1001, and waits for the answer no longer than the close timeout.
+    server.shutdown(Duration::from_secs(10)).await;
     Ok(())
 }
 
-async fn serve(
-    socket: TcpStream,
-    config: Config,
-    subprotocols: &[String],
-    mut stopped: watch::Receiver<()>,
-) -> Result<(), Error> {
-    socket.set_nodelay(true)?;
-    let incoming = tokio::select! {
-        incoming = Incoming::read(socket, config) => incoming?,
-        _ = stopped.changed() => return Ok(()),
-    };
-    if !incoming.request().is_upgrade() {
-        let page = page(incoming.request());
-        return incoming.respond(&page).await;
+async fn echo(mut ws: WebSocket<TcpStream>) -> Result<(), Error> {
+    while let Some(message) = ws.recv().await? {
+        ws.feed(message).await?;
     }
-    let subprotocol = incoming.request().select_subprotocol(subprotocols).map(String::from);
-    let mut ws = incoming.accept(Accept::new().subprotocol(subprotocol.as_deref())).await?;
-    loop {
-        tokio::select! {
-            message = ws.recv() => match message? {
-                Some(message) => ws.feed(message).await?,
-                None => return Ok(()),
-            },
-            _ = stopped.changed() => {
-                ws.close(1001, "the server is going away").await?;
-                return Ok(());
-            }
-        }
-    }
+    Ok(())
 }

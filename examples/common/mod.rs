@@ -2,9 +2,10 @@
 #![allow(dead_code, reason = "each example uses a part of it")]
 
 use std::process::exit;
+use std::time::Duration;
 
 use bowline::handshake::{Request, Response};
-use bowline::{Config, Deflate};
+use bowline::{Budget, Config, Deflate};
 use lexopt::prelude::*;
 
 /// Prints the text and ends, for `--help`.
@@ -51,6 +52,15 @@ impl Options {
                     let bytes = arguments.value()?.parse()?;
                     options.config = options.config.max_message_size(bytes);
                 }
+                Long("memory-budget") => {
+                    let mib: usize = arguments.value()?.parse()?;
+                    let budget = Budget::new(mib.saturating_mul(1 << 20));
+                    options.config = options.config.memory_budget(&budget);
+                }
+                Long("keepalive") => {
+                    let interval = Duration::from_secs(arguments.value()?.parse()?);
+                    options.config = options.config.ping_interval(interval).pong_timeout(interval);
+                }
                 Short('h') | Long("help") => help(&format!(
                     "\
 {program}: a WebSocket server that sends every message back
@@ -65,6 +75,8 @@ Options:
   --deflate                 permessage-deflate, if the other side agrees
   --subprotocol NAME        select this subprotocol if it is offered (repeatable)
   --max-message-size BYTES  the largest message to accept [default: 1048576]
+  --memory-budget MIB       what all connections may hold together [default: no bound]
+  --keepalive SECONDS       ping who is silent for so long, and drop who does not answer in as long
   -h, --help                print this"
                 )),
                 _ => return Err(argument.unexpected()),
