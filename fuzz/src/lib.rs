@@ -10,7 +10,7 @@ mod common;
 pub mod compressed;
 pub mod extensions;
 
-use bowline::{Config, Message, Progress, Role};
+use bowline::{Budget, Config, Message, Progress, Role};
 use common::*;
 
 struct Input<'a> {
@@ -52,8 +52,9 @@ pub fn frames(role: Role, data: &[u8]) {
     let Some(Input { settings, places, bytes }) = split(data) else {
         return;
     };
+    let budget = (settings & 16 != 0).then(|| Budget::new(usize::MAX));
     let settings = self::settings(settings);
-    let config = settings.config();
+    let config = settings.config().memory_budget(&budget);
     let whole = feed(role, &[bytes], &config, Style::Borrow);
     assert_eq!(whole, model::receive(role, bytes, settings));
     let pieces = cut(bytes, &places);
@@ -62,6 +63,7 @@ pub fn frames(role: Role, data: &[u8]) {
     let each: Vec<usize> = (1..bytes.len()).collect();
     assert_eq!(feed(role, &cut(bytes, &each), &config, Style::Borrow), whole);
     in_parts(Side::new(role, config), &pieces, &whole);
+    assert_eq!(budget.map_or(0, |budget| budget.used()), 0);
     sent_back(role, &whole.events);
 }
 
