@@ -79,11 +79,18 @@ fn blocks<const N: usize>(data: &mut [u8], key: [u8; 4]) -> &mut [u8] {
 #[cfg(all(feature = "std", target_arch = "x86_64"))]
 #[allow(unsafe_code)]
 pub(crate) mod wide {
-    use super::{append_xor, xor};
+    use super::{append_xor, key_at, xor};
     use alloc::vec::Vec;
     use std::arch::is_x86_feature_detected;
 
+    /// Stores that cross from one line of the cache to the next take twice as long, so they are avoided.
+    const LINE: usize = 64;
+
     pub(super) fn apply(data: &mut [u8], key: [u8; 4]) {
+        let before = data.as_ptr().align_offset(LINE).min(data.len());
+        let (before, data) = data.split_at_mut(before);
+        xor::<32>(before, key);
+        let key = key_at(key, before.len());
         if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vl") {
             // SAFETY: the processor has what the function is compiled for.
             unsafe { avx512(data, key) }
