@@ -44,8 +44,8 @@ pub use ::axum_core;
 
 pub use crate::hyper::WebSocket;
 
-/// Extracts a request for a WebSocket, from `GET` over HTTP/1.1. Route it with `any`, as other
-/// versions of HTTP use other methods.
+/// Extracts a request for a WebSocket: a `GET` over HTTP/1.1 or, with the feature `http2` here and in
+/// axum, a `CONNECT` over HTTP/2. Route it with `any`, which takes both.
 ///
 /// As a parameter of a handler, what is no such request is rejected. With
 /// `Option<WebSocketUpgrade>`, an ordinary request gives `None`, so that one path can have a page
@@ -138,7 +138,7 @@ impl<S: Send + Sync> FromRequestParts<S> for WebSocketUpgrade {
     type Rejection = WebSocketUpgradeRejection;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
-        extract(parts, http::read(&parts.method, &parts.uri, &parts.headers))
+        extract(parts, http::read_parts(parts))
     }
 }
 
@@ -146,7 +146,7 @@ impl<S: Send + Sync> OptionalFromRequestParts<S> for WebSocketUpgrade {
     type Rejection = WebSocketUpgradeRejection;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Self::Rejection> {
-        let request = http::read(&parts.method, &parts.uri, &parts.headers);
+        let request = http::read_parts(parts);
         if request.is_upgrade() { extract(parts, request).map(Some) } else { Ok(None) }
     }
 }

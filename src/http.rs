@@ -6,14 +6,15 @@ use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use ::http::request::Parts;
-use ::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
+use ::http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
 
 use crate::handshake::{ClientRequest, Headers, InvalidRequest, Request, RequestError, Response};
 
 impl<B> TryFrom<&::http::Request<B>> for Request {
     type Error = RequestError;
 
-    /// Takes a request that another server has read, whatever its body.
+    /// Takes a request that another server has read, whatever its body. With the feature `http2`, an
+    /// extended CONNECT as hyper and `h2` give it, too.
     ///
     /// ```
     /// use bowline::handshake::{Accept, Request};
@@ -35,11 +36,13 @@ impl<B> TryFrom<&::http::Request<B>> for Request {
     /// # Errors
     ///
     /// [`RequestError::Method`] and [`RequestError::NotUpgrade`] come first: such a request is an
-    /// ordinary one, and may be answered like any other. Then the version of HTTP, and what any
-    /// request must keep to ([`RequestError::Host`], [`RequestError::Body`]). The rest is left to
+    /// ordinary one, and may be answered like any other. Then [`RequestError::Protocol`], the version of
+    /// HTTP, and what any request must keep to ([`RequestError::Host`], [`RequestError::Body`], in HTTP/2
+    /// [`RequestError::Target`] and [`RequestError::ConnectionHeader`]). The rest is left to
     /// [`upgrade`](Request::upgrade). The answer to all of them is [`RequestError::response`].
     fn try_from(request: &::http::Request<B>) -> Result<Self, RequestError> {
-        checked(request.version(), read(request.method(), request.uri(), request.headers()))
+        let (method, uri) = (request.method(), request.uri());
+        checked(request.version(), read(method, uri, request.headers(), request.extensions()))
     }
 }
 
@@ -52,18 +55,49 @@ impl TryFrom<&Parts> for Request {
     ///
     /// As from a whole request.
     fn try_from(parts: &Parts) -> Result<Self, RequestError> {
-        checked(parts.version, read(&parts.method, &parts.uri, &parts.headers))
+        checked(parts.version, read_parts(parts))
     }
 }
 
 /// The request, with nothing checked.
-pub(crate) fn read(method: &Method, uri: &Uri, headers: &HeaderMap) -> Request {
-    Request::unchecked(method.as_str(), &uri.to_string(), fields(headers))
+pub(crate) fn read_parts(parts: &Parts) -> Request {
+    read(&parts.method, &parts.uri, &parts.headers, &parts.extensions)
+}
+
+fn read(method: &Method, uri: &Uri, headers: &HeaderMap, extensions: &Extensions) -> Request {
+    let fields = fields(headers);
+    match protocol(extensions) {
+        Some(protocol) if *method == Method::CONNECT => Request::unchecked_connect(
+            protocol,
+            uri.scheme_str().unwrap_or_default(),
+            uri.authority().map_or("", |authority| authority.as_str()),
+            uri.path_and_query().map_or("", |path| path.as_str()),
+            fields,
+        ),
+        _ => Request::unchecked(method.as_str(), &uri.to_string(), fields),
+    }
+}
+
+/// The `:protocol` of an extended CONNECT.
+#[cfg(feature = "http2")]
+fn protocol(extensions: &Extensions) -> Option<&str> {
+    let of_hyper = extensions.get::<::hyper::ext::Protocol>().map(|protocol| protocol.as_str());
+    of_hyper.or_else(|| Some(extensions.get::<::h2::ext::Protocol>()?.as_str()))
+}
+
+#[cfg(not(feature = "http2"))]
+fn protocol(_: &Extensions) -> Option<&str> {
+    None
 }
 
 pub(crate) fn checked(version: Version, request: Request) -> Result<Request, RequestError> {
     request.check_asks()?;
-    if version != Version::HTTP_11 {
+    let fits = match version {
+        Version::HTTP_11 => !request.is_extended_connect(),
+        Version::HTTP_2 | Version::HTTP_3 => request.is_extended_connect(),
+        _ => false,
+    };
+    if !fits {
         return Err(RequestError::HttpVersion);
     }
     request.check_http()?;

@@ -1,4 +1,5 @@
-//! WebSockets on the connections of [hyper] 1, over HTTP/1.1.
+//! WebSockets on the connections of [hyper] 1: over HTTP/1.1 and, with the feature `http2`, a server's
+//! over HTTP/2 too (RFC 8441). The client for HTTP/2 is in `http2`.
 //!
 //! A server upgrades a request, and must serve its connections
 //! [with upgrades](https://docs.rs/hyper/1/hyper/server/conn/http1/struct.Connection.html#method.with_upgrades):
@@ -23,6 +24,10 @@
 //!     }
 //! }
 //! ```
+//!
+//! Over HTTP/2 hyper has to be told to
+//! [enable extended CONNECT](https://docs.rs/hyper/1/hyper/server/conn/http2/struct.Builder.html#method.enable_connect_protocol);
+//! each WebSocket is a stream of the connection, and `upgrade` is the same.
 //!
 //! The head of the request is read by hyper, so its limits and timeouts are hyper's; all else of
 //! [`Config`] holds. docs/embedding.md in the repository has whole programs.
@@ -53,8 +58,8 @@ use crate::tokio::{handshake_deadline, within};
 /// A WebSocket on an upgraded connection.
 pub type WebSocket = crate::tokio::WebSocket<UpgradedIo>;
 
-/// Upgrades a request to a WebSocket, if it keeps to RFC 6455 §4.2.1 and the origin policy of
-/// `config`. Send the response; it is what the future waits for. Headers may be added to it, those
+/// Upgrades a request to a WebSocket, if it keeps to RFC 6455 §4.2.1 (over HTTP/2, RFC 8441 §5) and
+/// the origin policy of `config`. Send the response; it is what the future waits for. Headers may be added to it, those
 /// of the handshake must stay. To send another one does not refuse the WebSocket: hyper may hand the
 /// connection over all the same. Drop the future as well.
 ///
@@ -97,13 +102,15 @@ pub(crate) fn accept<R: Default>(
     let (connection, response) = upgrade.accept(accept).map_err(|_| RequestError::Subprotocols)?;
     let on_upgrade = on_upgrade();
     let deadline = handshake_deadline(&config);
+    let max_write = if request.is_extended_connect() { MAX_HTTP2_WRITE } else { usize::MAX };
     let upgrading = async move {
         let upgraded = match within(deadline, on_upgrade).await {
             Some(result) => result.map_err(io::Error::other)?,
             None => return Err(RequestError::TimedOut.into()),
         };
+        let stream = UpgradedIo { upgraded, max_write };
         // What hyper read behind the request, its stream gives first.
-        Ok(WebSocket::from_connection(upgraded.into(), connection, RecvBuf::new()))
+        Ok(WebSocket::from_connection(stream, connection, RecvBuf::new()))
     };
     Ok((http::head(&response).map(|()| R::default()), Upgrading(Box::pin(upgrading))))
 }
@@ -245,18 +252,25 @@ fn failed(error: ::hyper::Error) -> Error {
 
 /// The stream of an upgraded connection, for tokio. What hyper had read of it comes first.
 #[derive(Debug)]
-pub struct UpgradedIo(Upgraded);
+pub struct UpgradedIo {
+    upgraded: Upgraded,
+    max_write: usize,
+}
+
+/// hyper copies a write to an HTTP/2 stream whatever its size, and holds up to three of them: in this
+/// way no more than 48 KiB wait for a peer that does not read, beside the send queue.
+const MAX_HTTP2_WRITE: usize = 16 << 10;
 
 impl From<Upgraded> for UpgradedIo {
     fn from(upgraded: Upgraded) -> Self {
-        Self(upgraded)
+        Self { upgraded, max_write: usize::MAX }
     }
 }
 
 impl From<UpgradedIo> for Upgraded {
     /// For its `downcast`.
     fn from(io: UpgradedIo) -> Self {
-        io.0
+        io.upgraded
     }
 }
 
@@ -268,7 +282,8 @@ impl AsyncRead for UpgradedIo {
     ) -> Poll<io::Result<()>> {
         // No work where the buffer is initialised, as the adapter's are.
         let mut room = ::hyper::rt::ReadBuf::new(buf.initialize_unfilled());
-        ready!(Pin::new(&mut self.0).poll_read(cx, room.unfilled()))?;
+        ready!(Pin::new(&mut self.upgraded).poll_read(cx, room.unfilled()))
+            .map_err(stream_error)?;
         let n = room.filled().len();
         buf.advance(n);
         Poll::Ready(Ok(()))
@@ -281,7 +296,8 @@ impl AsyncWrite for UpgradedIo {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, buf)
+        let buf = &buf[..buf.len().min(self.max_write)];
+        Pin::new(&mut self.upgraded).poll_write(cx, buf).map_err(stream_error)
     }
 
     fn poll_write_vectored(
@@ -289,20 +305,44 @@ impl AsyncWrite for UpgradedIo {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write_vectored(cx, bufs)
+        if self.max_write < usize::MAX {
+            // An HTTP/2 stream takes one slice at a time.
+            let first = bufs.iter().find(|buf| !buf.is_empty()).map_or(&[][..], |buf| buf);
+            return self.poll_write(cx, first);
+        }
+        Pin::new(&mut self.upgraded).poll_write_vectored(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.0.is_write_vectored()
+        self.upgraded.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
+        Pin::new(&mut self.upgraded).poll_flush(cx).map_err(stream_error)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
+        Pin::new(&mut self.upgraded).poll_shutdown(cx).map_err(stream_error)
     }
+}
+
+/// An error of hyper's with the kind that tells whether the peer is gone: of HTTP/2 hyper gives most
+/// without one.
+#[cfg(feature = "http2")]
+fn stream_error(error: io::Error) -> io::Error {
+    let mut cause = error.get_ref().map(|inner| inner as &(dyn core::error::Error + 'static));
+    while let Some(inner) = cause {
+        if let Some(inner) = inner.downcast_ref::<::h2::Error>() {
+            return io::Error::new(crate::http2::kind(inner), error);
+        }
+        cause = inner.source();
+    }
+    error
+}
+
+#[cfg(not(feature = "http2"))]
+fn stream_error(error: io::Error) -> io::Error {
+    error
 }
 
 const _: () = {

@@ -59,6 +59,7 @@
 //! | `http` | no | conversions between [`handshake`] and the types of the `http` crate (and `std`) |
 //! | `hyper` | no | `hyper`: WebSockets on hyper's connections, server and client (and `tokio`, `http`) |
 //! | `axum` | no | `axum`: an extractor for axum 0.8 (and `hyper`) |
+//! | `http2` | no | WebSockets over HTTP/2, RFC 8441: in `hyper` and `axum`, and `http2` for clients (and `hyper`) |
 //! | `rustls` | no | `wss` URLs in `connect` of both adapters, `tls` (and `std`) |
 //! | `ring` | no | the crypto provider where the program installed none (and `rustls`) |
 //! | `webpki-roots` | no | `tls::with_webpki_roots`: Mozilla's root certificates (and `rustls`) |
@@ -124,6 +125,8 @@ mod waiters;
 pub mod axum;
 #[cfg(feature = "http")]
 mod http;
+#[cfg(feature = "http2")]
+pub mod http2;
 #[cfg(feature = "hyper")]
 pub mod hyper;
 
@@ -155,8 +158,12 @@ pub use ::rustls;
 #[cfg(all(feature = "rustls", feature = "tokio"))]
 pub use ::tokio_rustls;
 
+/// What `http2` is made of.
+#[cfg(feature = "http2")]
+pub use ::h2;
+
 /// The programs of the documents compile.
-#[cfg(all(doctest, feature = "axum", feature = "deflate"))]
+#[cfg(all(doctest, feature = "axum", feature = "http2", feature = "deflate"))]
 mod documents {
     #[doc = include_str!("../README.md")]
     mod readme {}

@@ -27,7 +27,7 @@ pub(crate) const MAX_BODY: usize = 64 << 10;
 const MAX_CHUNK_LINE: usize = 256;
 
 /// This many interim responses are read over (RFC 9110 §15.2).
-const MAX_INTERIM: u8 = 8;
+pub(crate) const MAX_INTERIM: u8 = 8;
 
 /// What a client asks for: a URL, and what goes into the request beside it.
 ///
@@ -147,13 +147,21 @@ impl ClientRequest {
         &self.url.target
     }
 
-    /// All headers of the request.
-    fn headers(&self, key: &str, config: &Config) -> Headers {
+    /// Host, and port unless it is the scheme's own.
+    #[cfg(feature = "http2")]
+    pub(crate) fn authority(&self) -> String {
+        self.url.host_header()
+    }
+
+    /// All headers of the request; without a key, those of an extended CONNECT (RFC 8441 §5).
+    fn headers(&self, key: Option<&str>, config: &Config) -> Headers {
         let mut headers = Headers::default();
-        headers.push("Host", self.url.host_header().as_bytes());
-        headers.push("Upgrade", b"websocket");
-        headers.push("Connection", b"Upgrade");
-        headers.push("Sec-WebSocket-Key", key.as_bytes());
+        if let Some(key) = key {
+            headers.push("Host", self.url.host_header().as_bytes());
+            headers.push("Upgrade", b"websocket");
+            headers.push("Connection", b"Upgrade");
+            headers.push("Sec-WebSocket-Key", key.as_bytes());
+        }
         headers.push("Sec-WebSocket-Version", b"13");
         if !self.subprotocols.is_empty() {
             headers.push("Sec-WebSocket-Protocol", self.subprotocols.join(", ").as_bytes());
@@ -202,9 +210,9 @@ impl fmt::Debug for ClientRequest {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// The server answered with another status than 101, and this.
+    /// The server answered with another status than 101 (over HTTP/2, than 2xx), and this.
     Refused(Box<Response>),
-    /// Not HTTP/1.1 as RFC 9112 writes it.
+    /// Not HTTP/1.1 as RFC 9112 writes it, or not HTTP/2 as RFC 9113 does, which has no status 101.
     Malformed,
     /// Larger than [`Config::max_head_size`](crate::Config::max_head_size) or
     /// [`Config::max_headers`](crate::Config::max_headers) allow.
@@ -226,6 +234,9 @@ pub enum ConnectError {
     Subprotocol,
     /// The response that opens the connection claims to have a body (RFC 9112 §6).
     Body,
+    /// The HTTP/2 server did not say that it knows extended CONNECT, so that nothing was asked
+    /// (RFC 8441 §3).
+    NotEnabled,
 }
 
 impl fmt::Display for ConnectError {
@@ -244,6 +255,7 @@ impl fmt::Display for ConnectError {
             Self::Extension => "server uses an extension that was not offered, or not as offered",
             Self::Subprotocol => "server selected a subprotocol that was not offered",
             Self::Body => "server's 101 response claims to have a body",
+            Self::NotEnabled => "server did not enable extended CONNECT on this HTTP/2 connection",
         })
     }
 }
@@ -315,7 +327,7 @@ impl ClientHandshake {
         let mut connection_seed = [0; 32];
         random.fill_bytes(&mut connection_seed);
         let key = key::encode(nonce);
-        let headers = request.headers(&key, &config);
+        let headers = request.headers(Some(&key), &config);
         let handshake = Self {
             config,
             accept: key::accept_key(&key),
@@ -327,6 +339,18 @@ impl ClientHandshake {
             since: None,
             failed: None,
         };
+        (handshake, headers)
+    }
+
+    /// The same for an extended CONNECT (RFC 8441 §5).
+    #[cfg(feature = "http2")]
+    pub(crate) fn begin_extended(
+        request: &ClientRequest,
+        config: Config,
+        seed: [u8; 32],
+    ) -> (Self, Headers) {
+        let (handshake, _) = Self::begin(request, config, seed);
+        let headers = request.headers(None, &handshake.config);
         (handshake, headers)
     }
 
@@ -390,12 +414,29 @@ impl ClientHandshake {
 
     /// The connection that a 101 response with these headers opens.
     pub(crate) fn open(&self, headers: &Headers) -> Result<Connection, ConnectError> {
-        let agreed = self.check(headers)?;
+        self.check_upgrade(headers)?;
+        let connection = self.open_extended(headers)?;
+        let no_length = matches!(headers.only("Content-Length"), Ok(None | Some(b"0")));
+        if headers.get("Transfer-Encoding").is_some() || !no_length {
+            return Err(ConnectError::Body);
+        }
+        Ok(connection)
+    }
+
+    /// The connection that a response of 2xx to an extended CONNECT opens. A length in it means nothing
+    /// (RFC 9110 §9.3.6).
+    pub(crate) fn open_extended(&self, headers: &Headers) -> Result<Connection, ConnectError> {
+        let agreed = self.agreed(headers)?;
+        match headers.only("Sec-WebSocket-Protocol") {
+            Ok(None) => {}
+            Ok(Some(name)) if self.subprotocols.iter().any(|ours| ours.as_bytes() == name) => {}
+            _ => return Err(ConnectError::Subprotocol),
+        }
         Ok(Connection::agreed_client(self.config.clone(), self.connection_seed, agreed))
     }
 
-    /// The client's checks of RFC 6455 §4.1; what was agreed on.
-    fn check(&self, headers: &Headers) -> Result<Option<Agreed>, ConnectError> {
+    /// The client's checks of RFC 6455 §4.1 that belong to HTTP/1.1.
+    fn check_upgrade(&self, headers: &Headers) -> Result<(), ConnectError> {
         let upgrade = match headers.only("Upgrade") {
             Ok(Some(value)) => value.eq_ignore_ascii_case(b"websocket"),
             _ => false,
@@ -406,17 +447,7 @@ impl ClientHandshake {
         if headers.only("Sec-WebSocket-Accept") != Ok(Some(self.accept.as_bytes())) {
             return Err(ConnectError::WrongAccept);
         }
-        let agreed = self.agreed(headers)?;
-        match headers.only("Sec-WebSocket-Protocol") {
-            Ok(None) => {}
-            Ok(Some(name)) if self.subprotocols.iter().any(|ours| ours.as_bytes() == name) => {}
-            _ => return Err(ConnectError::Subprotocol),
-        }
-        let no_length = matches!(headers.only("Content-Length"), Ok(None | Some(b"0")));
-        if headers.get("Transfer-Encoding").is_some() || !no_length {
-            return Err(ConnectError::Body);
-        }
-        Ok(agreed)
+        Ok(())
     }
 
     /// What the answer agrees on: it is one to what was offered (RFC 7692 §5.1), or there is none.

@@ -2,7 +2,8 @@
 //!
 //! A server reads with [`ServerHandshake`], looks at the [`Request`], and answers with
 //! [`Upgrade::accept`] or any [`Response`]. A server that has an HTTP parser of its own makes the
-//! `Request` with [`Request::from_parts`] and sends the response itself.
+//! `Request` with [`Request::from_parts`] and sends the response itself; over HTTP/2, with
+//! [`Request::from_extended_connect`].
 //!
 //! A client describes what it wants in a [`ClientRequest`] and reads the answer with
 //! [`ClientHandshake`]. The adapters do both; see their `accept` and `connect`.
@@ -16,6 +17,8 @@ mod url;
 
 #[cfg(feature = "hyper")]
 pub(crate) use client::MAX_BODY;
+#[cfg(feature = "http2")]
+pub(crate) use client::MAX_INTERIM;
 pub use client::{ClientHandshake, ClientRequest, ConnectError};
 pub use head::{Headers, Response};
 pub use key::accept_key;

@@ -1,4 +1,5 @@
-//! The server's side: bytes to a request, a request to a connection or a refusal (RFC 6455 §4.2).
+//! The server's side: bytes to a request, a request to a connection or a refusal (RFC 6455 §4.2;
+//! over HTTP/2, RFC 8441 §5).
 
 use alloc::string::String;
 use alloc::vec;
@@ -21,7 +22,8 @@ use crate::recv_buf::RecvBuf;
 pub enum RequestError {
     /// Not HTTP/1.1 as RFC 9112 writes it. Status 400.
     Malformed,
-    /// Another version of HTTP than 1.1 (RFC 6455 §4.2.1). Status 505.
+    /// A version of HTTP that this kind of request does not belong to: other than 1.1 for an upgrade
+    /// (RFC 6455 §4.2.1), lower than 2 for an extended CONNECT. Status 505.
     HttpVersion,
     /// The request line is longer than half of
     /// [`Config::max_head_size`](crate::Config::max_head_size). Status 414.
@@ -33,14 +35,21 @@ pub enum RequestError {
     TimedOut,
     /// The client went away before the request was complete. There is nobody to answer.
     Gone,
-    /// No `Host`, several, or a malformed one (RFC 9112 §3.2). Status 400.
+    /// No `Host`, several, or a malformed one (RFC 9112 §3.2); in an extended CONNECT, several, or
+    /// another one than `:authority` (RFC 9113 §8.3.1). Status 400.
     Host,
     /// The request has a body (RFC 6455 §4.1 gives it none). Status 400.
     Body,
-    /// A target with a fragment, or of no form that a GET has (RFC 9112 §3.2). Status 400.
+    /// A target with a fragment, or of no form that a GET has (RFC 9112 §3.2); an extended CONNECT
+    /// without `:scheme`, `:authority` or `:path`, or with a malformed one (RFC 8441 §4). Status 400.
     Target,
-    /// Not GET (RFC 6455 §4.2.1). Status 405.
+    /// Not GET (RFC 6455 §4.2.1), nor an extended CONNECT. Status 405.
     Method,
+    /// An extended CONNECT for another `:protocol` than `websocket` (RFC 8441 §5). Status 501.
+    Protocol,
+    /// An extended CONNECT with `Connection`, `Upgrade` or another header of HTTP/1.1's connections
+    /// (RFC 8441 §5, RFC 9113 §8.2.2). Status 400.
+    ConnectionHeader,
     /// No `Upgrade: websocket` with `Connection: Upgrade`: an ordinary request. Status 426.
     NotUpgrade,
     /// Not exactly one `Sec-WebSocket-Key` of 16 bytes in base64 (RFC 6455 §4.2.1). Status 400.
@@ -70,6 +79,7 @@ impl RequestError {
             Self::TargetTooLong => 414,
             Self::NotUpgrade | Self::Version => 426,
             Self::HeadTooBig => 431,
+            Self::Protocol => 501,
             Self::HttpVersion => 505,
             Self::ForeignOrigin => 403,
             _ => 400,
@@ -95,15 +105,19 @@ impl fmt::Display for RequestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Malformed => "malformed HTTP request",
-            Self::HttpVersion => "only HTTP/1.1 is served here",
+            Self::HttpVersion => "only HTTP/1.1 is served here, or extended CONNECT over HTTP/2",
             Self::TargetTooLong => "request line too long",
             Self::HeadTooBig => "request head too big",
             Self::TimedOut => "request not complete in time",
             Self::Gone => "client went away during the opening handshake",
-            Self::Host => "exactly one valid Host header is needed",
+            Self::Host => {
+                "exactly one valid Host header is needed, in HTTP/2 none or that of :authority"
+            }
             Self::Body => "a request for a WebSocket has no body",
             Self::Target => "invalid request target",
             Self::Method => "only GET is served here",
+            Self::Protocol => "only the protocol websocket is served here",
+            Self::ConnectionHeader => "extended CONNECT has no headers of the connection",
             Self::NotUpgrade => "this is a WebSocket server: send Upgrade: websocket",
             Self::Key => "exactly one Sec-WebSocket-Key of 16 bytes in base64 is needed",
             Self::VersionMissing => "exactly one Sec-WebSocket-Version is needed",
@@ -197,6 +211,7 @@ impl ServerHandshake {
             method: parsed.method.unwrap_or_default().into(),
             target: parsed.path.unwrap_or_default().into(),
             headers: Headers::from_parsed(parsed.headers),
+            protocol: None,
         };
         request.check_http()?;
         input.skip(end);
@@ -234,6 +249,8 @@ pub struct Request {
     method: String,
     target: String,
     headers: Headers,
+    /// The `:protocol` of an extended CONNECT.
+    protocol: Option<String>,
 }
 
 impl Request {
@@ -277,15 +294,77 @@ impl Request {
     }
 
     pub(crate) fn unchecked(method: &str, target: &str, headers: Headers) -> Self {
-        Self { method: method.into(), target: target.into(), headers }
+        Self { method: method.into(), target: target.into(), headers, protocol: None }
     }
 
-    /// The method; a WebSocket is opened with `GET`.
+    /// Takes an extended CONNECT (RFC 8441 §4) that a parser of HTTP/2 has read: its pseudo-headers, of
+    /// which an empty one is missing, and its headers. A server must have sent
+    /// `SETTINGS_ENABLE_CONNECT_PROTOCOL` before; HTTP/3 has the same kind of request (RFC 9220).
+    ///
+    /// It is accepted with status 200, and the stream becomes the WebSocket's. `Sec-WebSocket-Key` means
+    /// nothing here.
+    ///
+    /// ```
+    /// use bowline::handshake::{Accept, Request};
+    /// let headers = [("sec-websocket-version", "13"), ("origin", "https://example.com")];
+    /// let request =
+    ///     Request::from_extended_connect("websocket", "https", "example.com", "/chat", headers)?;
+    /// let config = bowline::Config::default();
+    /// let (connection, response) = request.upgrade(&config)?.accept(Accept::new())?;
+    /// assert_eq!(response.status(), 200);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError::Target`], [`RequestError::Host`], [`RequestError::ConnectionHeader`] and
+    /// [`RequestError::Body`]. Another protocol than `websocket` is for [`upgrade`](Self::upgrade) to
+    /// refuse.
+    pub fn from_extended_connect<N: AsRef<str>, V: AsRef<[u8]>>(
+        protocol: &str,
+        scheme: &str,
+        authority: &str,
+        path: &str,
+        headers: impl IntoIterator<Item = (N, V)>,
+    ) -> Result<Self, RequestError> {
+        let mut fields = Headers::default();
+        for (name, value) in headers {
+            fields.push(name.as_ref(), value.as_ref().trim_ascii());
+        }
+        let request = Self::unchecked_connect(protocol, scheme, authority, path, fields);
+        request.check_http()?;
+        Ok(request)
+    }
+
+    pub(crate) fn unchecked_connect(
+        protocol: &str,
+        scheme: &str,
+        authority: &str,
+        path: &str,
+        headers: Headers,
+    ) -> Self {
+        let is_http = ["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known));
+        // What is wrong stays out, so that the parts of the target are those that were sent.
+        let target = if is_http && is_host(authority.as_bytes()) && path.starts_with('/') {
+            alloc::format!("{scheme}://{authority}{path}")
+        } else {
+            String::new()
+        };
+        Self { method: "CONNECT".into(), target, headers, protocol: Some(protocol.into()) }
+    }
+
+    /// Whether it is an extended CONNECT, of HTTP/2 or later.
+    #[cfg(feature = "http")]
+    pub(crate) fn is_extended_connect(&self) -> bool {
+        self.protocol.is_some()
+    }
+
+    /// The method; a WebSocket is opened with `GET`, over HTTP/2 with `CONNECT`.
     pub fn method(&self) -> &str {
         &self.method
     }
 
-    /// The target as it was sent: usually path and query.
+    /// The target as it was sent: usually path and query. Of an extended CONNECT, the whole URI.
     pub fn target(&self) -> &str {
         &self.target
     }
@@ -321,7 +400,7 @@ impl Request {
     }
 
     /// The host that is asked for, and its port unless it is the scheme's own: from the target if
-    /// that names one (RFC 9112 §3.2.2), else from `Host`.
+    /// that names one (RFC 9112 §3.2.2; `:authority` in HTTP/2), else from `Host`.
     pub fn host(&self) -> &str {
         let from_target = self.split_target().0;
         from_target.or_else(|| self.headers.get_str("Host")).unwrap_or_default()
@@ -357,12 +436,15 @@ impl Request {
     /// Whether it asks for a WebSocket, rightly or not: if not, it may be answered like any other
     /// request. One that does and breaks a rule is left to [`upgrade`](Self::upgrade) to refuse.
     pub fn is_upgrade(&self) -> bool {
-        lists_token(self.headers.all("Upgrade"), "websocket")
+        // To an extended CONNECT any answer of 2xx opens a tunnel, so that none is an ordinary request.
+        self.protocol.is_some()
+            || lists_token(self.headers.all("Upgrade"), "websocket")
             || self.headers.get("Sec-WebSocket-Key").is_some()
             || self.headers.get("Sec-WebSocket-Version").is_some()
     }
 
-    /// Checks all that RFC 6455 §4.2.1 asks, and the origin policy; then it may be accepted.
+    /// Checks all that RFC 6455 §4.2.1 or RFC 8441 §5 asks, and the origin policy; then it may be
+    /// accepted.
     ///
     /// # Errors
     ///
@@ -378,6 +460,11 @@ impl Request {
 
     /// Whether this is a request for a WebSocket at all.
     pub(crate) fn check_asks(&self) -> Result<(), RequestError> {
+        match self.protocol.as_deref() {
+            Some("websocket") => return Ok(()),
+            Some(_) => return Err(RequestError::Protocol),
+            None => {}
+        }
         if self.method != "GET" {
             return Err(RequestError::Method);
         }
@@ -396,7 +483,9 @@ impl Request {
             Ok(Some(_)) => return Err(RequestError::Version),
             _ => return Err(RequestError::VersionMissing),
         }
+        // RFC 8441 §5: the key is not looked at where `:protocol` stands for it.
         match self.headers.only("Sec-WebSocket-Key") {
+            _ if self.protocol.is_some() => {}
             Ok(Some(found)) if key::is_valid(found) => {}
             _ => return Err(RequestError::Key),
         }
@@ -421,6 +510,9 @@ impl Request {
 
     /// What any HTTP request must keep to, WebSocket or not.
     pub(crate) fn check_http(&self) -> Result<(), RequestError> {
+        if self.protocol.is_some() {
+            return self.check_extended_connect();
+        }
         // RFC 9112 §3.2: exactly one Host, else 400.
         match self.headers.only("Host") {
             Ok(Some(host)) if is_host(host) => {}
@@ -453,6 +545,32 @@ impl Request {
             return Err(RequestError::Target);
         }
         Ok(())
+    }
+
+    /// The same for an extended CONNECT: RFC 8441 §4, RFC 9113 §8.2.2 and §8.3.1.
+    fn check_extended_connect(&self) -> Result<(), RequestError> {
+        const OF_CONNECTIONS: [&str; 5] =
+            ["Connection", "Upgrade", "Transfer-Encoding", "Keep-Alive", "Proxy-Connection"];
+        let target = self.target.as_bytes();
+        if target.is_empty() || !target.iter().all(|&byte| byte.is_ascii_graphic() && byte != b'#')
+        {
+            return Err(RequestError::Target);
+        }
+        if OF_CONNECTIONS.iter().any(|name| self.headers.get(name).is_some()) {
+            return Err(RequestError::ConnectionHeader);
+        }
+        let scheme = self.target.split(':').next().unwrap_or_default();
+        match self.headers.only("Host") {
+            Ok(None) => {}
+            Ok(Some(host))
+                if is_host(host)
+                    && same_authority(host, self.host().as_bytes(), default_port(scheme)) => {}
+            _ => return Err(RequestError::Host),
+        }
+        match self.headers.only("Content-Length") {
+            Ok(None | Some(b"0")) => Ok(()),
+            _ => Err(RequestError::Body),
+        }
     }
 
     /// The origin policy: by name, or the same host and port.
@@ -489,7 +607,8 @@ impl fmt::Debug for Request {
     }
 }
 
-/// A request that keeps to all of RFC 6455 §4.2.1 and to the origin policy, and may be accepted.
+/// A request that keeps to all of RFC 6455 §4.2.1 or RFC 8441 §5 and to the origin policy, and may be
+/// accepted.
 #[derive(Clone, Debug)]
 pub struct Upgrade<'a> {
     request: &'a Request,
@@ -505,12 +624,15 @@ impl Upgrade<'_> {
     /// If `accept` names a subprotocol that the client did not offer.
     pub fn accept(&self, accept: Accept) -> Result<(Connection, Response), InvalidRequest> {
         let Self { request, config } = self;
-        let key = request.headers.get_str("Sec-WebSocket-Key").unwrap_or_default();
-        let mut response = Response::new(101);
+        // RFC 8441 §5: `:protocol` replaces Upgrade, Connection, key and accept.
+        let mut response = Response::new(if request.protocol.is_some() { 200 } else { 101 });
         let headers = &mut response.headers;
-        headers.push("Upgrade", b"websocket");
-        headers.push("Connection", b"Upgrade");
-        headers.push("Sec-WebSocket-Accept", key::accept_key(key).as_bytes());
+        if request.protocol.is_none() {
+            let key = request.headers.get_str("Sec-WebSocket-Key").unwrap_or_default();
+            headers.push("Upgrade", b"websocket");
+            headers.push("Connection", b"Upgrade");
+            headers.push("Sec-WebSocket-Accept", key::accept_key(key).as_bytes());
+        }
         if let Some(name) = accept.subprotocol {
             if !request.subprotocols().any(|offered| offered == name) {
                 return Err(InvalidRequest::SubprotocolNotOffered(name));
