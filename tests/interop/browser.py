@@ -53,11 +53,15 @@ CONNECT = """new Promise(resolve => {
 class Browser:
     """A headless Chromium with a profile of its own, and commands of its debugging protocol."""
 
+    def __init__(self, *flags):
+        self.flags = flags
+
     async def __aenter__(self):
         self.profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         log = open(pathlib.Path(self.profile.name) / "log", "w")
         self.process = subprocess.Popen(
-            [*CHROMIUM, "--remote-debugging-port=0", f"--user-data-dir={self.profile.name}", "about:blank"], stdout=log, stderr=log, start_new_session=True
+            [*CHROMIUM, *self.flags, "--remote-debugging-port=0", f"--user-data-dir={self.profile.name}", "about:blank"],
+            stdout=log, stderr=log, start_new_session=True,
         )
         try:
             self.socket = await connect(await asyncio.wait_for(self._address(), TIMEOUT), max_size=None)

@@ -25,7 +25,7 @@ class Server:
         self.process = subprocess.Popen(
             [self.FOLDER / name, "--listen", "127.0.0.1:0", *flags], stdout=subprocess.PIPE, text=True
         )
-        lines = queue.Queue()
+        lines = self.lines = queue.Queue()
         threading.Thread(target=self._read, args=[lines], daemon=True).start()
         try:
             line = lines.get(timeout=TIMEOUT)

@@ -1,0 +1,220 @@
+//! A WebSocket server over HTTP/2 and HTTP/1.1 on one TLS port, with hyper: it sends every message back, and serves a page
+//! to try it with.
+
+mod common;
+
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::path::PathBuf;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use bowline::bytes::Bytes;
+use bowline::handshake::RequestError;
+use bowline::hyper::{Upgrading, upgrade};
+use bowline::rustls::ServerConfig;
+use bowline::rustls::pki_types::PrivateKeyDer;
+use bowline::tokio_rustls::TlsAcceptor;
+use bowline::{Config, Deflate, Error};
+use common::{fail, help, page_at};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use lexopt::prelude::*;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+const PROGRAM: &str = "http2_server";
+const HELP: &str = "
+http2_server: a WebSocket server over HTTP/2 and HTTP/1.1 that sends every message back
+
+Usage: http2_server [OPTIONS]
+
+It makes a certificate for localhost when it starts, which nobody trusts until told to. A browser asks whether
+to go on to https://localhost:9001/; from then on it opens WebSockets over HTTP/2.
+
+It serves a page to try it with on GET /, and says of each WebSocket which version of HTTP it came over.
+Ctrl-C ends it, with Close 1001 to all.
+
+Options:
+  --listen ADDR       where to listen; port 0 picks one [default: 127.0.0.1:9001]
+  --certificate FILE  write the certificate there
+  --any-origin        let pages of any origin connect, not only its own
+  --deflate           permessage-deflate, if the other side agrees
+  -h, --help          print this
+";
+
+struct Options {
+    listen: String,
+    certificate: Option<PathBuf>,
+    config: Config,
+}
+
+fn parse() -> std::result::Result<Options, lexopt::Error> {
+    let mut options =
+        Options { listen: "127.0.0.1:9001".into(), certificate: None, config: Config::default() };
+    let mut arguments = lexopt::Parser::from_env();
+    while let Some(argument) = arguments.next()? {
+        match argument {
+            Long("listen") => options.listen = arguments.value()?.parse()?,
+            Long("certificate") => options.certificate = Some(arguments.value()?.into()),
+            Long("any-origin") => options.config = options.config.allow_any_origin(),
+            Long("deflate") => options.config = options.config.deflate(Deflate::default()),
+            Short('h') | Long("help") => help(HELP),
+            _ => return Err(argument.unexpected()),
+        }
+    }
+    Ok(options)
+}
+
+/// TLS with a new certificate; the certificate as a file, too.
+fn tls() -> Result<(TlsAcceptor, String)> {
+    let names = ["localhost", "127.0.0.1", "::1"].map(String::from);
+    let made = rcgen::generate_simple_self_signed(names)?;
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der())?;
+    let mut config = ServerConfig::builder_with_provider(bowline::tls::crypto_provider()?)
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok((Arc::new(config).into(), made.cert.pem()))
+}
+
+#[tokio::main]
+async fn main() {
+    let options = match parse() {
+        Ok(options) => options,
+        Err(error) => fail(PROGRAM, 2, format_args!("{error}; see --help")),
+    };
+    if let Err(error) = run(&options).await {
+        fail(PROGRAM, 1, format_args!("{}: {error}", options.listen));
+    }
+}
+
+async fn run(options: &Options) -> Result<()> {
+    let listener = TcpListener::bind(&options.listen).await?;
+    // Its handler is installed when it is polled first: before anybody knows that the server runs.
+    let mut interrupt = pin!(tokio::signal::ctrl_c());
+    if poll_fn(|cx| Poll::Ready(interrupt.as_mut().poll(cx))).await.is_ready() {
+        return Ok(());
+    }
+    let (acceptor, certificate) = tls()?;
+    if let Some(file) = &options.certificate {
+        std::fs::write(file, certificate)?;
+    }
+    println!("listening on wss://{}", listener.local_addr()?);
+    let (stop, stopped) = watch::channel(());
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((socket, peer)) => {
+                    let (acceptor, config) = (acceptor.clone(), options.config.clone());
+                    let stopped = stopped.clone();
+                    tokio::spawn(async move {
+                        if let Err(error) = serve(socket, acceptor, config, stopped).await {
+                            eprintln!("{peer}: {error}");
+                        }
+                    });
+                }
+                // Too many open files, for example: what is open may end meanwhile.
+                Err(error) => {
+                    eprintln!("{PROGRAM}: accept: {error}");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            },
+            _ = &mut interrupt => break,
+        }
+    }
+    // Every task sees this and drops its receiver when it has ended.
+    drop(stopped);
+    let _ = stop.send(());
+    stop.closed().await;
+    Ok(())
+}
+
+/// Serves HTTP on a connection. Over HTTP/2 it carries the WebSockets, too, until the last is closed.
+async fn serve(
+    socket: TcpStream,
+    acceptor: TlsAcceptor,
+    config: Config,
+    stopped: watch::Receiver<()>,
+) -> Result<()> {
+    socket.set_nodelay(true)?;
+    let mut stop = stopped.clone();
+    let stream = tokio::select! {
+        stream = timeout(Duration::from_secs(10), acceptor.accept(socket)) => stream??,
+        _ = stop.changed() => return Ok(()),
+    };
+    let service = service_fn(|request| {
+        let response = answer(request, &config, &stopped);
+        async { Ok::<_, Infallible>(response) }
+    });
+    let mut http = auto::Builder::new(TokioExecutor::new());
+    // Without a timer there would be no timeout for the head of a request.
+    http.http1().timer(TokioTimer::new());
+    http.http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(Duration::from_secs(30))
+        .enable_connect_protocol()
+        // A WebSocket that is not read must not stop the others of its connection.
+        .initial_stream_window_size(256 << 10)
+        .initial_connection_window_size(4 << 20);
+    let mut connection = pin!(http.serve_connection_with_upgrades(TokioIo::new(stream), service));
+    tokio::select! {
+        result = connection.as_mut() => return result,
+        _ = stop.changed() => connection.as_mut().graceful_shutdown(),
+    }
+    // As long as a WebSocket waits for the answer to its Close, and the last bytes take.
+    let _ = timeout(Duration::from_secs(10), connection).await;
+    Ok(())
+}
+
+fn answer(
+    mut request: Request<Incoming>,
+    config: &Config,
+    stopped: &watch::Receiver<()>,
+) -> Response<Full<Bytes>> {
+    match upgrade(&mut request, config.clone()) {
+        Ok((response, upgrading)) => {
+            println!("WebSocket over {:?}", request.version());
+            let stopped = stopped.clone();
+            tokio::spawn(async move {
+                if let Err(error) = echo(upgrading, stopped).await {
+                    eprintln!("{error}");
+                }
+            });
+            response
+        }
+        Err(RequestError::NotUpgrade | RequestError::Method) => {
+            page_at(request.method().as_str(), request.uri().path()).into()
+        }
+        Err(refusal) => refusal.response().into(),
+    }
+}
+
+async fn echo(
+    upgrading: Upgrading,
+    mut stopped: watch::Receiver<()>,
+) -> std::result::Result<(), Error> {
+    let mut ws = upgrading.await?;
+    loop {
+        tokio::select! {
+            message = ws.recv() => match message? {
+                Some(message) => ws.feed(message).await?,
+                None => return Ok(()),
+            },
+            _ = stopped.changed() => {
+                ws.close(1001, "the server is going away").await?;
+                return Ok(());
+            }
+        }
+    }
+}
