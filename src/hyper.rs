@@ -257,8 +257,8 @@ pub struct UpgradedIo {
     max_write: usize,
 }
 
-/// hyper copies a write to an HTTP/2 stream whatever its size, and holds up to three of them: in this
-/// way no more than 48 KiB wait for a peer that does not read, beside the send queue.
+/// hyper copies a write to an HTTP/2 stream whatever its size, and with `h2` holds up to four of them: in
+/// this way no more than 64 KiB wait for a peer that does not read, beside the send queue.
 const MAX_HTTP2_WRITE: usize = 16 << 10;
 
 impl From<Upgraded> for UpgradedIo {

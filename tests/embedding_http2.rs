@@ -9,9 +9,10 @@ mod program;
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::task::Poll;
+use std::time::Duration;
 
 use bowline::bytes::Bytes;
-use bowline::handshake::{ClientRequest, ConnectError};
+use bowline::handshake::{self, ClientRequest, ConnectError, RequestError};
 use bowline::http2::Client;
 use bowline::hyper::{Upgrading, upgrade_with};
 use bowline::{CloseCode, Config, End, Error, Message, Timeout, Truncation};
@@ -19,7 +20,7 @@ use embedding::*;
 use h2::ext::Protocol;
 use h2::{Reason, RecvStream, SendStream};
 use http::response::Parts;
-use http::{HeaderMap, Method, Request, Response};
+use http::{HeaderMap, Method, Request, Response, Version};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
@@ -600,8 +601,8 @@ async fn x14_a_window_of_0_keeps_the_queue_bounded_and_others_go_on() {
         let more = stuck.read(1).await;
         bytes.extend_from_slice(&more);
     }
-    // What filled the window, at most `Config::max_pending_pongs`, and three writes of such in hyper.
-    assert!(bytes.len() <= WINDOW as usize + 4 * 4096, "{} bytes waited", bytes.len());
+    // What filled the window, at most `Config::max_pending_pongs`, and four writes of such in hyper.
+    assert!(bytes.len() <= WINDOW as usize + 5 * 4096, "{} bytes waited", bytes.len());
     good.echoes().await;
 }
 
@@ -635,7 +636,7 @@ async fn a_peer_that_does_not_read_is_given_up() {
         stuck.send(&header);
         stuck.send(vec![0; 300_000]);
     }
-    match ends.recv().await.unwrap() {
+    match tokio::time::timeout(3 * LONG, ends.recv()).await.unwrap().unwrap() {
         Err(Error::Ended(end)) => assert_eq!(end, End::TimedOut(Timeout::Send)),
         other => panic!("{other:?}"),
     }
@@ -646,6 +647,60 @@ async fn a_peer_that_does_not_read_is_given_up() {
     stuck.read_to_end().await;
     let reason = in_time(poll_fn(|cx| stuck.send.poll_reset(cx))).await.unwrap();
     assert_eq!(reason, Reason::NO_ERROR);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_peer_does_not_read_stays_in_the_send_queue() {
+    const MESSAGE: usize = 1 << 20;
+    const WINDOW: usize = 65_535;
+    let (ours, theirs) = duplex(1 << 16);
+    let (give, mut take) = mpsc::unbounded_channel();
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        let give = give.clone();
+        let (response, upgrading) =
+            bowline::hyper::upgrade(&mut request, Config::default()).expect("a good request");
+        tokio::spawn(async move {
+            let mut ws = upgrading.await.expect("a WebSocket");
+            // Time goes on when there is nothing else to do.
+            let sending = ws.send(vec![0; MESSAGE]);
+            tokio::time::timeout(Duration::from_secs(1), sending).await.expect_err("it waits");
+            give.send(ws.queued()).expect("the test is there");
+        });
+        async { Ok::<Response<Full<Bytes>>, Infallible>(response) }
+    });
+    tokio::spawn(http().serve_connection(TokioIo::new(theirs), service));
+    let _stream = RawClient::new(ours).await.open().await;
+    let queued = in_time(take.recv()).await.expect("it is told");
+    // hyper and `h2` hold four writes of 16 KiB.
+    assert!(queued >= MESSAGE - WINDOW - (64 << 10), "{queued}");
+}
+
+#[test]
+fn an_extended_connect_is_of_http_2_or_later() {
+    let mut request = chat(&[]);
+    for (version, expected) in [
+        (Version::HTTP_2, None),
+        (Version::HTTP_3, None),
+        (Version::HTTP_11, Some(RequestError::HttpVersion)),
+    ] {
+        *request.version_mut() = version;
+        let read = handshake::Request::try_from(&request);
+        assert_eq!(read.err(), expected, "{version:?}");
+    }
+    // As hyper gives it, and with both an Upgrade and no CONNECT.
+    *request.version_mut() = Version::HTTP_2;
+    *request.extensions_mut() = http::Extensions::new();
+    request.extensions_mut().insert(hyper::ext::Protocol::from_static("websocket"));
+    assert!(handshake::Request::try_from(&request).is_ok());
+    let upgrade = Request::get("https://example.com/")
+        .version(Version::HTTP_2)
+        .header("host", "example.com")
+        .header("connection", "upgrade")
+        .header("upgrade", "websocket")
+        .body(())
+        .unwrap();
+    let read = handshake::Request::try_from(&upgrade);
+    assert_eq!(read.err(), Some(RequestError::HttpVersion));
 }
 
 // The client.
@@ -951,6 +1006,18 @@ async fn x12_the_client_too_sees_1006() {
         let at = if reset.is_none() { Truncation::InHeader } else { Truncation::BetweenMessages };
         assert_gone(in_time(ws.recv()).await.map(drop), at);
     }
+}
+
+#[tokio::test]
+async fn a_client_ends_its_stream_behind_a_clean_close() {
+    let (mut ws, mut send, mut recv) = opened().await;
+    send.send_data(vec![0x88, 2, 0x03, 0xE8].into(), true).unwrap();
+    assert_eq!(in_time(ws.recv()).await.unwrap(), None);
+    let mut length = 0;
+    while let Some(data) = in_time(recv.data()).await {
+        length += data.expect("END_STREAM, and no reset").len();
+    }
+    assert_eq!(length, CLOSE_1000.len());
 }
 
 #[tokio::test]

@@ -64,7 +64,10 @@ fn x07_another_protocol_is_501() {
         let mut pseudo = GOOD;
         pseudo[0] = protocol;
         assert_eq!(refusal(pseudo, &[]), Some(RequestError::Protocol), "{protocol:?}");
-        assert!(request(pseudo, &[]).unwrap().is_upgrade(), "it is no ordinary request");
+        let [protocol, scheme, authority, path] = pseudo;
+        let none: [Field; 0] = [];
+        let request = Request::from_extended_connect(protocol, scheme, authority, path, none);
+        assert!(request.unwrap().is_upgrade(), "it is no ordinary request");
     }
     assert_eq!(RequestError::Protocol.response().status(), 501);
 }
