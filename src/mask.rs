@@ -83,14 +83,24 @@ pub(crate) mod wide {
     use alloc::vec::Vec;
     use std::arch::is_x86_feature_detected;
 
-    /// Stores that cross from one line of the cache to the next take twice as long, so they are avoided.
+    /// Stores that cross from one line of the cache to the next take twice as long.
     const LINE: usize = 64;
 
+    /// From this length on, avoiding them pays.
+    const ALIGN_FROM: usize = 4 << 10;
+
     pub(super) fn apply(data: &mut [u8], key: [u8; 4]) {
+        if data.len() < ALIGN_FROM {
+            return kernel(data, key);
+        }
         let before = data.as_ptr().align_offset(LINE).min(data.len());
-        let (before, data) = data.split_at_mut(before);
+        let (before, lines) = data.split_at_mut(before);
         xor::<32>(before, key);
-        let key = key_at(key, before.len());
+        kernel(lines, key_at(key, before.len()));
+    }
+
+    #[inline]
+    fn kernel(data: &mut [u8], key: [u8; 4]) {
         if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vl") {
             // SAFETY: the processor has what the function is compiled for.
             unsafe { avx512(data, key) }
@@ -228,10 +238,12 @@ mod tests {
 
     #[test]
     fn equals_the_naive_loop_at_every_length_alignment_and_offset() {
-        let source: Vec<u8> = (0..1010).map(|i| (i * 7) as u8).collect();
+        let source: Vec<u8> = (0..5010).map(|i| (i * 7) as u8).collect();
         for key in [[0x37, 0xfa, 0x21, 0x3d], [0; 4], [0, 0, 0, 1]] {
             for start in 0..9 {
-                for length in (0..70).chain([127, 128, 255, 256, 290, 511, 512, 513, 1000]) {
+                for length in
+                    (0..70).chain([127, 128, 255, 256, 290, 511, 512, 513, 1000, 4095, 4096, 5000])
+                {
                     for offset in 0..5 {
                         let mut ours = source.clone();
                         let mut theirs = source.clone();
