@@ -3,20 +3,16 @@
 mod common;
 
 use std::future::poll_fn;
-use std::path::PathBuf;
 use std::pin::pin;
-use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use bowline::Config;
 use bowline::handshake::Accept;
-use bowline::rustls::ServerConfig;
-use bowline::rustls::pki_types::PrivateKeyDer;
 use bowline::tokio::Incoming;
 use bowline::tokio_rustls::TlsAcceptor;
-use bowline::{Config, Deflate};
-use common::{fail, help, page};
-use lexopt::prelude::*;
+use common::tls::TlsOptions;
+use common::{fail, page};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -45,64 +41,22 @@ Options:
   -h, --help          print this
 ";
 
-struct Options {
-    listen: String,
-    certificate: Option<PathBuf>,
-    config: Config,
-}
-
-fn parse() -> std::result::Result<Options, lexopt::Error> {
-    let mut options =
-        Options { listen: "127.0.0.1:9001".into(), certificate: None, config: Config::default() };
-    let mut arguments = lexopt::Parser::from_env();
-    while let Some(argument) = arguments.next()? {
-        match argument {
-            Long("listen") => options.listen = arguments.value()?.parse()?,
-            Long("certificate") => options.certificate = Some(arguments.value()?.into()),
-            Long("any-origin") => options.config = options.config.allow_any_origin(),
-            Long("deflate") => options.config = options.config.deflate(Deflate::default()),
-            Short('h') | Long("help") => help(HELP),
-            _ => return Err(argument.unexpected()),
-        }
-    }
-    Ok(options)
-}
-
-/// TLS with a new certificate; the certificate as a file, too.
-fn tls() -> Result<(TlsAcceptor, String)> {
-    let names = ["localhost", "127.0.0.1", "::1"].map(String::from);
-    let made = rcgen::generate_simple_self_signed(names)?;
-    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der())?;
-    let mut config = ServerConfig::builder_with_provider(bowline::tls::crypto_provider()?)
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_single_cert(vec![made.cert.der().clone()], key)?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok((Arc::new(config).into(), made.cert.pem()))
-}
-
 #[tokio::main]
 async fn main() {
-    let options = match parse() {
-        Ok(options) => options,
-        Err(error) => fail(PROGRAM, 2, format_args!("{error}; see --help")),
-    };
+    let options = TlsOptions::parse(PROGRAM, HELP);
     if let Err(error) = run(&options).await {
         fail(PROGRAM, 1, format_args!("{}: {error}", options.listen));
     }
 }
 
-async fn run(options: &Options) -> Result<()> {
+async fn run(options: &TlsOptions) -> Result<()> {
     let listener = TcpListener::bind(&options.listen).await?;
     // Its handler is installed when it is polled first: before anybody knows that the server runs.
     let mut interrupt = pin!(tokio::signal::ctrl_c());
     if poll_fn(|cx| Poll::Ready(interrupt.as_mut().poll(cx))).await.is_ready() {
         return Ok(());
     }
-    let (acceptor, certificate) = tls()?;
-    if let Some(file) = &options.certificate {
-        std::fs::write(file, certificate)?;
-    }
+    let acceptor = options.acceptor(&["http/1.1"])?;
     println!("listening on wss://{}", listener.local_addr()?);
     let (stop, stopped) = watch::channel(());
     let mut connections = JoinSet::new();

@@ -29,7 +29,7 @@ pub(crate) struct Settings {
     pub(crate) max_fragments: u32,
     pub(crate) max_pending_pongs: usize,
     pub(crate) max_send_queue: usize,
-    /// A send queue below this needs no closer look.
+    /// A send queue that stays below this, with what is added, needs no closer look.
     pub(crate) send_mark: usize,
     pub(crate) budget: Option<Budget>,
     pub(crate) max_head_size: usize,

@@ -59,9 +59,9 @@ use crate::tokio::{handshake_deadline, within};
 pub type WebSocket = crate::tokio::WebSocket<UpgradedIo>;
 
 /// Upgrades a request to a WebSocket, if it keeps to RFC 6455 §4.2.1 (over HTTP/2, RFC 8441 §5) and
-/// the origin policy of `config`. Send the response; it is what the future waits for. Headers may be added to it, those
-/// of the handshake must stay. To send another one does not refuse the WebSocket: hyper may hand the
-/// connection over all the same. Drop the future as well.
+/// the origin policy of `config`. Send the response; it is what the future waits for. Headers may be
+/// added to it, those of the handshake must stay. To send another one does not refuse the WebSocket:
+/// hyper may hand the connection over all the same. Drop the future as well.
 ///
 /// # Errors
 ///

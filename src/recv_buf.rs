@@ -171,11 +171,8 @@ impl RecvBuf {
         // An end stays. Between the two marks the rest stays as it was, lest it change with every read.
         self.supply = match self.supply {
             Supply::Eof => Supply::Eof,
-            // The end of a message tells nothing of what comes behind it.
-            Supply::Whole if self.compact_len() > n => Supply::Wide,
             _ if self.filled == end => Supply::Wide,
             _ if n < pool::NARROW / 2 => Supply::Narrow,
-            Supply::Whole => Supply::Wide,
             other => other,
         };
     }

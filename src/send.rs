@@ -106,27 +106,15 @@ impl Sender {
             && payload.len() <= usize::from(u16::MAX)
             && out.fits(payload.len());
         if is_plain {
-            if self.keys.is_some() {
-                self.masked(opcode, payload, out);
-            } else {
-                out.append_fitting(|queue| {
+            match &mut self.keys {
+                Some(keys) => append_masked(out, opcode, payload, keys),
+                None => out.append_fitting(|queue| {
                     frame::put_plain(queue, opcode, payload.len() as u16);
                     queue.extend_from_slice(payload);
-                });
+                }),
             }
         }
         is_plain
-    }
-
-    /// Apart, since both ways in one need more registers than there are.
-    #[inline(never)]
-    fn masked(&mut self, opcode: Opcode, payload: &[u8], out: &mut SendBuf) {
-        let key = self.key().unwrap_or_default();
-        let header = frame::encode(true, false, opcode, payload.len() as u64, Some(key));
-        out.append_fitting(|queue| {
-            header.append_to(queue);
-            mask::append(queue, payload, key);
-        });
     }
 
     #[inline(never)]
@@ -445,10 +433,8 @@ impl Sender {
     }
 
     /// A fresh key for each frame (§5.3), or none for a server.
-    #[inline]
     fn key(&mut self) -> Option<[u8; 4]> {
-        let keys = self.keys.as_mut()?;
-        Some(keys.next_u32().to_ne_bytes())
+        self.keys.as_mut().map(|keys| keys.next_u32().to_ne_bytes())
     }
 
     /// Whether a whole message is worth it and may be compressed; control frames may not
@@ -522,6 +508,17 @@ impl Sender {
         self.close_sent = true;
         self.closed = true;
     }
+}
+
+/// Apart, since both ways of `plain` in one need more registers than there are.
+#[inline(never)]
+fn append_masked(out: &mut SendBuf, opcode: Opcode, payload: &[u8], keys: &mut StdRng) {
+    let key = keys.next_u32().to_ne_bytes();
+    let header = frame::encode(true, false, opcode, payload.len() as u64, Some(key));
+    out.append_fitting(|queue| {
+        header.append_to(queue);
+        mask::append(queue, payload, key);
+    });
 }
 
 impl fmt::Debug for Sender {

@@ -1,6 +1,9 @@
 //! What the example programs share: the options of the echo servers, and their page.
 #![allow(dead_code, reason = "each example uses a part of it")]
 
+#[cfg(all(feature = "tokio", feature = "ring"))]
+pub mod tls;
+
 use std::process::exit;
 use std::time::Duration;
 

@@ -355,9 +355,10 @@ impl Server {
 
     /// Shuts down: accepts nobody any more, sends Close 1001 to all (RFC 6455 §7.4.1), and waits until they
     /// have answered and their handlers have returned, at most `grace`. Whose request arrives within a second
-    /// gets status 503; who is longer in the opening handshake is dropped. What the peers sent before their own Close still reaches the handlers. Then it aborts the
-    /// handlers that are left, and so drops their connections; a WebSocket that a handler gave to a task of
-    /// its own has ended for whoever receives from it.
+    /// gets status 503; who is longer in the opening handshake is dropped. What the peers sent before their
+    /// own Close still reaches the handlers. Then it aborts the handlers that are left, and so drops their
+    /// connections; a WebSocket that a handler gave to a task of its own has ended for whoever receives from
+    /// it.
     ///
     /// A peer that does not answer is left after [`Config::close_timeout`](crate::Config::close_timeout), so
     /// a `grace` beyond that is for handlers at work.
