@@ -260,6 +260,19 @@ fn what_waits_to_be_sent_counts_until_it_has_left() {
 }
 
 #[test]
+fn small_messages_that_wait_count_together() {
+    for role in ROLES {
+        let budget = Budget::new(32 << 10);
+        let mut side = Side::new(role, config(&budget));
+        let refused =
+            (0..10_000).find_map(|_| side.connection.send(&[7; 10][..], &mut side.out).err());
+        assert_eq!(refused.expect("there is no end").refusal(), Refusal::OverBudget);
+        assert!(side.out.len() <= 32 << 10, "{role:?} keeps {} bytes", side.out.len());
+        assert!(side.out.len() > 16 << 10, "{role:?} may keep more than {} bytes", side.out.len());
+    }
+}
+
+#[test]
 fn what_does_not_fit_the_budget_is_given_back_and_the_connection_goes_on() {
     for role in ROLES {
         let budget = Budget::new(100_000);

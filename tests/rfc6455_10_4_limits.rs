@@ -305,3 +305,14 @@ fn a_close_is_queued_although_the_queue_is_full() {
         assert_eq!(side.take_sent().last(), Some(&(CLOSE, close_payload(1002, b""))));
     }
 }
+
+#[test]
+fn small_messages_are_refused_where_the_queue_is_full_too() {
+    for role in ROLES {
+        let mut side = Side::new(role, Config::default().max_send_queue(1_000));
+        let refused =
+            (0..1_000).find_map(|_| side.connection.send(&[7; 10][..], &mut side.out).err());
+        assert_eq!(refused.expect("there is no end").refusal(), Refusal::QueueFull);
+        assert!((1_000..1_020).contains(&side.out.len()), "{} bytes", side.out.len());
+    }
+}

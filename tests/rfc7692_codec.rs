@@ -1132,3 +1132,19 @@ fn what_a_window_holds_is_not_shown() {
         }
     }
 }
+
+/// Also where a short way into the queue would take them, had nothing been agreed on.
+#[test]
+fn messages_behind_others_in_the_queue_are_compressed_as_well() {
+    for role in ROLES {
+        let config = Config::default().deflate(Deflate::default());
+        let mut side = Side::extended(role, config, "permessage-deflate");
+        for _ in 0..3 {
+            side.connection.send(&[7; 1_000][..], &mut side.out).unwrap();
+            side.connection.send_owned(Message::from(vec![7; 1_000]), &mut side.out).unwrap();
+        }
+        let frames = side.take_frames();
+        assert_eq!(frames.len(), 6);
+        assert!(frames.iter().all(|frame| frame.marked && frame.payload.len() < 100), "{role:?}");
+    }
+}

@@ -12,7 +12,7 @@ use std::time::Duration;
 use bowline::handshake::RequestError;
 use bowline::tokio::{Incoming, WebSocket, accept};
 use bowline::{Config, Error, Role};
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use support::stream::*;
 use support::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -39,6 +39,19 @@ async fn shares_its_thread<F: Future>(what: &str, future: F) -> F::Output {
 }
 
 const MESSAGES: usize = 20_000;
+
+#[tokio::test]
+async fn messages_that_came_in_one_read_are_given_in_turns() {
+    let (mut ws, far) = open(Role::Server, &Config::default());
+    far.lock().endless = to(Role::Server, TEXT, b"again").repeat(1_000);
+    let mut at_once = 0;
+    while let Some(message) = ws.recv().now_or_never() {
+        message.unwrap().unwrap();
+        at_once += 1;
+        assert!(at_once <= 128, "no other task has a turn");
+    }
+    assert!(at_once > 100, "{at_once}: a turn is worth its price");
+}
 
 #[tokio::test]
 async fn a_peer_that_never_stops_does_not_starve_the_other_tasks_of_its_thread() {
