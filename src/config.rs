@@ -26,6 +26,8 @@ pub struct Config(Arc<Settings>);
 pub(crate) struct Settings {
     pub(crate) max_message_size: u64,
     pub(crate) max_frame_size: Option<u64>,
+    /// What is shorter than this both admit, if it has a short header.
+    pub(crate) whole_below: u16,
     pub(crate) max_fragments: u32,
     pub(crate) max_pending_pongs: usize,
     pub(crate) max_send_queue: usize,
@@ -58,6 +60,7 @@ impl Default for Settings {
         Self {
             max_message_size: 1 << 20,
             max_frame_size: None,
+            whole_below: u16::MAX,
             max_fragments: 1024,
             max_pending_pongs: 4096,
             max_send_queue: 1 << 20,
@@ -81,6 +84,12 @@ impl Default for Settings {
 }
 
 impl Settings {
+    fn set_whole_below(&mut self) {
+        let message = self.max_message_size;
+        let longest = self.max_frame_size.map_or(message, |frame| frame.min(message));
+        self.whole_below = u16::try_from(longest.saturating_add(1)).unwrap_or(u16::MAX);
+    }
+
     fn set_send_mark(&mut self) {
         let look = if self.budget.is_some() { FREE } else { usize::MAX };
         self.send_mark = self.max_send_queue.max(1).min(look);
@@ -116,7 +125,10 @@ impl Config {
     /// follows what has come, never what a header announces. For messages of any size, received in
     /// parts, set `u64::MAX`.
     pub fn max_message_size(self, bytes: u64) -> Self {
-        self.with(|s| s.max_message_size = bytes)
+        self.with(|s| {
+            s.max_message_size = bytes;
+            s.set_whole_below();
+        })
     }
 
     /// The most payload bytes that one received frame may have. Beyond: Close 1009.
@@ -124,7 +136,10 @@ impl Config {
     /// Default: no other limit than [`max_message_size`](Self::max_message_size), since frames mean
     /// nothing to the receiver.
     pub fn max_frame_size(self, bytes: u64) -> Self {
-        self.with(|s| s.max_frame_size = Some(bytes))
+        self.with(|s| {
+            s.max_frame_size = Some(bytes);
+            s.set_whole_below();
+        })
     }
 
     /// How many fragments a received message may have, beside one for every 32 bytes of payload

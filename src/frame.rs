@@ -139,16 +139,16 @@ impl Encoded {
 /// The room that a header is written in, whatever its length.
 pub(crate) const ROOM: usize = 16;
 
-/// Appends the header of a whole, unmasked message whose length takes 16 bits at most.
+/// The header of a whole, unmasked message whose length takes 16 bits at most, and how much of the four
+/// bytes it is.
 #[inline]
-pub(crate) fn put_plain(buffer: &mut Vec<u8>, opcode: Opcode, len: u16) {
-    // Four bytes in any case, one store; of a short header two are taken back.
-    let is_short = usize::from(len) <= MAX_CONTROL;
-    let second = if is_short { len as u8 } else { 126 };
+pub(crate) fn plain(opcode: Opcode, len: u16) -> ([u8; 4], usize) {
     let [high, low] = len.to_be_bytes();
-    let end = buffer.len() + if is_short { 2 } else { 4 };
-    buffer.extend_from_slice(&[FIN | opcode as u8, second, high, low]);
-    buffer.truncate(end);
+    if usize::from(len) <= MAX_CONTROL {
+        ([FIN | opcode as u8, low, 0, 0], 2)
+    } else {
+        ([FIN | opcode as u8, 126, high, low], 4)
+    }
 }
 
 #[cfg(test)]

@@ -6,14 +6,9 @@ use alloc::vec::Vec;
 #[cfg(all(feature = "std", target_arch = "x86_64"))]
 const WIDE_FROM: usize = 512;
 
-/// XORs `data` with `key`, as if `offset` bytes of the payload had come before it.
-pub(crate) fn apply(data: &mut [u8], key: [u8; 4], offset: usize) {
-    from_start(data, key_at(key, offset));
-}
-
 /// XORs `data` with `key`, which starts at the first byte.
 #[inline]
-pub(crate) fn from_start(data: &mut [u8], key: [u8; 4]) {
+pub(crate) fn apply(data: &mut [u8], key: [u8; 4]) {
     // A zero key changes nothing; peers that do not need masking's protection may send one.
     if key == [0; 4] {
         return;
@@ -23,6 +18,12 @@ pub(crate) fn from_start(data: &mut [u8], key: [u8; 4]) {
         return wide::apply(data, key);
     }
     xor::<32>(data, key);
+}
+
+/// Like [`apply`]; gives the key for the bytes behind.
+pub(crate) fn apply_part(data: &mut [u8], key: [u8; 4]) -> [u8; 4] {
+    apply(data, key);
+    key_at(key, data.len())
 }
 
 /// Appends `from` XOR `key`, which starts at the first byte, in one pass.
@@ -39,15 +40,26 @@ pub(crate) fn append(to: &mut Vec<u8>, from: &[u8], key: [u8; 4]) {
 /// The room is there, so a block costs its copy and a comparison.
 #[inline(always)]
 pub(crate) fn append_xor<const N: usize>(to: &mut Vec<u8>, from: &[u8], key: [u8; 4]) {
-    let (whole, rest) = from.as_chunks::<N>();
-    for block in whole {
+    let rest = append_blocks::<N>(to, from, key);
+    let rest = append_blocks::<16>(to, rest, key);
+    let rest = append_blocks::<4>(to, rest, key);
+    let mut end = [0; 3];
+    for (masked, (byte, key)) in end.iter_mut().zip(rest.iter().zip(key)) {
+        *masked = byte ^ key;
+    }
+    to.extend_from_slice(&end[..rest.len()]);
+}
+
+/// Appends whole blocks and gives what is left.
+#[inline(always)]
+fn append_blocks<'a, const N: usize>(to: &mut Vec<u8>, from: &'a [u8], key: [u8; 4]) -> &'a [u8] {
+    let (blocks, rest) = from.as_chunks::<N>();
+    for block in blocks {
         let mut block = *block;
-        blocks::<N>(&mut block, key);
+        words(&mut block, key);
         to.extend_from_slice(&block);
     }
-    let start = to.len();
-    to.extend_from_slice(rest);
-    xor::<32>(&mut to[start..], key);
+    rest
 }
 
 /// XORs with a key that starts at the first byte. The compiler turns blocks of `N` bytes into vector
@@ -55,8 +67,10 @@ pub(crate) fn append_xor<const N: usize>(to: &mut Vec<u8>, from: &[u8], key: [u8
 #[inline(always)]
 pub(crate) fn xor<const N: usize>(data: &mut [u8], key: [u8; 4]) {
     let rest = blocks::<N>(data, key);
-    let rest = blocks::<16>(rest, key);
-    let rest = blocks::<4>(rest, key);
+    let rest = if N > 32 { blocks::<32>(rest, key) } else { rest };
+    let rest = block::<16>(rest, key);
+    let rest = block::<8>(rest, key);
+    let rest = block::<4>(rest, key);
     for (byte, key) in rest.iter_mut().zip(key) {
         *byte ^= key;
     }
@@ -65,14 +79,30 @@ pub(crate) fn xor<const N: usize>(data: &mut [u8], key: [u8; 4]) {
 /// XORs whole blocks and gives what is left.
 #[inline(always)]
 fn blocks<const N: usize>(data: &mut [u8], key: [u8; 4]) -> &mut [u8] {
-    let word = u32::from_ne_bytes(key);
     let (blocks, rest) = data.as_chunks_mut::<N>();
     for block in blocks {
-        for bytes in block.as_chunks_mut::<4>().0 {
-            *bytes = (u32::from_ne_bytes(*bytes) ^ word).to_ne_bytes();
-        }
+        words(block, key);
     }
     rest
+}
+
+/// XORs one block, if there is one, and gives what is left.
+#[inline(always)]
+fn block<const N: usize>(data: &mut [u8], key: [u8; 4]) -> &mut [u8] {
+    if data.len() < N {
+        return data;
+    }
+    let (block, rest) = data.split_at_mut(N);
+    words(block, key);
+    rest
+}
+
+#[inline(always)]
+fn words(block: &mut [u8], key: [u8; 4]) {
+    let word = u32::from_ne_bytes(key);
+    for bytes in block.as_chunks_mut::<4>().0 {
+        *bytes = (u32::from_ne_bytes(*bytes) ^ word).to_ne_bytes();
+    }
 }
 
 /// The same loop, compiled for processors that a generic build does not count on.
@@ -155,9 +185,9 @@ fn key_at(key: [u8; 4], offset: usize) -> [u8; 4] {
 mod tests {
     use super::*;
 
-    fn naive(data: &mut [u8], key: [u8; 4], offset: usize) {
+    fn naive(data: &mut [u8], key: [u8; 4]) {
         for (i, byte) in data.iter_mut().enumerate() {
-            *byte ^= key[(offset + i) % 4];
+            *byte ^= key[i % 4];
         }
     }
 
@@ -192,7 +222,7 @@ mod tests {
                     let mut ours = source.clone();
                     let mut theirs = source.clone();
                     kernel(&mut ours[start..start + length], key);
-                    naive(&mut theirs[start..start + length], key, 0);
+                    naive(&mut theirs[start..start + length], key);
                     assert_eq!(ours, theirs, "{start} {length}");
                 }
             }
@@ -229,7 +259,7 @@ mod tests {
                     let mut ours = Vec::from(*b"before");
                     kernel(&mut ours, &source[..length], key);
                     let mut theirs = source[..length].to_vec();
-                    naive(&mut theirs, key, 0);
+                    naive(&mut theirs, key);
                     assert_eq!((&ours[..6], &ours[6..]), (&b"before"[..], &theirs[..]), "{length}");
                 }
             }
@@ -247,8 +277,10 @@ mod tests {
                     for offset in 0..5 {
                         let mut ours = source.clone();
                         let mut theirs = source.clone();
-                        apply(&mut ours[start..start + length], key, offset);
-                        naive(&mut theirs[start..start + length], key, offset);
+                        let middle = start + offset.min(length);
+                        let next = apply_part(&mut ours[start..middle], key);
+                        apply(&mut ours[middle..start + length], next);
+                        naive(&mut theirs[start..start + length], key);
                         assert_eq!(ours, theirs, "{key:?} {start} {length} {offset}");
                     }
                 }

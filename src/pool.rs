@@ -88,6 +88,7 @@ mod local {
 }
 
 /// A receive buffer of initialised bytes, [`NARROW`] or [`WIDE`].
+#[inline(never)]
 pub(crate) fn take(size: usize) -> Box<[u8]> {
     local::take(size).unwrap_or_else(|| alloc::vec![0; size].into())
 }

@@ -9,7 +9,7 @@ use core::time::Duration;
 
 use crate::budget::{Charge, FREE};
 use crate::close::CloseCode;
-use crate::config::{Config, Settings};
+use crate::config::Config;
 use crate::deflate::{CHUNK, Inflated, Inflating, Side};
 use crate::error::{End, Initiator, ProtocolError, Rule, Timeout, Truncation};
 use crate::frame::{self, FIN, Length, MASK, MAX_CONTROL, Opcode, RSV, RSV1};
@@ -181,27 +181,23 @@ pub struct Receiver {
     stage: Stage,
     /// The type of the message that is under way.
     message: Option<Kind>,
-    /// Whether the data frame that is under way ends its message.
-    fin: bool,
     /// Whether the message that is under way is compressed.
     compressed: bool,
-    /// Where in the key the next payload byte stands.
-    phase: u8,
     /// How many bytes at the end of the assembled text begin a character that is not complete.
     tail: u8,
-    /// Whether a part of the message that is under way was lent.
-    parted: bool,
-    /// Whether bytes of the message that is under way were skipped.
-    skipped: bool,
+    lent: Lent,
+    /// Turned so that the next payload byte is masked with its first.
     key: [u8; 4],
     /// Payload bytes that the data frame under way still needs.
     remaining: u64,
     /// Payload bytes of the message, with all of the frame under way.
     message_len: u64,
     fragments: u32,
-    /// How long the last frame that did not come at once was, if it was a long message: the next may be as
-    /// long. Else 0.
-    usual_frame: u32,
+    /// How much the last message took that did not come at once, with its headers, if that was long: the
+    /// next may be as long. Else 0.
+    usual: u32,
+    /// `offset` where the message that is under way began; wraps.
+    began: u32,
     /// Bytes that were decoded.
     offset: u64,
     /// Grows with the payload received and with each message; wraps.
@@ -214,10 +210,9 @@ pub struct Receiver {
     /// sent it is the close timeout, before that the progress timeout.
     timer: u64,
     timer_is_close: bool,
-    /// The limits admit an unfragmented message that is shorter than this. None while something is charged
-    /// to a budget, so that [`whole`](Self::whole) need not know of it.
+    /// An unfragmented message may come that is shorter than this: 0 but between messages, and where
+    /// [`whole`](Self::whole) would have to know of something else.
     whole_below: u16,
-    ended: bool,
     beside: Option<Box<Beside>>,
     /// How the peer compresses, if that was agreed on.
     peer: Option<Side>,
@@ -246,6 +241,11 @@ impl From<Rule> for Stop {
 }
 
 impl Beside {
+    /// Whether the connection goes on and keeps nothing that a budget knows of.
+    fn is_plain(&self) -> bool {
+        self.end.is_none() && self.charge.is_none()
+    }
+
     fn keepalive(this: &mut Option<Box<Self>>) -> Option<&mut Keepalive> {
         this.as_mut()?.keepalive.as_mut()
     }
@@ -254,9 +254,19 @@ impl Beside {
 #[derive(Clone, Copy, Debug)]
 enum Stage {
     Header,
-    Data,
-    Compressed,
+    Data { fin: bool },
+    Compressed { fin: bool },
     Control(Opcode, u8),
+}
+
+/// What of the message that is under way was lent already.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Lent {
+    #[default]
+    Nothing,
+    Parts,
+    /// Some, and others were skipped, so that no more will be.
+    Skipped,
 }
 
 /// A header that broke no rule.
@@ -271,9 +281,8 @@ struct Header {
 
 impl Receiver {
     pub(crate) fn new(role: Role, config: Config, peer: Option<Side>) -> Self {
-        let limits = config.get();
-        let whole_below = whole_below(limits);
-        let keepalive = Keepalive::new(limits);
+        let whole_below = config.get().whole_below;
+        let keepalive = Keepalive::new(config.get());
         let beside =
             keepalive.map(|on| Box::new(Beside { keepalive: Some(on), ..Beside::default() }));
         Self {
@@ -283,24 +292,21 @@ impl Receiver {
             role,
             stage: Stage::Header,
             message: None,
-            fin: false,
             compressed: false,
-            phase: 0,
             tail: 0,
-            parted: false,
-            skipped: false,
+            lent: Lent::Nothing,
             key: [0; 4],
             remaining: 0,
             message_len: 0,
             fragments: 0,
-            usual_frame: 0,
+            usual: 0,
+            began: 0,
             offset: 0,
             progress: 0,
             data: 0,
             timer_mark: 0,
             timer: 0,
             timer_is_close: false,
-            ended: false,
             peer,
             inflating: Inflating::default(),
         }
@@ -371,11 +377,15 @@ impl Receiver {
         close_sent: bool,
         parts: bool,
     ) -> Result<Progress, ProtocolError> {
+        if self.is_waiting(input, parts) {
+            return Ok(Progress::NeedInput);
+        }
         self.run(input, replies, close_sent, parts).ok_or_else(|| self.failure())
     }
 
     /// `None`: the connection has failed, see [`failure`](Self::failure). The whole answer fits a
     /// register; a `Result` with the error in it goes through memory, once a call and level.
+    #[inline(never)]
     fn run(
         &mut self,
         input: &mut RecvBuf,
@@ -398,6 +408,7 @@ impl Receiver {
         } else {
             decoded
         };
+        self.admit_whole();
         match result {
             Ok(progress) => Some(progress),
             Err(Stop::Broken(rule)) => {
@@ -414,6 +425,27 @@ impl Receiver {
                 Some(Progress::Ended)
             }
         }
+    }
+
+    /// Sets what [`whole`](Self::whole) looks at.
+    fn admit_whole(&mut self) {
+        let is_between = matches!(self.stage, Stage::Header) && self.message.is_none();
+        let is_plain = self.beside.as_ref().is_none_or(|beside| beside.is_plain());
+        let admits = is_between && is_plain;
+        self.whole_below = if admits { self.config.get().whole_below } else { 0 };
+    }
+
+    /// Whether `run` would only find that all is decoded, between messages. Apart from it as `whole` is.
+    fn is_waiting(&mut self, input: &mut RecvBuf, parts: bool) -> bool {
+        let is_waiting = self.whole_below > 0
+            && input.unread().is_empty()
+            && !input.is_eof()
+            && self.config.get().budget.is_none();
+        if is_waiting {
+            input.end_event();
+            self.want_next(input, parts);
+        }
+        is_waiting
     }
 
     /// Charges to the budget what is kept from here on.
@@ -434,10 +466,8 @@ impl Receiver {
 
     fn charge(&mut self, bytes: usize) -> Result<(), Stop> {
         if bytes == 0 {
-            if let Some(beside) = &mut self.beside
-                && beside.charge.take().is_some()
-            {
-                self.whole_below = whole_below(self.config.get());
+            if let Some(beside) = &mut self.beside {
+                beside.charge = None;
             }
             return Ok(());
         }
@@ -446,7 +476,6 @@ impl Receiver {
         };
         let beside = self.beside.get_or_insert_default();
         let charge = beside.charge.get_or_insert_with(|| Box::new(Charge::new(budget)));
-        self.whole_below = 0;
         if charge.try_set(bytes) { Ok(()) } else { Err(Stop::OverBudget) }
     }
 
@@ -480,21 +509,17 @@ impl Receiver {
             match self.stage {
                 Stage::Header => {
                     let Some(header) = self.header(input.unread())? else {
-                        match self.message {
-                            None if !parts => input.expect(self.usual_frame.into()),
-                            _ => input.set_want(self.want_of_next(parts)),
-                        }
+                        self.want_next(input, parts);
                         return Ok(self.starved(input, parts));
                     };
                     input.skip(header.size);
                     self.begin(&header);
                 }
-                Stage::Data => {
+                Stage::Data { fin } => {
                     let available = input.unread().len() as u64;
                     let n = available.min(self.remaining) as usize;
                     if n > 0 {
-                        mask::apply(input.assemble(n), self.key, usize::from(self.phase));
-                        self.phase = (self.phase + (n % 4) as u8) % 4;
+                        self.key = mask::apply_part(input.assemble(n), self.key);
                         self.remaining -= n as u64;
                         self.progress = self.progress.wrapping_add(n as u32);
                         self.data = self.data.wrapping_add(n as u32);
@@ -504,20 +529,23 @@ impl Receiver {
                     if self.remaining > 0 {
                         // Room for the rest of the message, if this frame ends it; in parts, none of
                         // it has to be there at once.
-                        match (parts, self.fin) {
-                            (true, _) => input.set_want(0),
-                            (false, true) if self.usual_frame > 0 => input.expect(self.remaining),
-                            (false, true) => input.set_want(self.remaining),
-                            (false, false) => input.set_want(self.remaining + self.message_len / 2),
+                        match (parts, fin, self.rest()) {
+                            (true, ..) => input.set_want(0),
+                            (_, true, _) if self.message_len >= LONG => {
+                                input.expect(self.remaining)
+                            }
+                            (_, true, _) => input.set_want(self.remaining),
+                            (_, _, rest) if rest >= self.remaining => input.expect(rest),
+                            _ => input.set_want(self.remaining + self.message_len / 2),
                         }
                         return Ok(self.starved(input, parts));
                     }
                     self.stage = Stage::Header;
-                    if self.fin && self.finish(input, parts)? {
+                    if fin && self.finish(input, parts)? {
                         return Ok(Progress::Event);
                     }
                 }
-                Stage::Compressed => {
+                Stage::Compressed { fin } => {
                     if self.inflate(input, parts)? {
                         return Ok(Progress::Event);
                     }
@@ -526,17 +554,17 @@ impl Receiver {
                         return Ok(self.starved(input, parts));
                     }
                     self.stage = Stage::Header;
-                    if self.fin && self.finish(input, parts)? {
+                    if fin && self.finish(input, parts)? {
                         return Ok(Progress::Event);
                     }
                 }
                 Stage::Control(opcode, len) => {
                     let len = usize::from(len);
                     if input.unread().len() < len {
-                        input.set_want(self.want_of_next(parts));
+                        self.want_next(input, parts);
                         return Ok(self.starved(input, parts));
                     }
-                    mask::apply(input.unparsed_mut(len), self.key, 0);
+                    mask::apply(input.unparsed_mut(len), self.key);
                     let payload = &input.unread()[..len];
                     match opcode {
                         Opcode::Close => {
@@ -582,9 +610,6 @@ impl Receiver {
     /// Apart from `run`, which needs so many registers that saving them would take as long as this.
     pub(crate) fn whole(&mut self, input: &mut RecvBuf) -> bool {
         // Between messages the event that was lent last needs no end: another takes its place.
-        let (Stage::Header, None, false) = (self.stage, self.message, self.ended) else {
-            return false;
-        };
         let unread = input.unread();
         let Some(head) = unread.first_chunk() else {
             return false;
@@ -612,31 +637,32 @@ impl Receiver {
             len => (len as u16, head >> 16, 2 + key_size),
         };
         let key = if key_size == 0 { [0; 4] } else { (key as u32).to_le_bytes() };
-        if len >= self.whole_below || unread.len() < header + usize::from(len) {
+        if len >= self.whole_below {
             return false;
         }
-        let len = usize::from(len);
-        self.offset += (header + len) as u64;
-        self.progress = self.progress.wrapping_add(len as u32).wrapping_add(PROGRESS);
-        self.data = self.data.wrapping_add(len as u32);
-        let payload = input.lend_whole(kind, header, len);
-        mask::from_start(payload, key);
-        kind == Kind::Binary || self.is_whole_text(input, key, header, len)
+        let Some(payload) = input.lend_whole(kind, header, len.into()) else {
+            return false;
+        };
+        self.offset += header as u64 + u64::from(len);
+        self.progress = self.progress.wrapping_add(u32::from(len)).wrapping_add(PROGRESS);
+        self.data = self.data.wrapping_add(len.into());
+        if kind == Kind::Text {
+            return self.whole_text(input, key, header);
+        }
+        mask::apply(payload, key);
+        true
     }
 
-    /// Whether what was lent is text; else undoes it, for `run` to find what is wrong.
-    fn is_whole_text(
-        &mut self,
-        input: &mut RecvBuf,
-        key: [u8; 4],
-        header: usize,
-        len: usize,
-    ) -> bool {
+    /// Whether what was lent is text, once it is unmasked; else undoes it, for `run` to find what is wrong.
+    #[inline(never)]
+    fn whole_text(&mut self, input: &mut RecvBuf, key: [u8; 4], header: usize) -> bool {
         let payload = input.lent();
+        let len = payload.len();
+        mask::apply(payload, key);
         if utf8::check(payload) == Checked::UpTo(len) {
             return true;
         }
-        mask::from_start(payload, key);
+        mask::apply(payload, key);
         input.take_back_whole(header, len);
         self.offset -= (header + len) as u64;
         self.progress = self.progress.wrapping_sub(len as u32).wrapping_sub(PROGRESS);
@@ -644,10 +670,27 @@ impl Receiver {
         false
     }
 
-    /// How much room makes sense beside a frame that is small: in proportion to the message, else
-    /// collecting a large one in small frames would move it again and again.
-    fn want_of_next(&self, parts: bool) -> u64 {
-        if parts || self.compressed { 0 } else { self.message_len / 2 }
+    /// Tells how much makes sense to be read where a header, or a frame that is small, is not there yet.
+    fn want_next(&self, input: &mut RecvBuf, parts: bool) {
+        if parts || self.compressed {
+            return input.set_want(0);
+        }
+        match self.rest() {
+            // In proportion to the message, else collecting a large one in small frames would move it
+            // again and again.
+            0 => input.set_want(self.message_len / 2),
+            rest => input.expect(rest),
+        }
+    }
+
+    /// How much of the message that is under way, or will begin, is still to come, if it takes what the last
+    /// long one took; 0 where that cannot be.
+    fn rest(&self) -> u64 {
+        let taken = match self.message {
+            Some(_) => (self.offset as u32).wrapping_sub(self.began),
+            None => 0,
+        };
+        self.usual.saturating_sub(taken).into()
     }
 
     /// Reads a header. Each rule fires as soon as the bytes that decide it are there.
@@ -741,6 +784,9 @@ impl Receiver {
     }
 
     fn begin(&mut self, header: &Header) {
+        if self.message.is_none() {
+            self.began = self.offset as u32;
+        }
         self.offset += header.size as u64;
         self.key = header.key;
         if header.opcode.is_control() {
@@ -756,18 +802,13 @@ impl Receiver {
         self.stage = match self.peer {
             Some(peer) if header.compressed => {
                 self.inflating.begin_frame(peer, self.offset);
-                Stage::Compressed
+                Stage::Compressed { fin: header.fin }
             }
-            _ => Stage::Data,
+            _ => Stage::Data { fin: header.fin },
         };
-        self.fin = header.fin;
-        self.phase = 0;
         self.remaining = header.len;
         self.message_len += header.len;
         self.fragments = self.fragments.saturating_add(1);
-        let is_long = header.fin && self.fragments == 1 && !header.compressed && header.len >= LONG;
-        let size = u32::try_from(header.size as u64 + header.len).unwrap_or(u32::MAX);
-        self.usual_frame = if is_long { size } else { 0 };
     }
 
     /// Inflates what has come of a compressed frame; whether there is an event before the end of it.
@@ -783,8 +824,7 @@ impl Receiver {
     fn try_inflate(&mut self, input: &mut RecvBuf, parts: bool) -> Result<bool, Stop> {
         let mut left = self.remaining.min(input.unread().len() as u64) as usize;
         let fresh = &mut input.unparsed_mut(left)[self.inflating.unmasked()..];
-        mask::apply(fresh, self.key, usize::from(self.phase));
-        self.phase = (self.phase + (fresh.len() % 4) as u8) % 4;
+        self.key = mask::apply_part(fresh, self.key);
         self.progress = self.progress.wrapping_add(fresh.len() as u32);
         self.data = self.data.wrapping_add(fresh.len() as u32);
         loop {
@@ -826,8 +866,7 @@ impl Receiver {
             if let Some(rule) = broken {
                 return Err(rule.into());
             }
-            if self.parted && (!parts || self.skipped) {
-                self.skipped = true;
+            if self.skips(parts) {
                 input.drop_message(usize::from(self.tail));
             } else if parts && input.assembled_len() >= CHUNK {
                 return Ok(self.lend_part(input));
@@ -850,9 +889,17 @@ impl Receiver {
         if input.assembled_len() <= usize::from(self.tail) {
             return false;
         }
-        input.lend_message(kind, self.tail, !self.parted, false);
-        self.parted = true;
+        input.lend_message(kind, self.tail, self.lent == Lent::Nothing, false);
+        self.lent = Lent::Parts;
         true
+    }
+
+    /// Whether what came last of the message is skipped, because only parts of it were asked for.
+    fn skips(&mut self, parts: bool) -> bool {
+        if self.lent == Lent::Parts && !parts {
+            self.lent = Lent::Skipped;
+        }
+        self.lent == Lent::Skipped
     }
 
     /// Checks the `n` bytes of text that were assembled last, with those of a character before them.
@@ -876,6 +923,9 @@ impl Receiver {
 
     /// Ends the message that is under way; whether there is an event.
     fn finish(&mut self, input: &mut RecvBuf, parts: bool) -> Result<bool, Rule> {
+        let taken = (self.offset as u32).wrapping_sub(self.began);
+        let is_long = self.message_len >= LONG && !self.compressed;
+        self.usual = if is_long { taken } else { 0 };
         if core::mem::take(&mut self.compressed) {
             self.inflating.finish()?;
         }
@@ -883,14 +933,13 @@ impl Receiver {
             return Err(Rule::InvalidUtf8);
         }
         let kind = self.message.take().unwrap_or(Kind::Binary);
-        let parted = core::mem::take(&mut self.parted);
+        let lent = core::mem::take(&mut self.lent);
         self.message_len = 0;
         self.fragments = 0;
         self.progress = self.progress.wrapping_add(PROGRESS);
-        let skipped = core::mem::take(&mut self.skipped);
-        let lend = !skipped && (parts || !parted);
+        let lend = lent == Lent::Nothing || lent == Lent::Parts && parts;
         if lend {
-            input.lend_message(kind, 0, !parted, true);
+            input.lend_message(kind, 0, lent == Lent::Nothing, true);
         } else {
             input.drop_message(0);
         }
@@ -900,11 +949,10 @@ impl Receiver {
     /// The input is used up.
     fn starved(&mut self, input: &mut RecvBuf, parts: bool) -> Progress {
         if self.message.is_some() {
-            if parts && !self.skipped && self.lend_part(input) {
+            if parts && self.lent != Lent::Skipped && self.lend_part(input) {
                 return Progress::Event;
             }
-            if self.parted && (!parts || self.skipped) {
-                self.skipped = true;
+            if self.skips(parts) {
                 input.drop_message(usize::from(self.tail));
             }
         }
@@ -917,7 +965,9 @@ impl Receiver {
 
     fn truncation(&self, input: &RecvBuf) -> Truncation {
         match self.stage {
-            Stage::Data | Stage::Compressed | Stage::Control(..) => Truncation::InPayload,
+            Stage::Data { .. } | Stage::Compressed { .. } | Stage::Control(..) => {
+                Truncation::InPayload
+            }
             Stage::Header if !input.unread().is_empty() => Truncation::InHeader,
             Stage::Header if self.message.is_some() => Truncation::InMessage,
             Stage::Header => Truncation::BetweenMessages,
@@ -940,16 +990,15 @@ impl Receiver {
     /// Closes the connection from outside, since this side shuts down (§7.4.1).
     #[cfg(feature = "tokio")]
     pub(crate) fn go_away(&mut self, replies: &mut Replies) {
-        if !self.ended {
+        if self.end().is_none() {
             replies.close(CloseReply(Some(CloseCode::GOING_AWAY)));
         }
     }
 
     /// The connection is over. How it ended first stays.
     pub(crate) fn give_up(&mut self, end: End) {
-        if !core::mem::replace(&mut self.ended, true) {
-            self.beside.get_or_insert_default().end = Some(end);
-        }
+        self.whole_below = 0;
+        self.beside.get_or_insert_default().end.get_or_insert(end);
     }
 
     /// Tells that the transport broke, for example by a reset: the peer is gone.
@@ -970,6 +1019,19 @@ impl Receiver {
         transfer.into_iter().chain(self.keepalive_deadline(now, close_sent)).min()
     }
 
+    /// Whether there is no [`deadline`](Self::deadline), unless Close was sent; then it need not be asked.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn is_at_rest(&mut self, input: &RecvBuf) -> bool {
+        let is_at_rest = self.beside.is_none()
+            && self.message.is_none()
+            && matches!(self.stage, Stage::Header)
+            && input.unread().is_empty();
+        if is_at_rest {
+            self.timer = 0;
+        }
+        is_at_rest
+    }
+
     /// Of the close timeout or the progress timeout.
     fn transfer_deadline(
         &mut self,
@@ -980,7 +1042,7 @@ impl Receiver {
         let begun = self.message.is_some()
             || !matches!(self.stage, Stage::Header)
             || !input.unread().is_empty();
-        let timeout = if self.ended {
+        let timeout = if self.end().is_some() {
             None
         } else if close_sent && self.config.get().close_timeout.is_some() {
             self.config.get().close_timeout
@@ -1005,7 +1067,7 @@ impl Receiver {
 
     fn keepalive_deadline(&mut self, now: Duration, close_sent: bool) -> Option<Duration> {
         // After our Close the peer need not answer pings, and the close timeout holds.
-        if close_sent || self.ended {
+        if close_sent || self.end().is_some() {
             return None;
         }
         let keepalive = Beside::keepalive(&mut self.beside)?;
@@ -1074,13 +1136,6 @@ impl Receiver {
             _ => Linger::at_once(timeout),
         }
     }
-}
-
-/// Messages shorter than this the limits admit, if they can be told so by a short header.
-fn whole_below(limits: &Settings) -> u16 {
-    let message = limits.max_message_size;
-    let longest = limits.max_frame_size.map_or(message, |frame| frame.min(message));
-    u16::try_from(longest.saturating_add(1)).unwrap_or(u16::MAX)
 }
 
 /// Reads a Close frame's payload (§5.5.1). The header has already refused a length of one.

@@ -120,13 +120,23 @@ impl RecvBuf {
     /// [`filled`](Self::filled). Ends the current event.
     pub fn space(&mut self) -> &mut [u8] {
         self.end_event();
+        if self.storage.is_empty() {
+            self.storage = pool::take(self.usual_size());
+        } else {
+            self.make_room();
+        }
+        let end = self.space_end();
+        &mut self.storage[self.filled..end]
+    }
+
+    // Apart, so that the common case keeps to a few lines of the cache.
+    #[inline(never)]
+    fn make_room(&mut self) {
         match self.plan() {
             Plan::Stay => {}
             Plan::Compact => self.compact(),
             Plan::Grow(size) => self.grow(size),
         }
-        let end = self.space_end();
-        &mut self.storage[self.filled..end]
     }
 
     /// What gives room for the next read.
@@ -150,9 +160,14 @@ impl RecvBuf {
         }
     }
 
+    /// The size of a buffer for what the socket gives.
+    fn usual_size(&self) -> usize {
+        if self.supply.is_wide() { pool::WIDE } else { pool::NARROW }
+    }
+
     fn space_end(&self) -> usize {
         // Not all of a large buffer for what is inflated from it: that needs room as well.
-        let usual = if self.supply.is_wide() { pool::WIDE } else { pool::NARROW };
+        let usual = self.usual_size();
         let want = self.want as usize;
         let most = match self.supply {
             Supply::Whole if self.compact_len() > 0 => want,
@@ -415,15 +430,21 @@ impl RecvBuf {
         };
     }
 
-    /// Lends a message that lies whole behind the next `header` bytes, which are stepped over, and gives
-    /// it to be unmasked. No other is under assembly.
+    /// Lends a message that lies behind the next `header` bytes, which are stepped over, and gives it to be
+    /// unmasked; or does nothing, if not all of it is there. No other is under assembly.
     #[inline]
-    pub(crate) fn lend_whole(&mut self, kind: Kind, header: usize, len: usize) -> &mut [u8] {
+    pub(crate) fn lend_whole(
+        &mut self,
+        kind: Kind,
+        header: usize,
+        len: usize,
+    ) -> Option<&mut [u8]> {
+        let payload = self.storage[self.read..self.filled].get_mut(header..header + len)?;
         self.message = self.read + header;
         self.message_end = self.message + len;
         self.read = self.message_end;
         (self.event, self.event_cut, self.place) = (Some(kind), 0, Place::Whole);
-        &mut self.storage[self.message..self.message_end]
+        Some(payload)
     }
 
     /// The message that [`lend_whole`](Self::lend_whole) lent.

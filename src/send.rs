@@ -44,6 +44,9 @@ pub struct Sender {
     compression: bool,
     close_sent: bool,
     closed: bool,
+    /// [`plain`](Self::plain) may add to a queue that stays below this: 0 where it would have to know of
+    /// something else.
+    plain_mark: u32,
     /// When the timer was set, in ns plus one; 0 if it is not.
     timer: u64,
     timer_mark: u32,
@@ -56,7 +59,7 @@ impl Sender {
     }
 
     pub(crate) fn server(config: Config, side: Option<Side>) -> Self {
-        Self {
+        let mut sender = Self {
             config,
             keys: None,
             open: None,
@@ -66,9 +69,19 @@ impl Sender {
             compression: true,
             close_sent: false,
             closed: false,
+            plain_mark: 0,
             timer: 0,
             timer_mark: 0,
-        }
+        };
+        sender.admit_plain();
+        sender
+    }
+
+    /// Sets what [`plain`](Self::plain) looks at.
+    fn admit_plain(&mut self) {
+        let is_plain = self.side.is_none() && self.open.is_none() && !self.closed;
+        let mark = u32::try_from(self.config.get().send_mark).unwrap_or(u32::MAX);
+        self.plain_mark = if is_plain { mark } else { 0 };
     }
 
     /// Queues a message as one frame, or a ping or pong. The payload is copied.
@@ -99,22 +112,17 @@ impl Sender {
             _ => return false,
         };
         let payload = message.as_bytes();
-        let is_plain = self.side.is_none()
-            && self.open.is_none()
-            && !self.closed
-            && out.len() + payload.len() < self.config.get().send_mark
-            && payload.len() <= usize::from(u16::MAX)
-            && out.fits(payload.len());
-        if is_plain {
-            match &mut self.keys {
-                Some(keys) => append_masked(out, opcode, payload, keys),
-                None => out.append_fitting(|queue| {
-                    frame::put_plain(queue, opcode, payload.len() as u16);
-                    queue.extend_from_slice(payload);
-                }),
-            }
+        let Ok(len) = u16::try_from(payload.len()) else {
+            return false;
+        };
+        if !out.fits(payload.len(), self.plain_mark) {
+            return false;
         }
-        is_plain
+        match &mut self.keys {
+            Some(keys) => append_masked(out, opcode, payload, keys),
+            None => out.append_plain(frame::plain(opcode, len), payload),
+        }
+        true
     }
 
     #[inline(never)]
@@ -157,7 +165,7 @@ impl Sender {
             None => payload,
             Some(key) => match payload.try_into_mut() {
                 Ok(mut payload) => {
-                    mask::from_start(&mut payload, key);
+                    mask::apply(&mut payload, key);
                     payload.freeze()
                 }
                 Err(shared) => {
@@ -281,6 +289,7 @@ impl Sender {
             self.open_compressed = self.compression && self.side.is_some();
         }
         self.open = if last { None } else { Some(opcode) };
+        self.admit_plain();
         let opcode = if continues { Opcode::Continuation } else { opcode };
         if self.open_compressed {
             self.compressed_frame(last, opcode, part.as_bytes(), out);
@@ -363,6 +372,7 @@ impl Sender {
     /// Refuses all that would be sent from now on: the connection has ended.
     pub fn shut(&mut self) {
         self.closed = true;
+        self.admit_plain();
     }
 
     /// Whether everything would be refused: Close was queued or the connection has ended.
@@ -469,7 +479,7 @@ impl Sender {
             let payload_start = buffer.len();
             deflating.deflate(side, payload, fin, config, buffer);
             if let Some(key) = key {
-                mask::from_start(&mut buffer[payload_start..], key);
+                mask::apply(&mut buffer[payload_start..], key);
             }
             let size = (buffer.len() - payload_start) as u64;
             // RFC 7692 §6.1: the first frame of the message alone is marked.
@@ -506,7 +516,7 @@ impl Sender {
         }
         self.frame(true, Opcode::Close, &payload[..len], out);
         self.close_sent = true;
-        self.closed = true;
+        self.shut();
     }
 }
 

@@ -236,12 +236,18 @@ impl SendBuf {
         write(&mut self.head);
     }
 
-    /// Whether there is room for a frame with `len` bytes of payload, without an allocation, behind the
-    /// small frames and with nothing behind those.
+    /// Makes sure that there is room for a frame with `len` bytes of payload behind the small frames, and
+    /// nothing behind those; false if that takes more than a buffer of the usual size, or would let the
+    /// queue reach `mark`.
     #[inline]
-    pub(crate) fn fits(&self, len: usize) -> bool {
-        let room = self.head.capacity() - self.head.len();
-        self.tail.is_none() && room >= frame::ROOM && room - frame::ROOM >= len
+    pub(crate) fn fits(&mut self, len: usize, mark: u32) -> bool {
+        if self.tail.is_some() || self.head.len() - self.head_sent + len >= mark as usize {
+            return false;
+        }
+        if self.head.capacity() == 0 {
+            self.head = pool::take_send();
+        }
+        self.head.capacity() - self.head.len() >= frame::ROOM + len
     }
 
     /// Lets `write` append a frame that [`fits`](Self::fits).
@@ -251,6 +257,15 @@ impl SendBuf {
         let mut head = core::mem::take(&mut self.head);
         write(&mut head);
         self.head = head;
+    }
+
+    /// Appends a frame that [`fits`](Self::fits).
+    #[inline]
+    pub(crate) fn append_plain(&mut self, (header, size): ([u8; 4], usize), payload: &[u8]) {
+        let end = self.head.len() + size;
+        self.head.extend_from_slice(&header);
+        self.head.truncate(end);
+        self.head.extend_from_slice(payload);
     }
 
     #[cold]

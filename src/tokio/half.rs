@@ -116,6 +116,10 @@ impl<S: AsyncRead + AsyncWrite> Link for Half<S> {
         0
     }
 
+    fn is_at_rest(&self) -> bool {
+        self.shared.writer().is_at_rest()
+    }
+
     fn send_deadline(&mut self, now: Duration) -> Option<Duration> {
         self.shared.with(|writer| writer.deadline(now))
     }

@@ -101,6 +101,9 @@ pub(super) trait Link {
     /// How many bytes were fed and wait for this side to send them.
     fn fed(&self) -> usize;
 
+    /// Whether nothing is queued and Close was not sent: then there is no deadline.
+    fn is_at_rest(&self) -> bool;
+
     /// See [`Sender::deadline`].
     fn send_deadline(&mut self, now: Duration) -> Option<Duration>;
 
@@ -157,11 +160,13 @@ impl Reader {
     }
 
     /// From so many queued bytes on they are sent before the next event.
+    #[inline]
     fn flush_from(&self) -> usize {
         FLUSH_FROM.min(self.receiver.config().get().max_send_queue)
     }
 
     /// Takes an event of so many bytes off the budget.
+    #[inline]
     fn charge(&mut self, size: usize) {
         let size = u32::try_from(size).unwrap_or(BUDGET);
         self.budget = self.budget.saturating_sub(size.saturating_add(EVENT));
@@ -192,12 +197,7 @@ impl Reader {
         loop {
             let close_sent = link.close_sent();
             let (input, replies) = (&mut self.input, &mut self.replies);
-            let progress = if parts {
-                self.receiver.advance_parts(input, replies, close_sent)
-            } else {
-                self.receiver.advance(input, replies, close_sent)
-            };
-            match progress {
+            match self.receiver.step(input, replies, close_sent, parts) {
                 Ok(Progress::Event) => {
                     if !self.replies.is_empty() {
                         link.answer(&mut self.replies);
@@ -213,6 +213,10 @@ impl Reader {
                     }
                     ready!(self.poll_wait(cx, link))?;
                     self.budget = self.budget.saturating_sub(EVENT);
+                    if self.receiver.whole(&mut self.input) {
+                        self.charge(self.input.assembled_len());
+                        return Poll::Ready(Ok(()));
+                    }
                 }
                 Ok(Progress::Ended) | Err(_) => {
                     ready!(self.poll_leave(cx, link));
@@ -290,6 +294,11 @@ impl Reader {
         if let Some(order) = self.seat.as_ref().and_then(|seat| seat.poll(cx)) {
             self.obey(&order, link);
             return Poll::Ready(Ok(()));
+        }
+        // Most waits are without a deadline, and need not know the time.
+        if link.is_at_rest() && self.receiver.is_at_rest(&self.input) {
+            self.timer = Timer::default();
+            return Poll::Pending;
         }
         let (now, close_sent) = (now(), link.close_sent());
         let sending = link.send_deadline(now);
@@ -467,7 +476,9 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         replies: &mut Replies,
     ) -> Poll<io::Result<()>> {
         loop {
-            self.sender.answer(replies, &mut self.out);
+            if !replies.is_empty() {
+                self.sender.answer(replies, &mut self.out);
+            }
             if self.out.is_empty()
                 && let Some(newest) =
                     self.sharing.as_mut().and_then(|sharing| sharing.newest.take())
@@ -480,6 +491,11 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
             }
             ready!(self.poll_stream(cx, side, Self::poll_write_all))?;
         }
+    }
+
+    /// Whether nothing is queued and Close was not sent.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.out.is_empty() && !self.dirty && !self.sender.close_sent()
     }
 
     /// When the peer must have taken something; a stream that buffers (TLS) has to pass it on.
@@ -727,6 +743,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link for Writer<S> {
 
     fn fed(&self) -> usize {
         self.out.len()
+    }
+
+    fn is_at_rest(&self) -> bool {
+        Writer::is_at_rest(self)
     }
 
     fn send_deadline(&mut self, now: Duration) -> Option<Duration> {
