@@ -41,9 +41,8 @@ fn main() {
             let mut group = criterion.benchmark_group(format!("mask {len} B at {start}"));
             group.throughput(criterion::Throughput::Bytes(len as u64));
             group.bench_function("bowline", |bencher| {
-                bencher.iter(|| {
-                    mask::apply(black_box(&mut data[start..start + len]), black_box(key))
-                });
+                bencher
+                    .iter(|| mask::apply(black_box(&mut data[start..start + len]), black_box(key)));
             });
             group.bench_function("16 bytes at once", |bencher| {
                 bencher.iter(|| {

@@ -28,7 +28,8 @@ pub(crate) const FREE: usize = 4 << 10;
 /// that it lies in. Everything is given back when a connection ends or is dropped.
 ///
 /// These do not count: buffers that a thread lends to the connections that it is working on (at most
-/// 126 KiB, or of a large message as much again as has come), the windows of compression between messages,
+/// 126 KiB, or of a large message as much again as has come), what a received message leaves of its buffer
+/// and is sent on with (at most as much again), the windows of compression between messages,
 /// a compressor while a message is sent in parts, messages that are sent as
 /// [`Prepared`](crate::Prepared) since connections share them, pongs that wait
 /// ([`Config::max_pending_pongs`](crate::Config::max_pending_pongs)), heads of opening handshakes, TLS.

@@ -139,16 +139,22 @@ impl Encoded {
 /// The room that a header is written in, whatever its length.
 pub(crate) const ROOM: usize = 16;
 
-/// The header of a whole, unmasked message whose length takes 16 bits at most, and how much of the four
-/// bytes it is.
+/// The header of a whole message whose length takes 16 bits at most, and how much of the eight bytes it is.
 #[inline]
-pub(crate) fn plain(opcode: Opcode, len: u16) -> ([u8; 4], usize) {
-    let [high, low] = len.to_be_bytes();
-    if usize::from(len) <= MAX_CONTROL {
-        ([FIN | opcode as u8, low, 0, 0], 2)
-    } else {
-        ([FIN | opcode as u8, 126, high, low], 4)
+pub(crate) fn encode_short(opcode: Opcode, len: u16, key: Option<[u8; 4]>) -> ([u8; 8], usize) {
+    let mask = if key.is_some() { MASK } else { 0 };
+    let (second, extended, mut size) = match usize::from(len) {
+        0..=MAX_CONTROL => (len as u8, 0, 2),
+        _ => (126, len.swap_bytes(), 4),
+    };
+    // As in `encode`.
+    let start = u64::from(u16::from_le_bytes([FIN | opcode as u8, mask | second]));
+    let mut bytes = start | u64::from(extended) << 16;
+    if let Some(key) = key {
+        bytes |= u64::from(u32::from_le_bytes(key)) << (8 * size);
+        size += key.len();
     }
+    (bytes.to_le_bytes(), size)
 }
 
 #[cfg(test)]

@@ -43,6 +43,9 @@ pub(crate) fn append_xor<const N: usize>(to: &mut Vec<u8>, from: &[u8], key: [u8
     let rest = append_blocks::<N>(to, from, key);
     let rest = append_blocks::<16>(to, rest, key);
     let rest = append_blocks::<4>(to, rest, key);
+    if rest.is_empty() {
+        return;
+    }
     let mut end = [0; 3];
     for (masked, (byte, key)) in end.iter_mut().zip(rest.iter().zip(key)) {
         *masked = byte ^ key;

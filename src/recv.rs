@@ -210,8 +210,8 @@ pub struct Receiver {
     /// sent it is the close timeout, before that the progress timeout.
     timer: u64,
     timer_is_close: bool,
-    /// An unfragmented message may come that is shorter than this: 0 but between messages, and where
-    /// [`whole`](Self::whole) would have to know of something else.
+    /// An unfragmented message may come that is shorter than this; 0 inside of a frame or a message, and once
+    /// the connection has ended.
     whole_below: u16,
     beside: Option<Box<Beside>>,
     /// How the peer compresses, if that was agreed on.
@@ -241,11 +241,6 @@ impl From<Rule> for Stop {
 }
 
 impl Beside {
-    /// Whether the connection goes on and keeps nothing that a budget knows of.
-    fn is_plain(&self) -> bool {
-        self.end.is_none() && self.charge.is_none()
-    }
-
     fn keepalive(this: &mut Option<Box<Self>>) -> Option<&mut Keepalive> {
         this.as_mut()?.keepalive.as_mut()
     }
@@ -430,8 +425,7 @@ impl Receiver {
     /// Sets what [`whole`](Self::whole) looks at.
     fn admit_whole(&mut self) {
         let is_between = matches!(self.stage, Stage::Header) && self.message.is_none();
-        let is_plain = self.beside.as_ref().is_none_or(|beside| beside.is_plain());
-        let admits = is_between && is_plain;
+        let admits = is_between && self.end().is_none();
         self.whole_below = if admits { self.config.get().whole_below } else { 0 };
     }
 

@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use core::fmt;
 use core::ops::Range;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
 use crate::message::{Message, MessageRef, Part, Text};
 use crate::{pool, utf8};
@@ -221,7 +221,7 @@ impl RecvBuf {
     }
 
     /// Takes the event as an owned message: up to 4 KiB copied, above that the buffer itself where
-    /// the message fills most of it. Ends the event.
+    /// the message fills most of it, so that it holds at most twice its size. Ends the event.
     #[inline]
     pub fn take_event(&mut self) -> Option<Message> {
         let kind = self.event?;
@@ -245,22 +245,28 @@ impl RecvBuf {
 
     #[inline(never)]
     fn take_large(&mut self, Range { start, end }: Range<usize>) -> Bytes {
-        // A pooled buffer is not given away, nor one that holds more of the message.
-        if end - start <= self.storage.len() / 2
-            || pool::is_pooled(self.storage.len())
-            || end != self.message_end
-        {
+        let len = end - start;
+        let rest = self.unread();
+        // A buffer is not given away that holds more of the message, nor with bytes in it that would take as
+        // long to be moved, twice, as the message.
+        if len <= self.storage.len() / 2 || rest.len() > len / 4 || end != self.message_end {
             let payload = Bytes::copy_from_slice(&self.storage[start..end]);
             self.end_event();
             return payload;
         }
-        let rest = self.storage[self.read..self.filled].into();
-        let mut storage = core::mem::replace(&mut self.storage, rest).into_vec();
-        storage.truncate(end);
+        let rest = rest.into();
+        let storage = core::mem::replace(&mut self.storage, rest);
         self.event = None;
         (self.message, self.message_end, self.read) = (0, 0, 0);
         self.filled = self.storage.len();
-        Bytes::from(storage).slice(start..)
+        if pool::is_pooled(storage.len()) {
+            return Bytes::from_owner(Given { storage, payload: start..end });
+        }
+        let mut storage = storage.into_vec();
+        storage.truncate(end);
+        let mut payload = Bytes::from(storage);
+        payload.advance(start);
+        payload
     }
 
     /// Bytes that came and were not parsed.
@@ -588,6 +594,24 @@ impl RecvBuf {
         storage.reserve_exact(new - storage.len());
         storage.resize(new, 0);
         self.storage = storage.into();
+    }
+}
+
+/// A pooled buffer that was given away with the message in it: it comes back when that is dropped.
+struct Given {
+    storage: Box<[u8]>,
+    payload: Range<usize>,
+}
+
+impl AsRef<[u8]> for Given {
+    fn as_ref(&self) -> &[u8] {
+        &self.storage[self.payload.clone()]
+    }
+}
+
+impl Drop for Given {
+    fn drop(&mut self) {
+        pool::give_back(core::mem::take(&mut self.storage));
     }
 }
 

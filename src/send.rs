@@ -44,8 +44,8 @@ pub struct Sender {
     compression: bool,
     close_sent: bool,
     closed: bool,
-    /// [`plain`](Self::plain) may add to a queue that stays below this: 0 where it would have to know of
-    /// something else.
+    /// A message may be added as it is to a queue that stays below this; 0 while messages are compressed, one
+    /// is open, or nothing may be sent any more.
     plain_mark: u32,
     /// When the timer was set, in ns plus one; 0 if it is not.
     timer: u64,
@@ -119,8 +119,11 @@ impl Sender {
             return false;
         }
         match &mut self.keys {
-            Some(keys) => append_masked(out, opcode, payload, keys),
-            None => out.append_plain(frame::plain(opcode, len), payload),
+            Some(keys) => append_masked(out, opcode, len, payload, keys),
+            None => {
+                let header = frame::encode_short(opcode, len, None);
+                out.append_fitting(header, |queue| queue.extend_from_slice(payload));
+            }
         }
         true
     }
@@ -522,13 +525,10 @@ impl Sender {
 
 /// Apart, since both ways of `plain` in one need more registers than there are.
 #[inline(never)]
-fn append_masked(out: &mut SendBuf, opcode: Opcode, payload: &[u8], keys: &mut StdRng) {
+fn append_masked(out: &mut SendBuf, opcode: Opcode, len: u16, payload: &[u8], keys: &mut StdRng) {
     let key = keys.next_u32().to_ne_bytes();
-    let header = frame::encode(true, false, opcode, payload.len() as u64, Some(key));
-    out.append_fitting(|queue| {
-        header.append_to(queue);
-        mask::append(queue, payload, key);
-    });
+    let header = frame::encode_short(opcode, len, Some(key));
+    out.append_fitting(header, |queue| mask::append(queue, payload, key));
 }
 
 impl fmt::Debug for Sender {

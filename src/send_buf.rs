@@ -250,22 +250,18 @@ impl SendBuf {
         self.head.capacity() - self.head.len() >= frame::ROOM + len
     }
 
-    /// Lets `write` append a frame that [`fits`](Self::fits).
+    /// Appends a frame that [`fits`](Self::fits): its header, and the payload that `write` appends.
     #[inline]
-    pub(crate) fn append_fitting(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
-        // In registers, where the compiler sees that the room is there.
-        let mut head = core::mem::take(&mut self.head);
-        write(&mut head);
-        self.head = head;
-    }
-
-    /// Appends a frame that [`fits`](Self::fits).
-    #[inline]
-    pub(crate) fn append_plain(&mut self, (header, size): ([u8; 4], usize), payload: &[u8]) {
+    pub(crate) fn append_fitting(
+        &mut self,
+        (header, size): ([u8; 8], usize),
+        write: impl FnOnce(&mut Vec<u8>),
+    ) {
+        // All of it, one store, whatever its size.
         let end = self.head.len() + size;
         self.head.extend_from_slice(&header);
         self.head.truncate(end);
-        self.head.extend_from_slice(payload);
+        write(&mut self.head);
     }
 
     #[cold]

@@ -171,6 +171,17 @@ fn a_peer_that_goes_after_our_close_has_not_closed_cleanly() {
 }
 
 #[test]
+fn nothing_is_received_once_the_stream_has_ended() {
+    for role in ROLES {
+        let mut side = Side::new(role, Config::default());
+        side.eof();
+        assert_eq!(side.try_receive(&to(role, true, TEXT, b"Hello")), Ok(Progress::Ended));
+        assert_eq!(side.input.event(), None);
+        assert!(side.events.is_empty());
+    }
+}
+
+#[test]
 fn a_violation_is_answered_once_and_nothing_is_parsed_after_it() {
     for role in ROLES {
         for (bad, rule) in [

@@ -34,6 +34,7 @@ pub(crate) use opening::{handshake_deadline, within};
 pub use server::{Server, Shutdown};
 
 use core::future::{Future, poll_fn};
+use core::pin::Pin;
 use core::task::{Context, Poll, ready};
 use core::time::Duration;
 use std::vec::Vec;
@@ -92,7 +93,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// the peer broke the protocol, it has been told by then. [`Error::Io`] as the stream gives it.
     pub fn recv(&mut self) -> impl Future<Output = Result<Option<Message>, Error>> {
         // Not an async block: tasks hold this future, and it is a reference only.
-        poll_fn(|cx| {
+        inlined(|cx| {
             ready!(self.poll_next(cx, false))?;
             Poll::Ready(Ok(self.reader.input.take_event()))
         })
@@ -119,11 +120,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// # Errors
     ///
     /// As `recv`.
-    pub async fn recv_borrowed(
+    pub fn recv_borrowed(
         &mut self,
-    ) -> Result<Option<(MessageRef<'_>, Outgoing<'_, S>)>, Error> {
-        poll_fn(|cx| self.poll_next(cx, false)).await?;
-        Ok(self.reader.input.event().map(|message| (message, Outgoing(&mut self.writer))))
+    ) -> impl Future<Output = Result<Option<(MessageRef<'_>, Outgoing<'_, S>)>, Error>> {
+        // As in `recv`. What is lent outlives the closure, so the reference leaves it.
+        let mut this = Some(self);
+        inlined(move |cx| {
+            let Some(ws) = this.take() else {
+                return Poll::Pending;
+            };
+            if ws.poll_next(cx, false)?.is_pending() {
+                this = Some(ws);
+                return Poll::Pending;
+            }
+            let Self { reader, writer } = ws;
+            Poll::Ready(Ok(reader.input.event().map(|message| (message, Outgoing(writer)))))
+        })
     }
 
     /// Waits for the next part of a message, so that a message of any size takes no more memory than
@@ -154,7 +166,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     pub fn send(&mut self, message: impl Into<Message>) -> impl Future<Output = Result<(), Error>> {
         // By hand, since an async block would hold the message twice.
         let mut message = Some(message.into());
-        poll_fn(move |cx| {
+        inlined(move |cx| {
             ready!(self.poll_queue(cx, &mut message))?;
             self.reader.poll_flush(cx, &mut self.writer)
         })
@@ -171,7 +183,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// As `send`.
     pub fn feed(&mut self, message: impl Into<Message>) -> impl Future<Output = Result<(), Error>> {
         let mut message = Some(message.into());
-        poll_fn(move |cx| {
+        inlined(move |cx| {
             ready!(self.poll_queue(cx, &mut message))?;
             if self.queued() < FLUSH_FROM {
                 return Poll::Ready(Ok(()));
@@ -360,6 +372,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         self.flush().await?;
         let unread = self.reader.input.unread().to_vec();
         Ok((self.writer.into_stream()?, unread))
+    }
+}
+
+/// Like `poll_fn`, but part of the function that awaits it: what it gives does not go through memory.
+fn inlined<T, F>(poll: F) -> Inlined<F>
+where
+    F: FnMut(&mut Context<'_>) -> Poll<T> + Unpin,
+{
+    Inlined(poll)
+}
+
+struct Inlined<F>(F);
+
+impl<T, F: FnMut(&mut Context<'_>) -> Poll<T> + Unpin> Future for Inlined<F> {
+    type Output = T;
+
+    #[inline(always)]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
+        (self.0)(cx)
     }
 }
 
