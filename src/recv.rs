@@ -431,10 +431,7 @@ impl Receiver {
 
     /// Whether `run` would only find that all is decoded, between messages. Apart from it as `whole` is.
     fn is_waiting(&mut self, input: &mut RecvBuf, parts: bool) -> bool {
-        let is_waiting = self.whole_below > 0
-            && input.unread().is_empty()
-            && !input.is_eof()
-            && self.config.get().budget.is_none();
+        let is_waiting = self.whole_below > 0 && input.unread().is_empty() && !input.is_eof();
         if is_waiting {
             input.end_event();
             self.want_next(input, parts);

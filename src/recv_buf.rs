@@ -247,8 +247,8 @@ impl RecvBuf {
     fn take_large(&mut self, Range { start, end }: Range<usize>) -> Bytes {
         let len = end - start;
         let rest = self.unread();
-        // A buffer is not given away that holds more of the message, nor with bytes in it that would take as
-        // long to be moved, twice, as the message.
+        // A buffer is not given away that holds more of the message, nor with much behind it: that would be
+        // moved, and moved again when more comes.
         if len <= self.storage.len() / 2 || rest.len() > len / 4 || end != self.message_end {
             let payload = Bytes::copy_from_slice(&self.storage[start..end]);
             self.end_event();

@@ -447,9 +447,18 @@ fn the_rest_of_a_message_that_is_skipped_costs_one_buffer() {
 #[test]
 fn reads_end_where_long_messages_of_one_size_do() {
     for role in ROLES {
-        for (len, in_a_read) in [(16 << 10, 7), (64 << 10, 1)] {
+        let whole = |len| to(role, true, BINARY, &vec![7; len]);
+        // Fragments of several sizes, and what may come between them.
+        let fragments = [
+            to(role, false, BINARY, &[7; 100]),
+            to(role, false, CONTINUATION, &[7; 40 << 10]),
+            to(role, true, PING, b"x"),
+            to(role, false, CONTINUATION, &[]),
+            to(role, true, CONTINUATION, &[7; 20 << 10]),
+        ]
+        .concat();
+        for (message, in_a_read) in [(whole(16 << 10), 7), (whole(64 << 10), 1), (fragments, 2)] {
             let mut side = Side::new(role, Config::default());
-            let message = to(role, true, 2, &vec![7; len]);
             // A peer that always has more, as a full socket buffer has.
             let mut wire = message.iter().copied().cycle();
             let mut reads = 0;
@@ -471,7 +480,7 @@ fn reads_end_where_long_messages_of_one_size_do() {
                     Progress::Ended => unreachable!("nobody closes"),
                 }
             }
-            assert_eq!(uncut, 8, "{role:?}, messages of {len} bytes");
+            assert_eq!(uncut, 8, "{role:?}, messages of {} bytes", message.len());
             // A shorter read says that there is no more, and what comes then is read as it comes.
             side.input.release();
             let some = side.input.space().len().min(message.len());
@@ -505,6 +514,54 @@ fn a_large_event_is_taken_without_a_copy_of_it() {
         assert!(live() - before <= 200 + POOLED, "{} bytes", live() - before);
         assert_eq!(message.as_bytes(), [7; 100]);
     }
+}
+
+#[test]
+fn an_event_that_fills_most_of_a_pooled_buffer_takes_it_along() {
+    let (narrow, wide) = (POOLED as usize, WIDE as usize);
+    for role in ROLES {
+        for (size, is_copied) in [
+            (narrow / 2 - 100, true),
+            (narrow / 2 + 100, false),
+            (wide / 2 - 100, true),
+            (wide / 2 + 100, false),
+        ] {
+            let mut side = Side::new(role, Config::default());
+            let messages = [7, 8].map(|byte| to(role, true, BINARY, &vec![byte; size]));
+            let mut two = || {
+                let [first, second] = messages.each_ref().map(|bytes| taken(&mut side, bytes));
+                // What a message lies in is lent to no other meanwhile.
+                for (message, byte) in [(&first, 7), (&second, 8)] {
+                    assert_eq!(message.as_bytes().len(), size);
+                    assert!(message.as_bytes().iter().all(|&b| b == byte));
+                }
+                side.input.release();
+            };
+            // The first ones fill the pool, to which each buffer comes back.
+            (0..3).for_each(|_| two());
+            let before = counts().allocated;
+            two();
+            let allocated = counts().allocated - before;
+            let expected = if is_copied { 2 * size..2 * size + 512 } else { 0..512 };
+            assert!(expected.contains(&allocated), "{size}: {allocated} bytes");
+        }
+        // With much of the next message behind it, it is copied.
+        let mut side = Side::new(role, Config::default());
+        let long = to(role, true, BINARY, &[7; 70 << 10]);
+        side.fill(&[&long[..], &long[..50 << 10]].concat());
+        assert_eq!(side.advance(), Ok(Progress::Event));
+        let before = counts().allocated;
+        drop(side.input.take_event());
+        let allocated = counts().allocated - before;
+        assert!((70 << 10..71 << 10).contains(&allocated), "{allocated} bytes");
+    }
+}
+
+/// Receives one message and takes it.
+fn taken(side: &mut Side, bytes: &[u8]) -> Message {
+    side.fill(bytes);
+    assert_eq!(side.advance(), Ok(Progress::Event));
+    side.input.take_event().unwrap()
 }
 
 #[test]
