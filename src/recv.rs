@@ -429,9 +429,14 @@ impl Receiver {
         self.whole_below = if admits { self.config.get().whole_below } else { 0 };
     }
 
+    /// Whether nothing has begun, and nothing has ended.
+    fn is_between(&self, input: &RecvBuf) -> bool {
+        self.whole_below > 0 && input.unread().is_empty()
+    }
+
     /// Whether `run` would only find that all is decoded, between messages. Apart from it as `whole` is.
     fn is_waiting(&mut self, input: &mut RecvBuf, parts: bool) -> bool {
-        let is_waiting = self.whole_below > 0 && input.unread().is_empty() && !input.is_eof();
+        let is_waiting = self.is_between(input) && !input.is_eof();
         if is_waiting {
             input.end_event();
             self.want_next(input, parts);
@@ -1013,10 +1018,7 @@ impl Receiver {
     /// Whether there is no [`deadline`](Self::deadline), unless Close was sent; then it need not be asked.
     #[cfg(feature = "tokio")]
     pub(crate) fn is_at_rest(&mut self, input: &RecvBuf) -> bool {
-        let is_at_rest = self.beside.is_none()
-            && self.message.is_none()
-            && matches!(self.stage, Stage::Header)
-            && input.unread().is_empty();
+        let is_at_rest = self.is_between(input) && self.beside.is_none();
         if is_at_rest {
             self.timer = 0;
         }

@@ -492,6 +492,41 @@ fn reads_end_where_long_messages_of_one_size_do() {
 }
 
 #[test]
+fn reads_end_where_messages_do_that_are_longer_than_a_buffer() {
+    for role in ROLES {
+        let piece = vec![7; 70 << 10];
+        let fragments = [
+            to(role, false, BINARY, &piece),
+            to(role, false, CONTINUATION, &piece),
+            to(role, true, CONTINUATION, &piece),
+        ];
+        for message in [fragments.concat(), to(role, true, BINARY, &vec![7; 210 << 10])] {
+            let mut side = Side::new(role, Config::default());
+            let mut wire = message.iter().copied().cycle();
+            let (mut came, mut events, mut uncut) = (0, 0, 0);
+            while events < 8 {
+                match side.advance().unwrap() {
+                    Progress::Event => {
+                        events += 1;
+                        uncut += usize::from(came == events * message.len());
+                    }
+                    Progress::NeedInput => {
+                        let space = side.input.space();
+                        space.fill_with(|| wire.next().unwrap());
+                        let n = space.len();
+                        side.input.filled(n);
+                        came += n;
+                    }
+                    Progress::Ended => unreachable!("nobody closes"),
+                }
+            }
+            // The first shows how long they are.
+            assert!(uncut >= 6, "{role:?}: {uncut} of {events}");
+        }
+    }
+}
+
+#[test]
 fn a_large_event_is_taken_without_a_copy_of_it() {
     for role in ROLES {
         let payload = vec![7; 10 * MIB];

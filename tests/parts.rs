@@ -153,11 +153,22 @@ fn at_most_three_bytes_of_a_character_are_held_back() {
 #[test]
 fn a_part_can_be_taken_and_the_message_goes_on() {
     for role in ROLES {
-        for size in [10, 5_000, 50_000, 200_000] {
-            let payload = Seeded(8).bytes(size);
-            let bytes = to(role, true, BINARY, &payload);
-            for places in [vec![size / 2], vec![size / 3, size / 2, size - 1], vec![size / 2, size]]
-            {
+        for (size, is_text) in
+            [10, 5_000, 50_000, 200_000].into_iter().flat_map(|size| [(size, false), (size, true)])
+        {
+            let (opcode, payload) = if is_text {
+                (TEXT, "é".repeat(size / 2).into_bytes())
+            } else {
+                (BINARY, Seeded(8).bytes(size))
+            };
+            let bytes = to(role, true, opcode, &payload);
+            // Odd ones are in the middle of a character.
+            for places in [
+                vec![size / 2],
+                vec![size / 2 + 1],
+                vec![size / 3, size / 2, size - 1],
+                vec![size / 2, size],
+            ] {
                 let mut side = Side::new(role, Config::default());
                 let mut all = Vec::new();
                 for piece in cut(&bytes, &places) {
@@ -167,7 +178,7 @@ fn a_part_can_be_taken_and_the_message_goes_on() {
                         assert_eq!(side.input.part(), None);
                     }
                 }
-                assert_eq!(all, payload);
+                assert_eq!(all, payload, "{role:?}, {size}, {is_text}, {places:?}");
             }
         }
     }

@@ -463,6 +463,33 @@ async fn a_frame_that_comes_too_slowly_is_given_up_and_the_peer_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn whatever_was_begun_is_given_up() {
+    let role = Role::Server;
+    let whole = to(role, TEXT, b"Hello");
+    for (what, begun) in [
+        ("a header", &whole[..1]),
+        ("a frame", &whole[..6]),
+        ("a control frame", &to(role, PING, b"ping")[..6]),
+        ("a message", &fragment_to(role, false, TEXT, b"Hel")),
+    ] {
+        for before in [&[][..], &whole] {
+            let (mut ws, far) = open(role, &Config::default());
+            far.push(&[before, begun].concat());
+            if !before.is_empty() {
+                assert_eq!(ws.recv().await.unwrap(), Some("Hello".into()));
+            }
+            let start = Instant::now();
+            let result = bounded(ws.recv()).await;
+            assert!(
+                matches!(result, Err(Error::Ended(End::TimedOut(Timeout::Progress)))),
+                "{what}: {result:?}"
+            );
+            assert!((20 * SECOND..27 * SECOND).contains(&start.elapsed()), "{what}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_slow_message_that_makes_progress_is_received() {
     let role = Role::Server;
     let (ours, mut peer) = tokio::io::duplex(2000);

@@ -54,6 +54,23 @@ async fn messages_that_came_in_one_read_are_given_in_turns() {
 }
 
 #[tokio::test]
+async fn large_messages_that_are_ready_are_given_in_turns_of_a_mebibyte() {
+    let role = Role::Server;
+    let wire = to(role, BINARY, &[7; 20 << 10]);
+    for in_a_read in [1, 2] {
+        let (mut ws, far) = open(role, &Config::default());
+        far.change(|s| (s.endless, s.chunk) = (wire.clone(), in_a_read * wire.len()));
+        let mut at_once = 0;
+        while let Some(message) = ws.recv().now_or_never() {
+            message.unwrap().unwrap();
+            at_once += 1;
+            assert!(at_once <= (1 << 20) / (20 << 10), "no other task has a turn");
+        }
+        assert!(at_once > 20, "{at_once}: a turn is worth its price");
+    }
+}
+
+#[tokio::test]
 async fn a_peer_that_never_stops_does_not_starve_the_other_tasks_of_its_thread() {
     let role = Role::Server;
     let wire = to(role, TEXT, b"again").repeat(50);

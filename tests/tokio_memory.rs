@@ -124,6 +124,14 @@ async fn a_connection_that_waits_holds_no_buffer() {
             assert!(stream.written() > 1024);
         }
         assert_eq!(live() - baseline, 0, "bytes that 100 idle connections hold");
+        // Nor the timer of a message that came in two pieces.
+        for (ws, stream) in &mut idle {
+            stream.push(&wire[..500]);
+            assert_eq!(echo(ws), 0);
+            stream.push(&wire[500..]);
+            assert_eq!(echo(ws), 1);
+        }
+        assert_eq!(live() - baseline, 0, "bytes that 100 idle connections hold");
     }
 }
 

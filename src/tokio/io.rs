@@ -101,7 +101,7 @@ pub(super) trait Link {
     /// How many bytes were fed and wait for this side to send them.
     fn fed(&self) -> usize;
 
-    /// Whether nothing is queued and Close was not sent: then there is no deadline.
+    /// Whether the stream took all that was to be written, and Close was not sent: there is no deadline.
     fn is_at_rest(&self) -> bool;
 
     /// See [`Sender::deadline`].
@@ -493,9 +493,9 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         }
     }
 
-    /// Whether nothing is queued and Close was not sent.
+    /// Whether the stream took all that was to be written, and Close was not sent.
     pub(super) fn is_at_rest(&self) -> bool {
-        self.out.is_empty() && !self.dirty && !self.sender.close_sent()
+        !self.dirty && !self.sender.close_sent()
     }
 
     /// When the peer must have taken something; a stream that buffers (TLS) has to pass it on.
