@@ -494,13 +494,12 @@ fn reads_end_where_long_messages_of_one_size_do() {
 #[test]
 fn reads_end_where_messages_do_that_are_longer_than_a_buffer() {
     for role in ROLES {
-        let piece = vec![7; 70 << 10];
         let fragments = [
-            to(role, false, BINARY, &piece),
-            to(role, false, CONTINUATION, &piece),
-            to(role, true, CONTINUATION, &piece),
+            to(role, false, BINARY, &[7; 100 << 10]),
+            to(role, false, CONTINUATION, &[7; 100 << 10]),
+            to(role, true, CONTINUATION, &[7; 30 << 10]),
         ];
-        for message in [fragments.concat(), to(role, true, BINARY, &vec![7; 210 << 10])] {
+        for message in [fragments.concat(), to(role, true, BINARY, &[7; 230 << 10])] {
             let mut side = Side::new(role, Config::default());
             let mut wire = message.iter().copied().cycle();
             let (mut came, mut events, mut uncut) = (0, 0, 0);
