@@ -171,10 +171,12 @@ class ReportTest(unittest.TestCase):
         self.assertIn("- **Not met**: receiving lent: c 1.44, d 1.44.\n", text)
 
     def test_echo_is_beside_the_bare_loop(self):
-        self.save("echo", echoed(raw=0.4, bare=0.5, bowline=0.6))
-        self.assertIn(["0.60", "1.20"], self.rows(self.write(), "bowline"))
-        self.save("echo", echoed(raw=0.4, bowline=0.6))
-        self.assertIn(["0.60"], self.rows(self.write(), "bowline"))
+        beside = figure("Echo of 16 B: µs of the server's processor for a message", "bowline", "16 x 16 / bare", 1.25)
+        self.save("echo", [*echoed(raw=0.4, bare=0.5, bowline=0.6), beside])
+        text = self.write()
+        self.assertIn("|  | 16 x 16 | / bare |", text)
+        self.assertIn(["0.60", "1.25"], self.rows(text, "bowline"))
+        self.assertIn(["0.40", "-"], self.rows(text, "raw"))
 
     def test_figures_say_where_they_are_from(self):
         self.save("echo", echoed(bare=1.0), method="Some rounds")

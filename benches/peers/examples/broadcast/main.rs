@@ -16,7 +16,7 @@ use sockets::frames::Window;
 use sockets::load::Load;
 use sockets::process::{self, Process};
 use sockets::save::{self, Figures};
-use sockets::{Result, choose, median, number, option};
+use sockets::{Result, beside, choose, median, number, option};
 
 const HELP: &str = "\
 --tables cost stuck                     which to make
@@ -175,7 +175,7 @@ fn cost(
         figures.add([&table, name, "ms"], figure, Some(spread));
         match &bare {
             Some(bare) => {
-                let ratio = median(rounds.iter().zip(bare).map(|(one, bare)| one / bare).collect());
+                let ratio = beside(rounds, bare);
                 print!(" {ratio:.2} |");
                 figures.add([&table, name, "/ bare"], ratio, None);
             }

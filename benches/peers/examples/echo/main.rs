@@ -12,14 +12,14 @@ use sockets::load::Load;
 use sockets::process::{self, Process};
 use sockets::save::{self, Figures};
 use sockets::servers::{self, Server};
-use sockets::{Result, choose, median, number};
+use sockets::{Result, beside, choose, median, number};
 
 const HELP: &str = "\
 --payloads 16 125 1024 65536            bytes of a message
 --loads 1x128 16x16 256x16              connections x messages in flight on each
 --servers raw bare bowline ...          --servers none lists them
 --seconds 0.3                           of one measurement
---rounds 5                              measurements of each server, in turn; the median counts
+--rounds 9                              measurements of each server, in turn; medians count
 --together                              server and client on one processor
 --save FILE                             write the figures to a file for benches/report
 ";
@@ -46,7 +46,7 @@ fn main() -> Result<()> {
     let payloads = choose(&arguments, "--payloads", PAYLOADS);
     let loads = choose(&arguments, "--loads", LOADS);
     let time = Duration::from_secs_f64(number(&arguments, "--seconds", 0.3));
-    let rounds = number(&arguments, "--rounds", 5.0) as usize;
+    let rounds = number(&arguments, "--rounds", 9.0) as usize;
     let file = save::file(&arguments)?;
     let mut saved = Figures::new("cargo run --release -p peers --example echo", &arguments);
     let together = arguments.iter().any(|argument| argument == "--together");
@@ -109,15 +109,18 @@ fn table(
         print!(" {connections} x {in_flight} | / bare |");
     }
     println!("\n|---|{}", "---|---|".repeat(loads.len()));
-    let bare = servers.iter().position(|&server| server == Server::Bare);
     for (at, server) in servers.iter().enumerate() {
         print!("| {} |", server.name());
         for (column, (connections, in_flight)) in columns.iter().zip(loads) {
             let load = format!("{connections} x {in_flight}");
             let figure = median(column[at].clone());
             saved.add([&title, server.name(), &load], figure, Some(spread(&column[at])));
-            match bare.map(|bare| figure / median(column[bare].clone())) {
-                Some(ratio) => print!(" {figure:.2} | {ratio:.2} |"),
+            match servers.iter().position(|&other| other == bare(*server)) {
+                Some(bare) => {
+                    let ratio = beside(&column[at], &column[bare]);
+                    saved.add([&title, server.name(), &format!("{load} / bare")], ratio, None);
+                    print!(" {figure:.2} | {ratio:.2} |");
+                }
                 None => print!(" {figure:.2} | - |"),
             }
         }
@@ -125,6 +128,14 @@ fn table(
     }
     let spreads = columns.iter().flatten().map(|figures| spread(figures)).collect();
     println!("\nHighest over lowest of a cell's rounds, in the middle: {:.2}.\n", median(spreads));
+}
+
+/// The loop without a protocol library on the same sockets.
+fn bare(server: Server) -> Server {
+    match servers::blocking(server) {
+        Some(_) => Server::BareBlocking,
+        None => Server::Bare,
+    }
 }
 
 /// The highest over the lowest.

@@ -21,6 +21,11 @@ pub fn median(mut figures: Vec<f64>) -> f64 {
     }
 }
 
+/// The median of the rounds' ratios: what disturbs a round disturbs both.
+pub fn beside(rounds: &[f64], base: &[f64]) -> f64 {
+    median(rounds.iter().zip(base).map(|(one, base)| one / base).collect())
+}
+
 /// The value behind `--name`, or what follows it up to the next option.
 pub fn option<'a>(arguments: &'a [String], name: &str) -> Option<Vec<&'a str>> {
     let at = arguments.iter().position(|argument| argument == name)?;
