@@ -18,6 +18,7 @@ pub(crate) const WIDE: usize = 126 << 10;
 mod local {
     use super::{Box, NARROW, Vec, WIDE};
     use core::cell::RefCell;
+    use std::sync::Mutex;
     use std::thread::LocalKey;
 
     /// Of each kind so many stay allocated for later, in a thread.
@@ -30,6 +31,9 @@ mod local {
         static RECEIVE_WIDE: Pool<Box<[u8]>> = const { RefCell::new(Vec::new()) };
         static SEND: Pool<Vec<u8>> = const { RefCell::new(Vec::new()) };
     }
+
+    /// Send buffers of threads that block, for all.
+    static SHARED: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
 
     // `try_with` fails while the thread ends; then the allocator serves.
     fn pop<T>(pool: &'static LocalKey<Pool<T>>) -> Option<T> {
@@ -58,7 +62,21 @@ mod local {
     }
 
     pub(super) fn take_send() -> Option<Vec<u8>> {
-        pop(&SEND)
+        // Who would have to wait for the lock allocates sooner.
+        pop(&SEND).or_else(|| SHARED.try_lock().ok()?.pop())
+    }
+
+    pub(super) fn share_send() {
+        let _ = SEND.try_with(|pool| {
+            let mut pool = pool.borrow_mut();
+            if !pool.is_empty()
+                && let Ok(mut shared) = SHARED.try_lock()
+            {
+                let room = CAP.saturating_sub(shared.len());
+                let from = pool.len().saturating_sub(room);
+                shared.extend(pool.drain(from..));
+            }
+        });
     }
 
     pub(super) fn give_back_send(buffer: Vec<u8>) {
@@ -108,6 +126,13 @@ pub(crate) fn give_back(buffer: Box<[u8]>) {
 /// An empty send buffer with room for [`WIDE`] bytes.
 pub(crate) fn take_send() -> Vec<u8> {
     local::take_send().unwrap_or_else(|| Vec::with_capacity(WIDE))
+}
+
+/// Gives the send buffers that this thread keeps to all threads, before it blocks: there may be a thread for
+/// each connection, and few of them send at a time.
+#[cfg(feature = "std")]
+pub(crate) fn share_send() {
+    local::share_send();
 }
 
 /// Takes a send buffer back; one that has grown is freed.

@@ -7,6 +7,7 @@ use super::stream::BlockingStream;
 use crate::adapter::{Error, FLUSH_FROM, epoch, is_peer_gone, result_of};
 use crate::error::{End, Timeout};
 use crate::linger::Linger;
+use crate::pool;
 use crate::recv::{Progress, Receiver, Replies};
 use crate::recv_buf::RecvBuf;
 use crate::send::Sender;
@@ -189,6 +190,7 @@ impl Reader {
             stream.set_read_timeout(Some(at_least_a_little(left)))?;
         }
         self.input.drop_large();
+        pool::share_send();
         let result = stream.read(self.input.space());
         if ours.is_some() {
             stream.set_read_timeout(users)?;
