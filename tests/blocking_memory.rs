@@ -7,6 +7,7 @@ mod counting;
 mod support;
 
 use std::io::{self, Cursor, Read, Write};
+use std::sync::Barrier;
 
 use bowline::blocking::{Plain, WebSocket};
 use bowline::{Config, RecvBuf, Role};
@@ -32,31 +33,39 @@ impl Write for Peer {
     }
 }
 
-/// Echoes a message and waits for the next, on a thread of its own; gives how much that allocated.
-fn echo() -> usize {
+/// Echoes a message and waits for the next, on threads of their own that answer at the same time; gives how
+/// much each allocated.
+fn echo(threads: usize) -> Vec<usize> {
+    let answered = Barrier::new(threads);
+    std::thread::scope(|scope| {
+        let all: Vec<_> = (0..threads).map(|_| scope.spawn(|| echo_once(&answered))).collect();
+        all.into_iter().map(|thread| thread.join().unwrap()).collect()
+    })
+}
+
+fn echo_once(answered: &Barrier) -> usize {
     let role = Role::Server;
     let peer = Peer(Cursor::new(to(role, BINARY, &[7; 1024])));
-    let serve = move || {
-        let before = counts().allocated;
-        let connection = connection(role, &Config::default());
-        let mut ws = WebSocket::from_connection(Plain(peer), connection, RecvBuf::new()).unwrap();
-        let mut echoed = 0;
-        while let Ok(Some((message, mut out))) = ws.recv_borrowed() {
-            out.feed(message).unwrap();
-            echoed += 1;
-        }
-        assert_eq!(echoed, 1);
-        counts().allocated - before
-    };
-    std::thread::spawn(serve).join().unwrap()
+    let before = counts().allocated;
+    let connection = connection(role, &Config::default());
+    let mut ws = WebSocket::from_connection(Plain(peer), connection, RecvBuf::new()).unwrap();
+    let (message, mut out) = ws.recv_borrowed().unwrap().unwrap();
+    out.feed(message).unwrap();
+    answered.wait();
+    assert!(ws.recv_borrowed().is_err(), "the peer has gone");
+    counts().allocated - before
 }
 
 #[test]
 fn a_thread_that_waits_lends_its_send_buffer_to_others() {
     let wide = WIDE as usize;
-    assert!(echo() >= wide);
+    assert!(echo(1)[0] >= wide);
     for _ in 0..3 {
-        let allocated = echo();
+        let allocated = echo(1)[0];
         assert!(allocated < wide, "{allocated} bytes for one more thread");
     }
+    // Of many that answered at once, not all that they needed stays for later.
+    echo(30);
+    let own = echo(30).into_iter().filter(|&allocated| allocated >= wide).count();
+    assert!(own >= 30 - 16, "{} buffers stayed", 30 - own);
 }
