@@ -4,7 +4,7 @@
 
 mod common;
 // With its tests, which a benchmark does not run.
-#[path = "../src/mask.rs"]
+#[path = "../src/protocol/mask.rs"]
 #[allow(dead_code, unused_imports)]
 mod mask;
 

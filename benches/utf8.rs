@@ -2,7 +2,7 @@
 
 mod common;
 // With its tests, which a benchmark does not run.
-#[path = "../src/utf8.rs"]
+#[path = "../src/protocol/utf8.rs"]
 #[allow(dead_code, unused_imports)]
 mod utf8;
 

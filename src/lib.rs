@@ -77,75 +77,46 @@ extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
-// 1. Opening handshake: HTTP bytes to agreed parameters.
+// Each line may use what stands above it, and nothing below.
+mod memory;
+mod protocol;
+
 pub mod handshake;
 
-// 2. Bytes in: stateless codecs and the input buffer.
-mod frame;
-mod mask;
-mod pool;
-mod recv_buf;
-mod utf8;
-
-// 3. Frames to messages.
-mod close;
-mod deflate;
-mod keepalive;
-mod message;
-mod recv;
-
-// 4. The connection: rules that tie both directions.
-mod budget;
-mod config;
-mod connection;
-mod error;
-mod linger;
-
-// 5. Messages to bytes out.
-mod prepared;
-mod send;
-mod send_buf;
-
-// 6. Adapters: loops around sockets.
 #[cfg(feature = "std")]
 mod adapter;
+
+#[cfg(any(feature = "tokio", feature = "futures-io"))]
+mod asynchronous;
 #[cfg(feature = "std")]
 pub mod blocking;
+
 #[cfg(feature = "futures-io")]
 pub mod futures;
-#[cfg(feature = "rustls")]
-pub mod tls;
 #[cfg(feature = "tokio")]
 pub mod tokio;
-#[cfg(any(feature = "tokio", feature = "futures-io"))]
-mod waiters;
 
-// 7. Embedding in another library's HTTP server or client.
-#[cfg(feature = "axum")]
-pub mod axum;
 #[cfg(feature = "http")]
-mod http;
-#[cfg(feature = "http2")]
-pub mod http2;
-#[cfg(feature = "hyper")]
-pub mod hyper;
+mod embed;
 
+#[cfg(feature = "rustls")]
+pub use adapter::tls;
 #[cfg(feature = "std")]
 pub use adapter::{Closed, Error};
-pub use budget::Budget;
-pub use close::CloseCode;
-pub use config::Config;
-pub use connection::Connection;
+#[cfg(feature = "axum")]
+pub use embed::axum;
+#[cfg(feature = "http2")]
+pub use embed::http2;
+#[cfg(feature = "hyper")]
+pub use embed::hyper;
+pub use memory::{Budget, RecvBuf, SendBuf};
 #[cfg(feature = "deflate")]
-pub use deflate::Deflate;
-pub use error::{End, Initiator, ProtocolError, Refusal, Rule, SendError, Timeout, Truncation};
-pub use linger::Linger;
-pub use message::{Message, MessageRef, Part, Text};
-pub use prepared::Prepared;
-pub use recv::{Progress, Receiver, Replies, Role};
-pub use recv_buf::RecvBuf;
-pub use send::{Sender, Vectored};
-pub use send_buf::SendBuf;
+pub use protocol::Deflate;
+pub use protocol::{
+    CloseCode, Config, Connection, End, Initiator, Linger, Message, MessageRef, Part, Prepared,
+    Progress, ProtocolError, Receiver, Refusal, Replies, Role, Rule, SendError, Sender, Text,
+    Timeout, Truncation, Vectored,
+};
 
 /// The bytes that public types are made of: version 1 of the [`bytes`] crate.
 pub use bytes;

@@ -12,11 +12,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use super::io::{Link, Reader, Writer, now};
 use super::stream::BlockingStream;
 use crate::adapter::{Error, FLUSH_FROM};
-use crate::close::CloseCode;
-use crate::config::Config;
-use crate::error::{End, Timeout};
-use crate::message::{Message, MessageRef, Part};
-use crate::recv::Replies;
+use crate::protocol::close::CloseCode;
+use crate::protocol::config::Config;
+use crate::protocol::error::{End, Timeout};
+use crate::protocol::message::{Message, MessageRef, Part};
+use crate::protocol::recv::Replies;
 
 #[derive(Debug)]
 struct Shared<S: BlockingStream> {

@@ -5,13 +5,13 @@ use std::io::{self, ErrorKind, IoSlice, Read};
 
 use super::stream::BlockingStream;
 use crate::adapter::{Error, FLUSH_FROM, epoch, is_peer_gone, result_of};
-use crate::error::{End, Timeout};
-use crate::linger::Linger;
-use crate::pool;
-use crate::recv::{Progress, Receiver, Replies};
-use crate::recv_buf::RecvBuf;
-use crate::send::Sender;
-use crate::send_buf::SendBuf;
+use crate::memory::pool;
+use crate::memory::recv_buf::RecvBuf;
+use crate::memory::send_buf::SendBuf;
+use crate::protocol::error::{End, Timeout};
+use crate::protocol::leave::Linger;
+use crate::protocol::recv::{Progress, Receiver, Replies};
+use crate::protocol::send::Sender;
 
 /// How many slices one vectored write takes.
 const MAX_SLICES: usize = 16;

@@ -30,11 +30,11 @@ use core::time::Duration;
 use std::vec::Vec;
 
 use crate::adapter::{Closed, Error, FLUSH_FROM, seed_keepalive};
-use crate::close::CloseCode;
-use crate::connection::Connection;
-use crate::error::{End, Refusal, SendError};
-use crate::message::{Message, MessageRef, Part};
-use crate::recv_buf::RecvBuf;
+use crate::memory::recv_buf::RecvBuf;
+use crate::protocol::close::CloseCode;
+use crate::protocol::connection::Connection;
+use crate::protocol::error::{End, Refusal, SendError};
+use crate::protocol::message::{Message, MessageRef, Part};
 use io::{Reader, Writer};
 
 /// A WebSocket over a blocking stream.

@@ -20,16 +20,16 @@ use super::stream::BlockingStream;
 #[cfg(feature = "rustls")]
 use super::tls::TlsStream;
 use super::{MaybeTls, WebSocket};
+#[cfg(feature = "rustls")]
+use crate::adapter::tls;
 use crate::adapter::{Error, seed, share};
-use crate::config::Config;
 use crate::handshake::{
     Accept, ClientHandshake, ClientRequest, ConnectError, Request, RequestError, Response,
     ServerHandshake,
 };
-use crate::recv_buf::RecvBuf;
-use crate::send_buf::SendBuf;
-#[cfg(feature = "rustls")]
-use crate::tls;
+use crate::memory::recv_buf::RecvBuf;
+use crate::memory::send_buf::SendBuf;
+use crate::protocol::config::Config;
 
 /// Opens a WebSocket at a `ws` or, with the feature `rustls`, a `wss` URL with the default [`Config`].
 ///

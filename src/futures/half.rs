@@ -9,11 +9,11 @@ use ::futures_io::{AsyncRead, AsyncWrite};
 
 use super::io::{Reader, Socket};
 use crate::adapter::{Error, FLUSH_FROM, FLUSH_PARTS_FROM};
-use crate::close::CloseCode;
-use crate::error::{End, SendError};
-use crate::message::{Message, MessageRef, Part};
-use crate::recv::Replies;
-use crate::waiters::Side;
+use crate::asynchronous::waiters::Side;
+use crate::protocol::close::CloseCode;
+use crate::protocol::error::{End, SendError};
+use crate::protocol::message::{Message, MessageRef, Part};
+use crate::protocol::recv::Replies;
 
 pub(super) type Shared<S> = Arc<Mutex<Socket<S>>>;
 

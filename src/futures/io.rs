@@ -17,13 +17,13 @@ use ::futures_io::{AsyncRead, AsyncWrite};
 use futures_timer::Delay;
 
 use crate::adapter::{Error, FLUSH_FROM, epoch, is_peer_gone, result_of};
-use crate::error::{End, Timeout};
-use crate::linger::Linger;
-use crate::recv::{Progress, Receiver, Replies};
-use crate::recv_buf::RecvBuf;
-use crate::send::Sender;
-use crate::send_buf::SendBuf;
-use crate::waiters::{Side, Waiters};
+use crate::asynchronous::waiters::{Side, Waiters};
+use crate::memory::recv_buf::RecvBuf;
+use crate::memory::send_buf::SendBuf;
+use crate::protocol::error::{End, Timeout};
+use crate::protocol::leave::Linger;
+use crate::protocol::recv::{Progress, Receiver, Replies};
+use crate::protocol::send::Sender;
 
 /// How many slices one vectored write takes.
 const MAX_SLICES: usize = 16;
@@ -516,8 +516,8 @@ pub(super) fn poll_read(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Config;
-    use crate::connection::Connection;
+    use crate::protocol::config::Config;
+    use crate::protocol::connection::Connection;
 
     /// Takes all, and passes it on or never does.
     struct Buffering {

@@ -42,12 +42,12 @@ use std::vec::Vec;
 use ::futures_io::{AsyncRead, AsyncWrite};
 
 use crate::adapter::{Closed, Error, FLUSH_FROM, FLUSH_PARTS_FROM, seed_keepalive};
-use crate::close::CloseCode;
-use crate::connection::Connection;
-use crate::error::{End, Refusal, SendError};
-use crate::message::{Message, MessageRef, Part};
-use crate::recv_buf::RecvBuf;
-use crate::waiters::Side;
+use crate::asynchronous::waiters::Side;
+use crate::memory::recv_buf::RecvBuf;
+use crate::protocol::close::CloseCode;
+use crate::protocol::connection::Connection;
+use crate::protocol::error::{End, Refusal, SendError};
+use crate::protocol::message::{Message, MessageRef, Part};
 use io::{Reader, Socket};
 
 /// A WebSocket over an asynchronous stream.

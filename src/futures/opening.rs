@@ -12,14 +12,14 @@ use ::futures_io::{AsyncRead, AsyncWrite};
 use super::WebSocket;
 use super::io::{Timer, now, poll_read};
 use crate::adapter::{Error, seed};
-use crate::config::Config;
 use crate::handshake::{
     Accept, ClientHandshake, ClientRequest, ConnectError, Request, RequestError, Response,
     ServerHandshake,
 };
-use crate::linger::Linger;
-use crate::recv_buf::RecvBuf;
-use crate::send_buf::SendBuf;
+use crate::memory::recv_buf::RecvBuf;
+use crate::memory::send_buf::SendBuf;
+use crate::protocol::config::Config;
+use crate::protocol::leave::Linger;
 
 /// `None` if the deadline comes first.
 async fn within<F: Future>(deadline: Option<Duration>, future: F) -> Option<F::Output> {

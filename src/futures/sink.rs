@@ -11,8 +11,8 @@ use futures_sink::Sink;
 use super::io::Reader;
 use super::{RecvHalf, SendHalf, WebSocket};
 use crate::adapter::Error;
-use crate::close::CloseCode;
-use crate::message::Message;
+use crate::protocol::close::CloseCode;
+use crate::protocol::message::Message;
 
 /// An error once, then the end.
 fn item(reader: &mut Reader, result: Result<(), Error>) -> Option<Result<Message, Error>> {

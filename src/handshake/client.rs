@@ -14,11 +14,11 @@ use super::extension::extensions;
 use super::head::{self, HeadError, HeadReader, Headers, Response};
 use super::url::Url;
 use super::{InvalidRequest, is_token, key, lists_token};
-use crate::config::Config;
-use crate::connection::Connection;
-use crate::deflate::{self, Agreed};
-use crate::recv_buf::RecvBuf;
-use crate::send_buf::SendBuf;
+use crate::memory::recv_buf::RecvBuf;
+use crate::memory::send_buf::SendBuf;
+use crate::protocol::config::Config;
+use crate::protocol::connection::Connection;
+use crate::protocol::deflate::{self, Agreed};
 
 /// This much of a refusal's body is kept.
 pub(crate) const MAX_BODY: usize = 64 << 10;
@@ -114,7 +114,7 @@ impl ClientRequest {
     }
 
     /// Uses this TLS configuration in `connect_with` of either adapter, instead of
-    /// [`with_platform_roots`](crate::tls::with_platform_roots). Its ALPN protocols are not offered, but
+    /// [`with_platform_roots`](crate::adapter::tls::with_platform_roots). Its ALPN protocols are not offered, but
     /// `http/1.1` is. Where TLS is not `connect_with`'s matter, this changes nothing.
     #[cfg(feature = "rustls")]
     pub fn tls_config(mut self, config: alloc::sync::Arc<::rustls::ClientConfig>) -> Self {

@@ -1,7 +1,7 @@
 //! `Sec-WebSocket-Extensions` (RFC 6455 §9.1).
 
 use super::{is_token, is_token_byte, list};
-use crate::deflate::Parameter;
+use crate::protocol::deflate::Parameter;
 
 /// An extension as the header has it: `token *( ";" token [ "=" value ] )`, where a value is a token,
 /// possibly quoted.

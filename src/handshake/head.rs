@@ -5,8 +5,8 @@ use alloc::vec::Vec;
 use core::fmt::{self, Write as _};
 
 use super::{InvalidRequest, is_token, is_token_byte};
-use crate::config::Config;
-use crate::send_buf::SendBuf;
+use crate::memory::send_buf::SendBuf;
+use crate::protocol::config::Config;
 
 /// Finds the end of a head. Each byte is looked at once, however slowly they come.
 #[derive(Clone, Copy, Debug, Default)]

@@ -10,10 +10,10 @@ use core::time::Duration;
 use super::extension::{Extension, extensions};
 use super::head::{HeadError, HeadReader, Headers, Response};
 use super::{InvalidRequest, is_token, key, list, lists_token};
-use crate::config::{Config, Origins};
-use crate::connection::Connection;
-use crate::deflate;
-use crate::recv_buf::RecvBuf;
+use crate::memory::recv_buf::RecvBuf;
+use crate::protocol::config::{Config, Origins};
+use crate::protocol::connection::Connection;
+use crate::protocol::deflate;
 
 /// Why a request does not open a WebSocket. It is the client's fault; [`response`](Self::response)
 /// is what it is told.

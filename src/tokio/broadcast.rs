@@ -7,7 +7,7 @@ use std::vec::Vec;
 use ::tokio::io::{AsyncRead, AsyncWrite};
 
 use super::SendHalf;
-use crate::prepared::Prepared;
+use crate::protocol::prepared::Prepared;
 
 /// This many members are sent to before other tasks get a turn.
 const TURN: usize = 64;

@@ -13,12 +13,12 @@ use ::tokio::io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf};
 use super::broadcast::{Offered, Peer, SlowPeer};
 use super::io::{Link, Reader, Side, Writer, poll_read};
 use crate::adapter::{Error, FLUSH_FROM, FLUSH_PARTS_FROM};
-use crate::close::CloseCode;
-use crate::error::{End, SendError};
-use crate::message::{Message, MessageRef, Part};
-use crate::prepared::Prepared;
-use crate::recv::Replies;
-use crate::recv_buf::RecvBuf;
+use crate::memory::recv_buf::RecvBuf;
+use crate::protocol::close::CloseCode;
+use crate::protocol::error::{End, SendError};
+use crate::protocol::message::{Message, MessageRef, Part};
+use crate::protocol::prepared::Prepared;
+use crate::protocol::recv::Replies;
 
 #[derive(Debug)]
 struct Shared<S: AsyncRead + AsyncWrite> {

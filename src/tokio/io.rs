@@ -19,16 +19,16 @@ use bytes::Buf;
 use super::broadcast::{Offered, SlowPeer};
 use super::server::{Order, Seat};
 use crate::adapter::{Error, FLUSH_FROM, epoch, is_peer_gone, result_of};
-use crate::error::{End, SendError, Timeout};
-use crate::linger::Linger;
-use crate::message::MessageRef;
-use crate::prepared::Prepared;
-use crate::recv::{Progress, Receiver, Replies};
-use crate::recv_buf::RecvBuf;
-use crate::send::Sender;
-use crate::send_buf::SendBuf;
-pub(super) use crate::waiters::Side;
-use crate::waiters::Waiters;
+pub(super) use crate::asynchronous::waiters::Side;
+use crate::asynchronous::waiters::Waiters;
+use crate::memory::recv_buf::RecvBuf;
+use crate::memory::send_buf::SendBuf;
+use crate::protocol::error::{End, SendError, Timeout};
+use crate::protocol::leave::Linger;
+use crate::protocol::message::MessageRef;
+use crate::protocol::prepared::Prepared;
+use crate::protocol::recv::{Progress, Receiver, Replies};
+use crate::protocol::send::Sender;
 
 /// A lent payload from this size on is offered to the stream at once, from where it lies. A smaller one is
 /// copied sooner than written.

@@ -21,17 +21,17 @@ use ::tokio::net::{TcpStream, lookup_host};
 
 use super::io::{Timer, now, poll_read};
 use super::{MaybeTls, WebSocket};
+#[cfg(feature = "rustls")]
+use crate::adapter::tls;
 use crate::adapter::{Error, seed, share};
-use crate::config::Config;
 use crate::handshake::{
     Accept, ClientHandshake, ClientRequest, ConnectError, Request, RequestError, Response,
     ServerHandshake,
 };
-use crate::linger::Linger;
-use crate::recv_buf::RecvBuf;
-use crate::send_buf::SendBuf;
-#[cfg(feature = "rustls")]
-use crate::tls;
+use crate::memory::recv_buf::RecvBuf;
+use crate::memory::send_buf::SendBuf;
+use crate::protocol::config::Config;
+use crate::protocol::leave::Linger;
 
 /// Opens a WebSocket at a `ws` or, with the feature `rustls`, a `wss` URL with the default [`Config`].
 ///

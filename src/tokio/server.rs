@@ -18,9 +18,9 @@ use ::tokio::task::AbortHandle;
 use super::io::now;
 use super::opening::within;
 use super::{Incoming, WebSocket};
-use crate::config::Config;
-use crate::error::End;
 use crate::handshake::{Accept, Request, Response};
+use crate::protocol::config::Config;
+use crate::protocol::error::End;
 
 /// Kinds of seats: a client that is told to come again, one in its opening handshake, a WebSocket.
 const REFUSING: u8 = 0;

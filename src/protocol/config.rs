@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use crate::budget::{Budget, FREE};
+use crate::memory::budget::{Budget, FREE};
 
 /// Settings of a connection: limits, timeouts, and what a server accepts.
 ///
@@ -46,7 +46,7 @@ pub(crate) struct Settings {
     pub(crate) report_control_frames: bool,
     pub(crate) origins: Origins,
     #[cfg(feature = "deflate")]
-    pub(crate) deflate: Option<crate::deflate::Deflate>,
+    pub(crate) deflate: Option<crate::protocol::deflate::Deflate>,
 }
 
 #[derive(Clone, Debug)]
@@ -299,7 +299,7 @@ impl Config {
     /// secrets are sent beside text that others choose, it can tell them: see
     /// [`Deflate`](crate::Deflate).
     #[cfg(feature = "deflate")]
-    pub fn deflate(self, settings: impl Into<Option<crate::deflate::Deflate>>) -> Self {
+    pub fn deflate(self, settings: impl Into<Option<crate::protocol::deflate::Deflate>>) -> Self {
         let settings = settings.into();
         self.with(|s| s.deflate = settings)
     }

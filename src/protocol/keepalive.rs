@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use sha1::{Digest, Sha1};
 
-use crate::config::Settings;
+use crate::protocol::config::Settings;
 
 /// While an answer is awaited, so much payload in every pong timeout shows life as well: the pong may
 /// be queued behind a large frame.

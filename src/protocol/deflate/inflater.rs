@@ -8,8 +8,8 @@ use zlib_rs::{Inflate, InflateFlush, Status};
 use super::settings::Side;
 use super::window::Window;
 use super::{Inflated, pool};
-use crate::config::Config;
-use crate::error::Rule;
+use crate::protocol::config::Config;
+use crate::protocol::error::Rule;
 
 /// What an inflater takes.
 const INFLATER: usize = 46 << 10;

@@ -2,17 +2,17 @@
 
 use core::time::Duration;
 
-use crate::close::CloseCode;
-use crate::config::Config;
-use crate::deflate::Agreed;
-use crate::error::{End, ProtocolError, SendError, Timeout};
-use crate::linger::Linger;
-use crate::message::{Message, MessageRef};
-use crate::prepared::Prepared;
-use crate::recv::{Progress, Receiver, Replies, Role};
-use crate::recv_buf::RecvBuf;
-use crate::send::{Sender, Vectored};
-use crate::send_buf::SendBuf;
+use crate::memory::recv_buf::RecvBuf;
+use crate::memory::send_buf::SendBuf;
+use crate::protocol::close::CloseCode;
+use crate::protocol::config::Config;
+use crate::protocol::deflate::Agreed;
+use crate::protocol::error::{End, ProtocolError, SendError, Timeout};
+use crate::protocol::leave::Linger;
+use crate::protocol::message::{Message, MessageRef};
+use crate::protocol::prepared::Prepared;
+use crate::protocol::recv::{Progress, Receiver, Replies, Role};
+use crate::protocol::send::{Sender, Vectored};
 
 /// One end of a WebSocket connection after the opening handshake, without its socket.
 ///

@@ -1,5 +1,8 @@
 //! What the adapters share: their error, the clock, entropy.
 
+#[cfg(feature = "rustls")]
+pub mod tls;
+
 use core::convert::Infallible;
 use core::fmt;
 use core::time::Duration;
@@ -10,11 +13,11 @@ use std::time::Instant;
 use rand::TryRng;
 use rand::rngs::SysRng;
 
-use crate::connection::Connection;
-use crate::error::{End, SendError};
-use crate::handshake::{ConnectError, InvalidRequest, RequestError};
 #[cfg(feature = "rustls")]
-use crate::tls::TlsError;
+use crate::adapter::tls::TlsError;
+use crate::handshake::{ConnectError, InvalidRequest, RequestError};
+use crate::protocol::connection::Connection;
+use crate::protocol::error::{End, SendError};
 
 /// Fed bytes leave at the latest when this many wait. A write costs some microseconds before it moves a
 /// byte: messages of 1 KiB that come in batches of 128 cost twice as much with 16 KiB.

@@ -39,12 +39,12 @@ use ::tokio::sync::Mutex;
 use bytes::{Buf, Bytes};
 
 use crate::adapter::{Error, seed};
-use crate::config::Config;
+use crate::embed::http;
 use crate::handshake::{
     ClientHandshake, ClientRequest, ConnectError, InvalidRequest, MAX_BODY, MAX_INTERIM, Response,
 };
-use crate::http;
-use crate::recv_buf::RecvBuf;
+use crate::memory::recv_buf::RecvBuf;
+use crate::protocol::config::Config;
 use crate::tokio::{handshake_deadline, within};
 
 /// A WebSocket on a stream of an HTTP/2 connection.

@@ -13,7 +13,7 @@ use super::CHUNK;
 use super::pool::{self, Compressor, Shape, Ticket};
 use super::settings::Side;
 use super::window::Window;
-use crate::config::Config;
+use crate::protocol::config::Config;
 
 /// What a flush ends with: the rest of an empty stored block. It is not sent (§7.2.1).
 const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];

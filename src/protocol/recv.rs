@@ -7,17 +7,17 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
-use crate::budget::{Charge, FREE};
-use crate::close::CloseCode;
-use crate::config::Config;
-use crate::deflate::{CHUNK, Inflated, Inflating, Side};
-use crate::error::{End, Initiator, ProtocolError, Rule, Timeout, Truncation};
-use crate::frame::{self, FIN, Length, MASK, MAX_CONTROL, Opcode, RSV, RSV1};
-use crate::keepalive::{Due, Keepalive, PING};
-use crate::linger::Linger;
-use crate::mask;
-use crate::recv_buf::{Kind, RecvBuf};
-use crate::utf8::{self, Checked};
+use crate::memory::budget::{Charge, FREE};
+use crate::memory::recv_buf::{Kind, RecvBuf};
+use crate::protocol::close::CloseCode;
+use crate::protocol::config::Config;
+use crate::protocol::deflate::{CHUNK, Inflated, Inflating, Side};
+use crate::protocol::error::{End, Initiator, ProtocolError, Rule, Timeout, Truncation};
+use crate::protocol::frame::{self, FIN, Length, MASK, MAX_CONTROL, Opcode, RSV, RSV1};
+use crate::protocol::keepalive::{Due, Keepalive, PING};
+use crate::protocol::leave::Linger;
+use crate::protocol::mask;
+use crate::protocol::utf8::{self, Checked};
 
 /// A message that is under way must bring this much payload in every progress timeout.
 const PROGRESS: u32 = 1024;

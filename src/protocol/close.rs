@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crate::frame::MAX_CONTROL;
+use crate::protocol::frame::MAX_CONTROL;
 
 /// Why a connection was closed (RFC 6455 §7.4).
 ///

@@ -6,8 +6,8 @@ use core::{fmt, ops::Deref, str::Utf8Error};
 
 use bytes::Bytes;
 
-use crate::frame::Opcode;
-use crate::utf8;
+use crate::protocol::frame::Opcode;
+use crate::protocol::utf8;
 
 /// UTF-8 text in shared, immutable storage: [`Bytes`] that are known to be valid.
 ///

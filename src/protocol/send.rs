@@ -10,17 +10,17 @@ use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use crate::budget::{Budget, FREE};
-use crate::close::{CloseCode, MAX_REASON};
-use crate::config::Config;
-use crate::deflate::{self, Deflating, Side};
-use crate::error::{Refusal, SendError};
-use crate::frame::{self, MAX_CONTROL, MAX_HEADER, Opcode};
-use crate::mask;
-use crate::message::{Message, MessageRef};
-use crate::prepared::Prepared;
-use crate::recv::{CloseReply, Replies};
-use crate::send_buf::SendBuf;
+use crate::memory::budget::{Budget, FREE};
+use crate::memory::send_buf::SendBuf;
+use crate::protocol::close::{CloseCode, MAX_REASON};
+use crate::protocol::config::Config;
+use crate::protocol::deflate::{self, Deflating, Side};
+use crate::protocol::error::{Refusal, SendError};
+use crate::protocol::frame::{self, MAX_CONTROL, MAX_HEADER, Opcode};
+use crate::protocol::mask;
+use crate::protocol::message::{Message, MessageRef};
+use crate::protocol::prepared::Prepared;
+use crate::protocol::recv::{CloseReply, Replies};
 
 /// An owned payload from this size on is queued by reference, not copied.
 const SHARE_FROM: usize = 16 << 10;

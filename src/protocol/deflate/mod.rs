@@ -53,5 +53,5 @@ pub(crate) struct Inflated {
     pub(crate) consumed: usize,
     pub(crate) produced: usize,
     /// The rule that the input broke, behind what was produced.
-    pub(crate) broken: Option<crate::error::Rule>,
+    pub(crate) broken: Option<crate::protocol::error::Rule>,
 }

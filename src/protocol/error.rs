@@ -3,8 +3,8 @@
 use alloc::string::String;
 use core::fmt;
 
-use crate::close::CloseCode;
-use crate::message::Message;
+use crate::protocol::close::CloseCode;
+use crate::protocol::message::Message;
 
 /// The rule that the peer broke.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -5,8 +5,8 @@ use alloc::string::String;
 
 use super::settings::{Deflate, Side};
 use super::{NAME, Parameter};
-use crate::config::Config;
-use crate::recv::Role;
+use crate::protocol::config::Config;
+use crate::protocol::recv::Role;
 
 /// What both sides agreed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

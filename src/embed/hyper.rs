@@ -46,13 +46,13 @@ use ::hyper::upgrade::{OnUpgrade, Upgraded};
 use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::adapter::{Error, seed};
-use crate::config::Config;
+use crate::embed::http;
 use crate::handshake::{
     Accept, ClientHandshake, ClientRequest, ConnectError, InvalidRequest, MAX_BODY, Request,
     RequestError, Response,
 };
-use crate::http;
-use crate::recv_buf::RecvBuf;
+use crate::memory::recv_buf::RecvBuf;
+use crate::protocol::config::Config;
 use crate::tokio::{handshake_deadline, within};
 
 /// A WebSocket on an upgraded connection.

@@ -6,8 +6,9 @@ use core::ops::Range;
 
 use bytes::{Buf, Bytes};
 
-use crate::message::{Message, MessageRef, Part, Text};
-use crate::{pool, utf8};
+use crate::memory::pool;
+use crate::protocol::message::{Message, MessageRef, Part, Text};
+use crate::protocol::utf8;
 
 /// Of a message that is inflated so many compressed bytes at most are moved on with each read.
 const SMALL: usize = 4 << 10;

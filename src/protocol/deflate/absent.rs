@@ -7,9 +7,9 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::{Inflated, Parameter};
-use crate::config::Config;
-use crate::error::Rule;
-use crate::recv::Role;
+use crate::protocol::config::Config;
+use crate::protocol::error::Rule;
+use crate::protocol::recv::Role;
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Agreed {}

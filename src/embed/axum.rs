@@ -35,9 +35,10 @@ use ::http::request::Parts;
 use ::hyper::upgrade::OnUpgrade;
 
 use crate::adapter::Error;
-use crate::config::Config;
+use crate::embed::{http, hyper};
+use crate::handshake;
 use crate::handshake::{Request, RequestError};
-use crate::{handshake, http, hyper};
+use crate::protocol::config::Config;
 
 /// The traits that this module implements and the types in them: `axum-core` 0.5, of axum 0.8.
 pub use ::axum_core;

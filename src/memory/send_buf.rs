@@ -7,8 +7,9 @@ use core::fmt;
 
 use bytes::{Buf, Bytes};
 
-use crate::budget::{Budget, Charge};
-use crate::{frame, pool};
+use crate::memory::budget::{Budget, Charge};
+use crate::memory::pool;
+use crate::protocol::frame;
 
 /// Frames that wait for the socket.
 ///

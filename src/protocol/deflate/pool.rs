@@ -9,7 +9,7 @@ use zlib_rs::{Deflate, DeflateConfig, Inflate, Method, Strategy};
 
 use super::settings::Side;
 use super::window::Window;
-use crate::config::Config;
+use crate::protocol::config::Config;
 
 /// This many inflaters of 46 KiB stay allocated in a thread: as many as messages that come in pieces
 /// are likely to be under way at once.

@@ -6,9 +6,9 @@ use core::fmt;
 
 use bytes::Bytes;
 
-use crate::deflate::{self, PreparedFrames};
-use crate::frame::{self, MAX_HEADER};
-use crate::message::Message;
+use crate::protocol::deflate::{self, PreparedFrames};
+use crate::protocol::frame::{self, MAX_HEADER};
+use crate::protocol::message::Message;
 
 /// A text or binary message for many connections: its frame is made once and shared by all of them,
 /// plain, and compressed once for each window that was agreed on.

@@ -1,0 +1,3 @@
+//! What the asynchronous adapters share.
+
+pub(crate) mod waiters;

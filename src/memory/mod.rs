@@ -1,0 +1,10 @@
+//! Buffers: where bytes lie, and how much memory they may take.
+
+pub(crate) mod budget;
+pub(crate) mod pool;
+pub(crate) mod recv_buf;
+pub(crate) mod send_buf;
+
+pub use budget::Budget;
+pub use recv_buf::RecvBuf;
+pub use send_buf::SendBuf;

@@ -1,0 +1,28 @@
+//! The rules of RFC 6455 §5 to §8 and of RFC 7692: no I/O, no clock, no entropy.
+
+pub(crate) mod close;
+pub(crate) mod config;
+pub(crate) mod connection;
+pub(crate) mod deflate;
+pub(crate) mod error;
+pub(crate) mod frame;
+pub(crate) mod keepalive;
+pub(crate) mod leave;
+pub(crate) mod mask;
+pub(crate) mod message;
+pub(crate) mod prepared;
+pub(crate) mod recv;
+pub(crate) mod send;
+pub(crate) mod utf8;
+
+pub use close::CloseCode;
+pub use config::Config;
+pub use connection::Connection;
+#[cfg(feature = "deflate")]
+pub use deflate::Deflate;
+pub use error::{End, Initiator, ProtocolError, Refusal, Rule, SendError, Timeout, Truncation};
+pub use leave::Linger;
+pub use message::{Message, MessageRef, Part, Text};
+pub use prepared::Prepared;
+pub use recv::{Progress, Receiver, Replies, Role};
+pub use send::{Sender, Vectored};
