@@ -47,7 +47,7 @@
 //! ```
 //!
 //! An adapter also minds timers ([`Connection::deadline`]) and how it leaves the socket
-//! ([`Linger`]); docs/adapters.md in the repository goes through one.
+//! ([`Leave`]); docs/adapters.md in the repository goes through one.
 //!
 //! # Features
 //!
@@ -113,10 +113,15 @@ pub use memory::{Budget, RecvBuf, SendBuf};
 #[cfg(feature = "deflate")]
 pub use protocol::Deflate;
 pub use protocol::{
-    CloseCode, Config, Connection, End, Initiator, Linger, Message, MessageRef, Part, Prepared,
-    Progress, ProtocolError, Receiver, Refusal, Replies, Role, Rule, SendError, Sender, Text,
-    Timeout, Truncation, Vectored,
+    CloseCode, Config, Connection, End, Initiator, Leave, LeaveStep, Message, MessageRef, Part,
+    Prepared, Progress, ProtocolError, Receiver, Refusal, Replies, Role, Rule, SendError, Sender,
+    Text, Timeout, Truncation, Vectored,
 };
+
+/// The former name of [`Leave`].
+#[deprecated(note = "use `Leave`, which says each step")]
+#[doc(hidden)]
+pub type Linger = Leave;
 
 /// The bytes that public types are made of: version 1 of the [`bytes`] crate.
 pub use bytes;

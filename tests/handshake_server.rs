@@ -976,20 +976,20 @@ fn a_deadline_beyond_all_time_does_not_overflow() {
 fn a_refusal_lingers_until_the_peer_ends_or_enough_was_discarded() {
     let timeout = Duration::from_secs(2);
     let handshake = ServerHandshake::new(Config::default().close_timeout(timeout));
-    let mut linger = handshake.linger();
-    assert!(linger.shutdown_first() && !linger.is_done());
+    let mut leave = handshake.leave();
+    assert!(leave.shutdown_first() && !leave.is_done());
     let now = Duration::from_secs(50);
-    assert_eq!(linger.deadline(now), Some(now + timeout));
-    assert_eq!(linger.deadline(now + timeout), Some(now + timeout));
-    linger.discard(1_000);
-    assert!(!linger.is_done());
-    linger.discard(0);
-    assert!(linger.is_done());
+    assert_eq!(leave.deadline(now), Some(now + timeout));
+    assert_eq!(leave.deadline(now + timeout), Some(now + timeout));
+    leave.discard(1_000);
+    assert!(!leave.is_done());
+    leave.discard(0);
+    assert!(leave.is_done());
 
-    let mut linger = handshake.linger();
+    let mut leave = handshake.leave();
     let mut discarded = 0;
-    while !linger.is_done() {
-        linger.discard(4_096);
+    while !leave.is_done() {
+        leave.discard(4_096);
         discarded += 4_096;
         assert!(discarded <= 16 << 20, "a peer that does not stop is left");
     }

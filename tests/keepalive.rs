@@ -58,9 +58,9 @@ fn assert_dead(side: &mut Side) {
     assert_eq!(error.refusal(), Refusal::Closed);
     assert_eq!(deadline(side, 1_000_000 * SECOND), None);
     // Nobody is waited for who answers nothing.
-    let mut linger = side.connection.linger();
-    assert!(linger.is_done() && linger.shutdown_first());
-    assert_eq!(linger.deadline(99 * SECOND), Some(99 * SECOND));
+    let mut leave = side.connection.leave();
+    assert!(leave.is_done() && leave.shutdown_first());
+    assert_eq!(leave.deadline(99 * SECOND), Some(99 * SECOND));
 }
 
 #[test]

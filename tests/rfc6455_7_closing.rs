@@ -128,7 +128,7 @@ fn a_peer_that_goes_without_a_close_is_told_apart_by_where_it_stopped() {
             assert!(side.take_out().is_empty());
             let error = side.connection.send("late", &mut side.out).unwrap_err();
             assert_eq!(error.refusal(), Refusal::Closed);
-            assert!(side.connection.linger().is_done());
+            assert!(side.connection.leave().is_done());
 
             // A reset says the same.
             let mut side = Side::new(role, Config::default());
@@ -262,7 +262,7 @@ fn a_peer_that_never_answers_our_close_is_given_up_after_the_close_timeout() {
         let now = start + 60 * SECOND;
         assert_eq!(side.connection.deadline(now, &side.input, &side.out), None);
         // There is nothing to wait for, and there was one Close.
-        assert!(side.connection.linger().is_done());
+        assert!(side.connection.leave().is_done());
         assert!(side.take_out().is_empty());
     }
 }
@@ -307,20 +307,20 @@ fn after_a_clean_close_the_server_leaves_at_once_and_the_client_waits_for_it() {
                 side.connection.start_close(1000, "", &mut side.out).unwrap();
             }
             let _ = side.try_receive(&to(role, true, CLOSE, b""));
-            let mut linger = side.connection.linger();
+            let mut leave = side.connection.leave();
             match role {
-                Role::Server => assert!(linger.shutdown_first() && linger.is_done()),
+                Role::Server => assert!(leave.shutdown_first() && leave.is_done()),
                 Role::Client => {
-                    assert!(!linger.shutdown_first() && !linger.is_done());
-                    linger.discard(10);
-                    assert!(!linger.is_done());
-                    linger.discard(0);
-                    assert!(linger.is_done(), "the server has closed");
+                    assert!(!leave.shutdown_first() && !leave.is_done());
+                    leave.discard(10);
+                    assert!(!leave.is_done());
+                    leave.discard(0);
+                    assert!(leave.is_done(), "the server has closed");
                 }
             }
             // In any case no longer than the timeout, from when it was asked first.
-            assert_eq!(linger.deadline(7 * SECOND), Some(12 * SECOND));
-            assert_eq!(linger.deadline(9 * SECOND), Some(12 * SECOND));
+            assert_eq!(leave.deadline(7 * SECOND), Some(12 * SECOND));
+            assert_eq!(leave.deadline(9 * SECOND), Some(12 * SECOND));
         }
     }
 }
@@ -330,14 +330,14 @@ fn after_a_violation_what_the_peer_still_sends_is_discarded_up_to_a_limit() {
     for role in ROLES {
         let mut side = Side::new(role, Config::default());
         let _ = side.try_receive(&[0xF1]).unwrap_err();
-        let linger = side.connection.linger();
-        assert!(linger.shutdown_first() && !linger.is_done());
+        let leave = side.connection.leave();
+        assert!(leave.shutdown_first() && !leave.is_done());
 
-        let mut at_eof = linger.clone();
+        let mut at_eof = leave.clone();
         at_eof.discard(0);
         assert!(at_eof.is_done());
 
-        let mut flooded = linger.clone();
+        let mut flooded = leave.clone();
         let mut discarded = 0;
         while !flooded.is_done() {
             flooded.discard(1_000);
@@ -346,12 +346,12 @@ fn after_a_violation_what_the_peer_still_sends_is_discarded_up_to_a_limit() {
         }
         assert!(discarded >= 1 << 20);
 
-        let mut timed = linger;
+        let mut timed = leave;
         assert_eq!(timed.deadline(SECOND), Some(6 * SECOND));
         let for_ever = Config::default().close_timeout(None);
         let mut side = Side::new(role, for_ever);
         let _ = side.try_receive(&[0xF1]).unwrap_err();
-        assert_eq!(side.connection.linger().deadline(SECOND), None);
+        assert_eq!(side.connection.leave().deadline(SECOND), None);
     }
 }
 

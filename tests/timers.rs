@@ -33,8 +33,8 @@ fn assert_too_slow(side: &mut Side) {
     let error = side.connection.send("late", &mut side.out).unwrap_err();
     assert_eq!(error.refusal(), Refusal::Closed);
     // The peer may still be sending.
-    let linger = side.connection.linger();
-    assert!(linger.shutdown_first() && !linger.is_done());
+    let leave = side.connection.leave();
+    assert!(leave.shutdown_first() && !leave.is_done());
     assert_eq!(deadline(side, 1_000_000 * SECOND), None);
 }
 
@@ -264,7 +264,7 @@ fn assert_stuck(side: &mut Side, waiting: usize) {
     let error = side.connection.send("late", &mut side.out).unwrap_err();
     assert_eq!(error.refusal(), Refusal::Closed);
     assert_eq!(side.advance(), Ok(Progress::Ended));
-    assert!(side.connection.linger().is_done());
+    assert!(side.connection.leave().is_done());
 }
 
 #[test]

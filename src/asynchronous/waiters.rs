@@ -19,26 +19,32 @@ pub(crate) struct Waiters {
 }
 
 impl Waiters {
-    pub(crate) fn register(&self, side: Side, waker: &Waker) {
-        let slot = match side {
+    fn slot(&self, side: Side) -> &Mutex<Option<Waker>> {
+        match side {
             Side::Receiving => &self.receiving,
             Side::Sending => &self.sending,
-        };
-        let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    pub(crate) fn register(&self, side: Side, waker: &Waker) {
+        let mut slot = self.slot(side).lock().unwrap_or_else(PoisonError::into_inner);
         match &mut *slot {
             Some(known) => known.clone_from(waker),
             None => *slot = Some(waker.clone()),
+        }
+    }
+
+    pub(crate) fn wake_one(&self, side: Side) {
+        let waker = self.slot(side).lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(waker) = waker {
+            waker.wake();
         }
     }
 }
 
 impl Wake for Waiters {
     fn wake(self: Arc<Self>) {
-        for slot in [&self.receiving, &self.sending] {
-            let waker = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
-            if let Some(waker) = waker {
-                waker.wake();
-            }
-        }
+        self.wake_one(Side::Receiving);
+        self.wake_one(Side::Sending);
     }
 }

@@ -9,7 +9,7 @@ use crate::memory::pool;
 use crate::memory::recv_buf::RecvBuf;
 use crate::memory::send_buf::SendBuf;
 use crate::protocol::error::{End, Timeout};
-use crate::protocol::leave::Linger;
+use crate::protocol::leave::{Leave, LeaveStep};
 use crate::protocol::recv::{Progress, Receiver, Replies};
 use crate::protocol::send::Sender;
 
@@ -238,51 +238,64 @@ impl Reader {
         if core::mem::replace(&mut self.left, true) {
             return;
         }
-        let mut linger = self.receiver.linger();
-        let deadline = linger.deadline(now());
-        if let Some(End::PeerGone(_) | End::TimedOut(Timeout::Send | Timeout::Close)) =
-            self.receiver.end()
-        {
-            link.shut();
-        } else {
-            if let (Some(at), Ok(stream)) = (deadline, link.stream()) {
-                let _ = stream.set_write_timeout(Some(at_least_a_little(at.saturating_sub(now()))));
+        let mut leave = self.receiver.leave();
+        while leave.step() == LeaveStep::Flush {
+            let left = leave.deadline(now()).map(|at| at.saturating_sub(now()));
+            if let (Some(left), Ok(stream)) = (left, link.stream()) {
+                let _ = stream.set_write_timeout(Some(at_least_a_little(left)));
             }
-            // It is the last that is sent; if it cannot be, there is nobody to tell.
-            while let Ok(false) = link.finish(&mut self.replies) {
-                if deadline.is_some_and(|at| at <= now()) {
-                    break;
+            match link.finish(&mut self.replies) {
+                Ok(false) => {
+                    leave.on_time(now());
+                    std::thread::sleep(RETRY);
                 }
-                std::thread::sleep(RETRY);
+                // It is the last that is sent; if it cannot be, there is nobody to tell.
+                _ => leave.done(),
             }
-            link.shut();
         }
+        link.shut();
         if let Ok(stream) = link.stream() {
-            drain(stream, &mut linger);
+            drain(stream, &mut leave);
         }
     }
 }
 
-/// Reads until there is nothing left to wait for.
-pub(super) fn drain(stream: &mut impl BlockingStream, linger: &mut Linger) {
-    if linger.shutdown_first() {
-        let _ = stream.shutdown_write();
-    }
+/// Does the steps after the last bytes were sent.
+pub(super) fn drain(stream: &mut impl BlockingStream, leave: &mut Leave) {
     let mut scratch = [0; 4096];
-    while !linger.is_done() {
-        if let Some(at) = linger.deadline(now()) {
-            let left = at.saturating_sub(now());
-            if left.is_zero() || stream.set_read_timeout(Some(at_least_a_little(left))).is_err() {
-                break;
+    let mut is_shut = false;
+    loop {
+        leave.on_time(now());
+        match leave.step() {
+            LeaveStep::Shutdown => {
+                let _ = stream.shutdown_write();
+                is_shut = true;
+                leave.done();
+            }
+            LeaveStep::Drain => {
+                let left = leave.deadline(now()).map(|at| at.saturating_sub(now()));
+                if let Some(left) = left
+                    && stream.set_read_timeout(Some(at_least_a_little(left))).is_err()
+                {
+                    leave.done();
+                    continue;
+                }
+                match stream.read(&mut scratch) {
+                    Ok(n) => leave.discard(n),
+                    Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                    Err(_) => leave.done(),
+                }
+            }
+            LeaveStep::Flush => leave.done(),
+            LeaveStep::Over => {
+                // Too late to wait, but this waits for nothing.
+                if !is_shut {
+                    let _ = stream.shutdown_write();
+                }
+                return;
             }
         }
-        match stream.read(&mut scratch) {
-            Ok(n) => linger.discard(n),
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(_) => break,
-        }
     }
-    let _ = stream.shutdown_write();
 }
 
 /// The sending side, with its own handle of the stream.

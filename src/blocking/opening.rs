@@ -293,14 +293,15 @@ fn respond(
     handshake: &ServerHandshake,
     response: &Response,
 ) -> Result<(), Error> {
-    let mut linger = handshake.linger();
-    if let Some(at) = linger.deadline(now()) {
+    let mut leave = handshake.leave();
+    if let Some(at) = leave.deadline(now()) {
         stream.set_write_timeout(Some(at.saturating_sub(now()).max(Duration::from_millis(1))))?;
     }
     let mut out = SendBuf::new();
     response.encode(&mut out);
     write_all(stream, &mut out)?;
-    drain(stream, &mut linger);
+    leave.done();
+    drain(stream, &mut leave);
     Ok(())
 }
 

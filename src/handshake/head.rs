@@ -290,7 +290,7 @@ impl Response {
     }
 
     /// Queues the response. One that opens no WebSocket says `Connection: close`: the connection is
-    /// to be closed behind it, in the way that [`Linger`](crate::Linger) describes.
+    /// to be closed behind it, in the way that [`Leave`](crate::Leave) describes.
     pub fn encode(&self, out: &mut SendBuf) {
         let mut headers = self.headers.clone();
         if self.status != 101 {

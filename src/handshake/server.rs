@@ -185,7 +185,7 @@ impl ServerHandshake {
     /// # Errors
     ///
     /// What is wrong with it, as soon as the bytes show it, and the same from then on. Send the
-    /// [`response`](RequestError::response) and leave with [`linger`](Self::linger).
+    /// [`response`](RequestError::response) and leave with [`leave`](Self::leave).
     pub fn read(&mut self, input: &mut RecvBuf) -> Result<Option<Request>, RequestError> {
         if let Some(error) = self.failed {
             return Err(error);
@@ -238,8 +238,15 @@ impl ServerHandshake {
     }
 
     /// How to leave the socket after a response that opened no WebSocket.
-    pub fn linger(&self) -> crate::Linger {
-        crate::Linger::discarding(self.config.get().close_timeout)
+    pub fn leave(&self) -> crate::Leave {
+        crate::Leave::discarding(self.config.get().close_timeout)
+    }
+
+    /// The former name of [`leave`](Self::leave).
+    #[deprecated(note = "use `leave`, which says each step")]
+    #[doc(hidden)]
+    pub fn linger(&self) -> crate::Leave {
+        self.leave()
     }
 }
 

@@ -315,12 +315,6 @@ impl RecvBuf {
         matches!(self.event, Some(Kind::Text | Kind::Binary))
     }
 
-    /// How many bytes the event lends.
-    #[cfg(any(feature = "tokio", feature = "futures-io"))]
-    pub(crate) fn event_len(&self) -> usize {
-        self.event.map_or(0, |kind| self.event_range(kind).len())
-    }
-
     /// For an adapter that blocks where others wait: keeps no more than a buffer of the usual size.
     #[cfg(feature = "std")]
     pub(crate) fn drop_large(&mut self) {

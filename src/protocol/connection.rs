@@ -8,7 +8,7 @@ use crate::protocol::close::CloseCode;
 use crate::protocol::config::Config;
 use crate::protocol::deflate::Agreed;
 use crate::protocol::error::{End, ProtocolError, SendError, Timeout};
-use crate::protocol::leave::Linger;
+use crate::protocol::leave::Leave;
 use crate::protocol::message::{Message, MessageRef};
 use crate::protocol::prepared::Prepared;
 use crate::protocol::recv::{Progress, Receiver, Replies, Role};
@@ -38,7 +38,7 @@ use crate::protocol::send::{Sender, Vectored};
 ///
 /// The methods are of three kinds. Driving it: [`advance`](Self::advance) after every read,
 /// [`answer`](Self::answer) before every write, [`deadline`](Self::deadline) and
-/// [`on_time`](Self::on_time) around every wait, [`linger`](Self::linger) at the end. Using it:
+/// [`on_time`](Self::on_time) around every wait, [`leave`](Self::leave) at the end. Using it:
 /// [`send`](Self::send) and its kin, [`start_close`](Self::start_close). Looking:
 /// [`end`](Self::end), [`close_sent`](Self::close_sent).
 #[derive(Debug)]
@@ -94,7 +94,7 @@ impl Connection {
     /// # Errors
     ///
     /// The rule that the peer broke, and the same on every later call; the peer's Close frame is
-    /// in `out` then. See [`linger`](Self::linger) for what is left to do.
+    /// in `out` then. See [`leave`](Self::leave) for what is left to do.
     #[inline]
     pub fn advance(
         &mut self,
@@ -311,8 +311,15 @@ impl Connection {
     }
 
     /// What is still to be done with the socket, once the connection has ended.
-    pub fn linger(&self) -> Linger {
-        self.receiver.linger()
+    pub fn leave(&self) -> Leave {
+        self.receiver.leave()
+    }
+
+    /// The former name of [`leave`](Self::leave).
+    #[deprecated(note = "use `leave`, which says each step")]
+    #[doc(hidden)]
+    pub fn linger(&self) -> Leave {
+        self.leave()
     }
 
     /// Takes the connection apart, for two threads or tasks. The halves share nothing; the receiving

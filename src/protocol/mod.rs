@@ -21,7 +21,7 @@ pub use connection::Connection;
 #[cfg(feature = "deflate")]
 pub use deflate::Deflate;
 pub use error::{End, Initiator, ProtocolError, Refusal, Rule, SendError, Timeout, Truncation};
-pub use leave::Linger;
+pub use leave::{Leave, LeaveStep};
 pub use message::{Message, MessageRef, Part, Text};
 pub use prepared::Prepared;
 pub use recv::{Progress, Receiver, Replies, Role};

@@ -15,7 +15,7 @@ use crate::protocol::deflate::{CHUNK, Inflated, Inflating, Side};
 use crate::protocol::error::{End, Initiator, ProtocolError, Rule, Timeout, Truncation};
 use crate::protocol::frame::{self, FIN, Length, MASK, MAX_CONTROL, Opcode, RSV, RSV1};
 use crate::protocol::keepalive::{Due, Keepalive, PING};
-use crate::protocol::leave::Linger;
+use crate::protocol::leave::Leave;
 use crate::protocol::mask;
 use crate::protocol::utf8::{self, Checked};
 
@@ -42,7 +42,7 @@ pub enum Progress {
     Event,
     /// More bytes from the peer are needed. Send what waits to be sent before waiting for them.
     NeedInput,
-    /// The connection is over; `end` tells how. Send what waits to be sent, then [`Linger`].
+    /// The connection is over; `end` tells how. Send what waits to be sent, then [`Leave`](crate::Leave).
     Ended,
 }
 
@@ -315,6 +315,11 @@ impl Receiver {
     /// The settings.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// How much was decoded: bytes, and a fixed amount for each frame; wraps.
+    pub fn work(&self) -> u32 {
+        self.offset as u32
     }
 
     /// How the connection ended, once it has.
@@ -1116,18 +1121,29 @@ impl Receiver {
     }
 
     /// What is still to be done with the socket, once the connection has ended.
-    pub fn linger(&self) -> Linger {
+    pub fn leave(&self) -> Leave {
         let timeout = self.config.get().close_timeout;
         match (self.end(), self.role) {
             // §7.1.1: the server closes first, at once; the client waits for that.
-            (Some(End::Closed { .. }), Role::Client) => Linger::until_eof(timeout),
+            (Some(End::Closed { .. }), Role::Client) => Leave::after_peer(timeout),
             (Some(End::Failed(_) | End::OverBudget | End::TimedOut(Timeout::Progress)), _) => {
-                Linger::discarding(timeout)
+                Leave::discarding(timeout)
             }
-            // Who answers nothing would only be waited for: Close goes out if the socket takes it now.
-            (Some(End::TimedOut(Timeout::Keepalive)), _) => Linger::at_once(Some(Duration::ZERO)),
-            _ => Linger::at_once(timeout),
+            // A peer that answers no ping would only be waited for: Close goes out if the socket takes it now.
+            (Some(End::TimedOut(Timeout::Keepalive)), _) => Leave::without_waiting(),
+            // There is nobody who would read.
+            (Some(End::PeerGone(_) | End::TimedOut(Timeout::Send | Timeout::Close)), _) => {
+                Leave::without_sending(timeout)
+            }
+            _ => Leave::at_once(timeout),
         }
+    }
+
+    /// The former name of [`leave`](Self::leave).
+    #[deprecated(note = "use `leave`, which says each step")]
+    #[doc(hidden)]
+    pub fn linger(&self) -> Leave {
+        self.leave()
     }
 }
 

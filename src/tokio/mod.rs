@@ -17,417 +17,65 @@
 //! Timeouts need a runtime with its time driver enabled; without one, tokio panics where the first
 //! timer would start. Set all of [`Config`](crate::Config)'s timeouts to `None` to use none.
 
-mod broadcast;
-mod half;
 mod io;
 mod maybe_tls;
 mod opening;
 mod server;
-mod sink;
 
-pub use broadcast::{Broadcast, Delivery, Member, SlowPeer};
-pub use half::{RecvHalf, SendHalf};
 pub use maybe_tls::MaybeTls;
-pub use opening::{Incoming, accept, client, connect, connect_with};
-#[cfg(feature = "hyper")]
-pub(crate) use opening::{handshake_deadline, within};
+pub use opening::{accept, client, connect, connect_with};
 pub use server::{Server, Shutdown};
 
-use core::future::{Future, poll_fn};
-use core::pin::Pin;
-use core::task::{Context, Poll, ready};
-use core::time::Duration;
-use std::vec::Vec;
+use crate::asynchronous::{self, Io as _};
+pub use crate::asynchronous::{Broadcast, Delivery, Member, SlowPeer};
+pub(crate) use io::Tokio;
 
-use ::tokio::io::{AsyncRead, AsyncWrite};
+/// A WebSocket over a stream of tokio's traits.
+pub type WebSocket<S> = asynchronous::WebSocket<Tokio<S>>;
 
-use crate::adapter::{Closed, Error, FLUSH_FROM, FLUSH_PARTS_FROM, seed_keepalive};
-use crate::memory::recv_buf::RecvBuf;
-use crate::protocol::close::CloseCode;
-use crate::protocol::connection::Connection;
-use crate::protocol::error::{End, Refusal, SendError};
-use crate::protocol::message::{Message, MessageRef, Part};
-use io::{Reader, Writer};
+/// The half of a [`WebSocket`] that receives.
+pub type RecvHalf<S> = asynchronous::RecvHalf<Tokio<S>>;
 
-/// A WebSocket over an asynchronous stream.
-///
-/// What [`feed`](Self::feed) queued leaves, in one write, when `recv` has to wait for the socket, or
-/// when 64 KiB are queued, or with `send`, `flush`, `close`, `into_inner`; dropping the value makes
-/// one attempt that does not wait.
-///
-/// It is also a [`Stream`](futures_core::Stream) of messages, which gives an error once and then
-/// ends, and a [`Sink`](futures_sink::Sink) for them.
-///
-/// # Cancel safety
-///
-/// Every method says whether its future may be dropped before it is done, in `select!` for example.
-/// No method ever leaves half a frame on the wire or loses bytes that were read.
-///
-/// # Fairness
-///
-/// `recv` yields to the runtime after 128 messages or 1 MiB that it never had to wait for, so that one
-/// busy peer does not starve the other tasks of its thread. A message is never inflated in several
-/// turns: [`Config::max_message_size`](crate::Config::max_message_size) bounds how long one takes.
-#[derive(Debug)]
-pub struct WebSocket<S: AsyncRead + AsyncWrite + Unpin> {
-    reader: Reader,
-    writer: Writer<S>,
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
-    /// A WebSocket whose opening handshake was done elsewhere. `input` holds what was read behind
-    /// it, or is new.
-    pub fn from_connection(stream: S, mut connection: Connection, input: RecvBuf) -> Self {
-        seed_keepalive(&mut connection);
-        let (receiver, sender, replies) = connection.into_halves();
-        Self { reader: Reader::new(receiver, replies, input), writer: Writer::new(stream, sender) }
-    }
-
-    /// Waits for the next message; `None` after a clean close.
-    ///
-    /// Cancel safe: no message is lost.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Ended`] once the connection has ended otherwise, now and on every later call. If
-    /// the peer broke the protocol, it has been told by then. [`Error::Io`] as the stream gives it.
-    pub fn recv(&mut self) -> impl Future<Output = Result<Option<Message>, Error>> {
-        // Not an async block: tasks hold this future, and it is a reference only.
-        inlined(|cx| {
-            ready!(self.poll_next(cx, false))?;
-            Poll::Ready(Ok(self.reader.input.take_event()))
-        })
-    }
-
-    #[inline]
-    fn poll_next(&mut self, cx: &mut Context<'_>, parts: bool) -> Poll<Result<(), Error>> {
-        self.reader.poll_next(cx, &mut self.writer, parts)
-    }
-
-    /// Like [`recv`](Self::recv), but lends the message, without a copy, with a handle to answer it:
-    ///
-    /// ```no_run
-    /// # async fn echo(mut ws: bowline::tokio::WebSocket<tokio::net::TcpStream>) -> Result<(), bowline::Error> {
-    /// while let Some((message, mut out)) = ws.recv_borrowed().await? {
-    ///     out.feed(message)?;
-    /// }
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// Cancel safe, as `recv`.
-    ///
-    /// # Errors
-    ///
-    /// As `recv`.
-    pub fn recv_borrowed(
-        &mut self,
-    ) -> impl Future<Output = Result<Option<(MessageRef<'_>, Outgoing<'_, S>)>, Error>> {
-        // As in `recv`. What is lent outlives the closure, so the reference leaves it.
-        let mut this = Some(self);
-        inlined(move |cx| {
-            let Some(ws) = this.take() else {
-                return Poll::Pending;
-            };
-            if ws.poll_next(cx, false)?.is_pending() {
-                this = Some(ws);
-                return Poll::Pending;
-            }
-            let Self { reader, writer } = ws;
-            Poll::Ready(Ok(reader.input.event().map(|message| (message, Outgoing(writer)))))
-        })
-    }
-
-    /// Waits for the next part of a message, so that a message of any size takes no more memory than
-    /// a buffer; `None` after a clean close. A `recv` in the middle of a message skips its rest.
-    ///
-    /// [`Config::max_message_size`](crate::Config::max_message_size) still holds; raise it for large
-    /// messages.
-    ///
-    /// Cancel safe, as `recv`.
-    ///
-    /// # Errors
-    ///
-    /// As `recv`; the parts that came before then belong to no whole message.
-    pub async fn recv_part(&mut self) -> Result<Option<Part<'_>>, Error> {
-        poll_fn(|cx| self.poll_next(cx, true)).await?;
-        Ok(self.reader.input.part())
-    }
-
-    /// Sends a message: its bytes were handed to the socket when this is done.
-    ///
-    /// Cancel safe in this sense: dropped while the queue is full, nothing was sent; dropped later,
-    /// the whole message is queued, and the next flush of any kind sends it.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Send`] with the message if it was refused; [`Error::Ended`] if the peer does not
-    /// read ([`Config::send_timeout`](crate::Config::send_timeout)); [`Error::Io`].
-    pub fn send(&mut self, message: impl Into<Message>) -> impl Future<Output = Result<(), Error>> {
-        // By hand, since an async block would hold the message twice.
-        let mut message = Some(message.into());
-        inlined(move |cx| {
-            ready!(self.poll_queue(cx, &mut message))?;
-            self.reader.poll_flush(cx, &mut self.writer)
-        })
-    }
-
-    /// Queues a message: it leaves as the type's documentation says. For a handler that answers at
-    /// once, this with `recv` costs one write for many messages. A handler that works long before
-    /// the next `recv` delays what it fed, and should `send`.
-    ///
-    /// Cancel safe as [`send`](Self::send) is.
-    ///
-    /// # Errors
-    ///
-    /// As `send`.
-    pub fn feed(&mut self, message: impl Into<Message>) -> impl Future<Output = Result<(), Error>> {
-        let mut message = Some(message.into());
-        inlined(move |cx| {
-            ready!(self.poll_queue(cx, &mut message))?;
-            if self.queued() < FLUSH_FROM {
-                return Poll::Ready(Ok(()));
-            }
-            // What the socket takes at once; the rest can wait while there is room.
-            self.poll_flush_to_room(cx)
-        })
-    }
-
-    /// Waits for room, and queues what was not queued yet.
-    #[inline]
-    fn poll_queue(
-        &mut self,
-        cx: &mut Context<'_>,
-        message: &mut Option<Message>,
-    ) -> Poll<Result<(), Error>> {
-        ready!(self.poll_room(cx))?;
-        if let Some(message) = message.take() {
-            self.writer.sender.send_owned(message, &mut self.writer.out)?;
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    /// Sends a part of a message whose length need not be known; the part with `last` ends it. Parts
-    /// are queued and leave like what is fed, and with the last one. Pings and Close may come between.
-    ///
-    /// Cancel safe as [`send`](Self::send) is, for the part.
-    ///
-    /// # Errors
-    ///
-    /// As `send`; a message of another kind has to wait until this one is ended.
-    pub async fn send_part<'a>(
-        &mut self,
-        part: impl Into<MessageRef<'a>>,
-        last: bool,
-    ) -> Result<(), Error> {
-        let part = part.into();
-        if self.writer.is_full() {
-            self.ready().await?;
-        }
-        self.writer.sender.send_part(part, last, &mut self.writer.out)?;
-        if last || self.queued() >= FLUSH_PARTS_FROM { self.flush().await } else { Ok(()) }
-    }
-
-    /// Hands all that is queued to the socket.
-    ///
-    /// Cancel safe: what was not written stays queued.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Ended`] if the peer does not read, [`Error::Io`].
-    pub async fn flush(&mut self) -> Result<(), Error> {
-        poll_fn(|cx| self.reader.poll_flush(cx, &mut self.writer)).await
-    }
-
-    /// Waits until there is room in the queue, so that a `feed` that follows does not wait.
-    ///
-    /// Cancel safe.
-    ///
-    /// # Errors
-    ///
-    /// As `send`.
-    pub async fn ready(&mut self) -> Result<(), Error> {
-        poll_fn(|cx| self.poll_room(cx)).await
-    }
-
-    /// How many bytes are queued; there is room below
-    /// [`Config::max_send_queue`](crate::Config::max_send_queue).
-    pub fn queued(&self) -> usize {
-        self.writer.out.len()
-    }
-
-    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        if self.writer.is_full() { self.poll_flush_to_room(cx) } else { Poll::Ready(Ok(())) }
-    }
-
-    /// Ready where there is room, if not all is written.
-    fn poll_flush_to_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        match self.reader.poll_flush(cx, &mut self.writer) {
-            Poll::Pending if !self.writer.is_full() => Poll::Ready(Ok(())),
-            other => other,
-        }
-    }
-
-    /// Sends a ping with at most 125 bytes. The peer's pong is received only with
-    /// [`Config::report_control_frames`](crate::Config::report_control_frames).
-    ///
-    /// Cancel safe as [`send`](Self::send) is.
-    ///
-    /// # Errors
-    ///
-    /// As `send`.
-    pub async fn ping(&mut self, payload: &[u8]) -> Result<(), Error> {
-        self.send(MessageRef::Ping(payload)).await
-    }
-
-    /// Sends Close; go on with [`recv`](Self::recv) until it gives `None`, to have what the peer sent
-    /// before its own Close.
-    ///
-    /// Cancel safe as [`send`](Self::send) is.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Send`] for a code or reason that cannot be sent, or if Close was sent already.
-    pub async fn start_close(
-        &mut self,
-        code: impl Into<CloseCode>,
-        reason: &str,
-    ) -> Result<(), Error> {
-        self.writer.sender.start_close(code, reason, &mut self.writer.out)?;
-        self.flush().await
-    }
-
-    /// Closes the connection: sends Close unless that was done, waits for the peer's (at most
-    /// [`Config::close_timeout`](crate::Config::close_timeout)), and drops the messages that come
-    /// before it, counting them.
-    ///
-    /// Cancel safe: call it again to go on; the count begins anew.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Send`] for a code or reason that cannot be sent, [`Error::Io`]. That the peer did
-    /// not answer is no error but [`Closed::end`].
-    pub async fn close(
-        &mut self,
-        code: impl Into<CloseCode>,
-        reason: &str,
-    ) -> Result<Closed, Error> {
-        match self.writer.sender.start_close(code, reason, &mut self.writer.out) {
-            Err(error) if error.refusal() != Refusal::Closed => return Err(error.into()),
-            _ => {}
-        }
-        let mut discarded = 0;
-        loop {
-            match poll_fn(|cx| self.poll_next(cx, false)).await {
-                Ok(()) => match self.reader.input.event() {
-                    Some(MessageRef::Text(_) | MessageRef::Binary(_)) => discarded += 1,
-                    Some(_) => {}
-                    None => break,
-                },
-                Err(Error::Ended(_)) => break,
-                Err(error) => return Err(error),
-            }
-        }
-        let end = self.end().cloned().unwrap_or(End::Unconfirmed);
-        Ok(Closed { end, discarded })
-    }
-
-    /// Whether messages that are begun from now on are compressed, if that was agreed on; at first they
-    /// are. Turn it off for messages that hold secrets: see [`Sender::set_compression`](crate::Sender::set_compression).
-    pub fn set_compression(&mut self, on: bool) {
-        self.writer.sender.set_compression(on);
-    }
-
-    /// How long the peer took for its last pong to a ping of keepalive
-    /// ([`Config::ping_interval`](crate::Config::ping_interval)); see
-    /// [`Receiver::round_trip`](crate::Receiver::round_trip). `None` before there was one.
-    pub fn round_trip(&self) -> Option<Duration> {
-        self.reader.receiver.round_trip()
-    }
-
-    /// How the connection ended, once it has.
-    pub fn end(&self) -> Option<&End> {
-        self.reader.receiver.end()
-    }
-
-    /// The stream. Reading from it or writing to it breaks the connection.
-    pub fn get_ref(&self) -> &S {
-        self.writer.get_ref()
-    }
-
-    /// Splits the connection, for one task that receives and one that sends; neither ever waits for
-    /// the other. What was fed is written as far as the socket takes it at once.
-    pub fn split(self) -> (SendHalf<S>, RecvHalf<S>) {
-        half::split(self.reader, self.writer)
-    }
-
-    /// Flushes, and gives back the stream and the bytes that were read from it and not used.
-    ///
-    /// Not cancel safe: it takes the connection.
-    ///
-    /// # Errors
-    ///
-    /// As [`flush`](Self::flush); the stream is lost then.
-    pub async fn into_inner(mut self) -> Result<(S, Vec<u8>), Error> {
-        self.flush().await?;
-        let unread = self.reader.input.unread().to_vec();
-        Ok((self.writer.into_stream()?, unread))
-    }
-}
-
-/// Like `poll_fn`, but part of the function that awaits it: what it gives does not go through memory.
-fn inlined<T, F>(poll: F) -> Inlined<F>
-where
-    F: FnMut(&mut Context<'_>) -> Poll<T> + Unpin,
-{
-    Inlined(poll)
-}
-
-struct Inlined<F>(F);
-
-impl<T, F: FnMut(&mut Context<'_>) -> Poll<T> + Unpin> Future for Inlined<F> {
-    type Output = T;
-
-    #[inline(always)]
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
-        (self.0)(cx)
-    }
-}
+/// The half of a [`WebSocket`] that sends.
+pub type SendHalf<S> = asynchronous::SendHalf<Tokio<S>>;
 
 /// Answers the message that [`WebSocket::recv_borrowed`] lent.
-#[derive(Debug)]
-pub struct Outgoing<'a, S>(&'a mut Writer<S>)
-where
-    S: AsyncRead + AsyncWrite + Unpin;
+pub type Outgoing<'a, S> = asynchronous::Outgoing<'a, Tokio<S>>;
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Outgoing<'_, S> {
-    /// Queues a message; it leaves as after [`WebSocket::feed`]. The payload is copied once; of one with
-    /// 32 KiB or more only what the socket does not take at once.
-    ///
-    /// # Errors
-    ///
-    /// If it was refused.
-    pub fn feed<'a>(&mut self, message: impl Into<MessageRef<'a>>) -> Result<(), SendError> {
-        self.0.feed(message.into())
-    }
+/// A request over a stream of tokio's traits that was read and not answered yet.
+///
+/// ```no_run
+/// use bowline::handshake::{Accept, Response};
+/// use bowline::tokio::Incoming;
+/// # async fn serve(stream: tokio::net::TcpStream) -> Result<(), bowline::Error> {
+/// let incoming = Incoming::read(stream, bowline::Config::default()).await?;
+/// if !incoming.request().is_upgrade() {
+///     return incoming.respond(&Response::new(200).body("not a WebSocket, but hello")).await;
+/// }
+/// let protocol = incoming.request().select_subprotocol(&["chat.v2", "chat"]).map(String::from);
+/// let mut ws = incoming.accept(Accept::new().subprotocol(protocol.as_deref())).await?;
+/// # Ok(())
+/// # }
+/// ```
+pub type Incoming<S> = asynchronous::Incoming<Tokio<S>>;
 
-    /// See [`WebSocket::set_compression`].
-    pub fn set_compression(&mut self, on: bool) {
-        self.0.sender.set_compression(on);
-    }
+/// The clock of the adapter, which tokio's paused clock moves.
+fn now() -> core::time::Duration {
+    Tokio::<::tokio::net::TcpStream>::now()
+}
 
-    /// Queues Close; see [`WebSocket::start_close`].
-    ///
-    /// # Errors
-    ///
-    /// If it was refused.
-    pub fn start_close(
-        &mut self,
-        code: impl Into<CloseCode>,
-        reason: &str,
-    ) -> Result<(), SendError> {
-        self.0.sender.start_close(code, reason, &mut self.0.out)
-    }
+/// When a handshake that begins now must be over.
+#[cfg(feature = "hyper")]
+pub(crate) fn handshake_deadline(config: &crate::Config) -> Option<core::time::Duration> {
+    Some(now().saturating_add(config.get().handshake_timeout?))
+}
+
+/// `None` if the deadline comes first.
+pub(crate) async fn within<F: Future>(
+    deadline: Option<core::time::Duration>,
+    future: F,
+) -> Option<F::Output> {
+    asynchronous::within::<Tokio<::tokio::net::TcpStream>, F>(deadline, future).await
 }
 
 const _: () = {

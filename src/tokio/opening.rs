@@ -1,10 +1,6 @@
-//! The opening handshake over asynchronous streams.
+//! The opening handshake over tokio's streams, and connecting.
 
-use core::future::{Future, poll_fn};
 use core::net::{IpAddr, SocketAddr};
-use core::pin::pin;
-use core::task::{Poll, ready};
-use core::time::Duration;
 use std::boxed::Box;
 use std::io::{self, ErrorKind};
 #[cfg(feature = "rustls")]
@@ -19,19 +15,13 @@ use ::{
 use ::tokio::io::{AsyncRead, AsyncWrite};
 use ::tokio::net::{TcpStream, lookup_host};
 
-use super::io::{Timer, now, poll_read};
-use super::{MaybeTls, WebSocket};
+use super::{Incoming, MaybeTls, WebSocket, now, within};
 #[cfg(feature = "rustls")]
 use crate::adapter::tls;
-use crate::adapter::{Error, seed, share};
-use crate::handshake::{
-    Accept, ClientHandshake, ClientRequest, ConnectError, Request, RequestError, Response,
-    ServerHandshake,
-};
-use crate::memory::recv_buf::RecvBuf;
-use crate::memory::send_buf::SendBuf;
+use crate::adapter::{Error, share};
+use crate::asynchronous;
+use crate::handshake::{Accept, ClientRequest, ConnectError, Response};
 use crate::protocol::config::Config;
-use crate::protocol::leave::Linger;
 
 /// Opens a WebSocket at a `ws` or, with the feature `rustls`, a `wss` URL with the default [`Config`].
 ///
@@ -71,12 +61,15 @@ pub async fn connect_with(
     };
     let mut last = io::Error::new(ErrorKind::NotFound, "the host has no address");
     for (i, address) in addresses.iter().enumerate() {
-        let until = share(deadline, now(), addresses.len() - i).map(|left| now() + left);
+        let until =
+            share(deadline, now(), addresses.len() - i).map(|left| now().saturating_add(left));
         match within(until, TcpStream::connect(address)).await {
             Some(Ok(stream)) => {
                 stream.set_nodelay(true)?;
                 return match within(deadline, Box::pin(secure.over(stream))).await {
-                    Some(stream) => Box::pin(open(stream?, request, config, start)).await,
+                    Some(stream) => {
+                        Box::pin(asynchronous::open(stream?, request, config, start)).await
+                    }
                     None => Err(ConnectError::TimedOut.into()),
                 };
             }
@@ -142,23 +135,6 @@ async fn resolve(request: &ClientRequest) -> io::Result<Vec<SocketAddr>> {
     }
 }
 
-/// When a handshake that begins now must be over.
-#[cfg(feature = "hyper")]
-pub(crate) fn handshake_deadline(config: &Config) -> Option<Duration> {
-    Some(now().saturating_add(config.get().handshake_timeout?))
-}
-
-/// `None` if the deadline comes first.
-pub(crate) async fn within<F: Future>(deadline: Option<Duration>, future: F) -> Option<F::Output> {
-    let mut future = pin!(future);
-    let mut timer = Timer::default();
-    poll_fn(|cx| match future.as_mut().poll(cx) {
-        Poll::Ready(output) => Poll::Ready(Some(output)),
-        Poll::Pending => timer.poll(cx, deadline).map(|()| None),
-    })
-    .await
-}
-
 /// Opens a WebSocket over a stream that is connected already: a Unix socket, a proxy's tunnel, TLS.
 ///
 /// Dropping the future drops the stream.
@@ -171,55 +147,7 @@ pub async fn client<S: AsyncRead + AsyncWrite + Unpin>(
     request: &ClientRequest,
     config: Config,
 ) -> Result<(WebSocket<S>, Response), Error> {
-    Box::pin(open(stream, request, config, now())).await
-}
-
-async fn open<S: AsyncRead + AsyncWrite + Unpin>(
-    mut stream: S,
-    request: &ClientRequest,
-    config: Config,
-    start: Duration,
-) -> Result<(WebSocket<S>, Response), Error> {
-    let (mut input, mut out) = (RecvBuf::new(), SendBuf::new());
-    let mut handshake = ClientHandshake::new(request, config, seed()?, &mut out);
-    let deadline = handshake.deadline(start);
-    match within(deadline, write_all(&mut stream, &mut out)).await {
-        Some(result) => result?,
-        None => return Err(ConnectError::TimedOut.into()),
-    }
-    loop {
-        if let Some((connection, response)) = handshake.read(&mut input)? {
-            return Ok((WebSocket::from_connection(stream, connection, input), response));
-        }
-        handshake.on_time(now())?;
-        // That the deadline comes first is for `on_time` to tell.
-        within(deadline, read(&mut stream, &mut input)).await.transpose()?;
-    }
-}
-
-async fn read(stream: &mut (impl AsyncRead + Unpin), input: &mut RecvBuf) -> io::Result<()> {
-    poll_fn(|cx| {
-        let result = poll_read(stream, cx, input);
-        if result.is_pending() {
-            input.release();
-        }
-        result
-    })
-    .await
-}
-
-async fn write_all(stream: &mut (impl AsyncWrite + Unpin), out: &mut SendBuf) -> io::Result<()> {
-    let mut stream = pin!(stream);
-    poll_fn(|cx| {
-        while !out.is_empty() {
-            match ready!(stream.as_mut().poll_write(cx, out.pending()))? {
-                0 => return Poll::Ready(Err(ErrorKind::WriteZero.into())),
-                n => out.sent(n),
-            }
-        }
-        stream.as_mut().poll_flush(cx)
-    })
-    .await
+    Box::pin(asynchronous::open(stream, request, config, now())).await
 }
 
 /// Accepts a client that asks for a WebSocket, whatever the path; refuses, with the right HTTP
@@ -234,151 +162,5 @@ pub async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
     config: Config,
 ) -> Result<WebSocket<S>, Error> {
-    Incoming::read(stream, config).await?.accept(Accept::new()).await
-}
-
-/// A request that was read and not answered yet.
-///
-/// ```no_run
-/// use bowline::handshake::{Accept, Response};
-/// use bowline::tokio::Incoming;
-/// # async fn serve(stream: tokio::net::TcpStream) -> Result<(), bowline::Error> {
-/// let incoming = Incoming::read(stream, bowline::Config::default()).await?;
-/// if !incoming.request().is_upgrade() {
-///     return incoming.respond(&Response::new(200).body("not a WebSocket, but hello")).await;
-/// }
-/// let protocol = incoming.request().select_subprotocol(&["chat.v2", "chat"]).map(String::from);
-/// let mut ws = incoming.accept(Accept::new().subprotocol(protocol.as_deref())).await?;
-/// # Ok(())
-/// # }
-/// ```
-#[derive(Debug)]
-pub struct Incoming<S>(Box<Arrived<S>>);
-
-#[derive(Debug)]
-struct Arrived<S> {
-    stream: S,
-    input: RecvBuf,
-    request: Request,
-    handshake: ServerHandshake,
-    config: Config,
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
-    /// Reads a request. What is no well-formed HTTP/1.1, or too big, or too slow, is answered here.
-    ///
-    /// Dropping the future drops the stream.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Request`], [`Error::Io`].
-    pub fn read(stream: S, config: Config) -> impl Future<Output = Result<Self, Error>> {
-        // In an allocation of its own, or the task would keep room for it as long as it runs.
-        Box::pin(Self::try_read(stream, config))
-    }
-
-    async fn try_read(mut stream: S, config: Config) -> Result<Self, Error> {
-        let mut input = RecvBuf::new();
-        let mut handshake = ServerHandshake::new(config.clone());
-        let deadline = handshake.deadline(now());
-        loop {
-            let result = match handshake.read(&mut input) {
-                Ok(Some(request)) => {
-                    let arrived = Arrived { stream, input, request, handshake, config };
-                    return Ok(Self(Box::new(arrived)));
-                }
-                Ok(None) => handshake.on_time(now()),
-                Err(error) => Err(error),
-            };
-            if let Err(error) = result {
-                if error != RequestError::Gone {
-                    // That the client cannot be told does not change what it did.
-                    let response = error.response();
-                    let linger = handshake.linger();
-                    let _ = Box::pin(respond(&mut stream, linger, &response)).await;
-                }
-                return Err(error.into());
-            }
-            within(deadline, read(&mut stream, &mut input)).await.transpose()?;
-        }
-    }
-
-    /// The request: path, headers, cookies, origin, offered subprotocols.
-    pub fn request(&self) -> &Request {
-        &self.0.request
-    }
-
-    /// Accepts it, if it keeps to RFC 6455 §4.2.1 and the origin policy; else refuses it.
-    ///
-    /// Dropping the future drops the stream.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Request`] if it was refused, [`Error::Invalid`] if `accept` cannot be sent (the
-    /// client gets status 500 then), [`Error::Io`].
-    pub fn accept(self, accept: Accept) -> impl Future<Output = Result<WebSocket<S>, Error>> {
-        // As in `read`.
-        Box::pin(self.try_accept(accept))
-    }
-
-    async fn try_accept(self, accept: Accept) -> Result<WebSocket<S>, Error> {
-        let accepted = match self.0.request.upgrade(&self.0.config) {
-            Ok(upgrade) => upgrade.accept(accept),
-            Err(error) => {
-                let _ = self.respond(&error.response()).await;
-                return Err(error.into());
-            }
-        };
-        let (connection, response) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                let _ = self.respond(&Response::new(500)).await;
-                return Err(error.into());
-            }
-        };
-        let mut out = SendBuf::new();
-        response.encode(&mut out);
-        let Arrived { mut stream, input, mut handshake, .. } = *self.0;
-        let deadline = handshake.deadline(now());
-        match within(deadline, write_all(&mut stream, &mut out)).await {
-            Some(result) => result?,
-            None => return Err(RequestError::TimedOut.into()),
-        }
-        Ok(WebSocket::from_connection(stream, connection, input))
-    }
-
-    /// Answers with something else than a WebSocket, and closes the connection, in a way that lets
-    /// the answer arrive.
-    ///
-    /// Dropping the future drops the stream.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Io`].
-    pub async fn respond(mut self, response: &Response) -> Result<(), Error> {
-        let linger = self.0.handshake.linger();
-        Box::pin(respond(&mut self.0.stream, linger, response)).await
-    }
-}
-
-async fn respond<S: AsyncRead + AsyncWrite + Unpin>(
-    stream: &mut S,
-    mut linger: Linger,
-    response: &Response,
-) -> Result<(), Error> {
-    let deadline = linger.deadline(now());
-    let leave = async {
-        let mut out = SendBuf::new();
-        response.encode(&mut out);
-        write_all(stream, &mut out).await?;
-        poll_fn(|cx| pin!(&mut *stream).poll_shutdown(cx)).await?;
-        let mut input = RecvBuf::new();
-        while !linger.is_done() {
-            read(stream, &mut input).await?;
-            linger.discard(input.discard());
-        }
-        Ok(())
-    };
-    // The client has had its time, whether or not it read the answer.
-    within(deadline, leave).await.unwrap_or(Ok(()))
+    Incoming::<S>::read(stream, config).await?.accept(Accept::new()).await
 }

@@ -15,9 +15,8 @@ use ::tokio::io::{AsyncRead, AsyncWrite};
 use ::tokio::net::{TcpListener, TcpStream};
 use ::tokio::task::AbortHandle;
 
-use super::io::now;
-use super::opening::within;
-use super::{Incoming, WebSocket};
+use super::{Incoming, WebSocket, now, within};
+use crate::asynchronous::{Order, Supervisor};
 use crate::handshake::{Accept, Request, Response};
 use crate::protocol::config::Config;
 use crate::protocol::error::End;
@@ -108,7 +107,7 @@ pub struct Shutdown {
 }
 
 /// A connection's place in the server.
-pub(super) struct Seat {
+struct Seat {
     server: Arc<Inner>,
     key: u64,
     kind: AtomicU8,
@@ -116,12 +115,6 @@ pub(super) struct Seat {
     clean: AtomicBool,
     task: Mutex<Option<AbortHandle>>,
     waker: Mutex<Option<Waker>>,
-}
-
-/// What a connection has to do for its server.
-pub(super) enum Order {
-    Close,
-    Drop,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -135,19 +128,17 @@ fn register(waiting: &mut Vec<Waker>, cx: &Context<'_>) {
     }
 }
 
-impl Seat {
-    /// Asks to be woken when there is an order; gives it if there is one.
-    pub(super) fn poll(&self, cx: &Context<'_>) -> Option<Order> {
+impl Supervisor for Seat {
+    fn poll(&self, cx: &Context<'_>) -> Option<Order> {
         match &mut *lock(&self.waker) {
             Some(known) => known.clone_from(cx.waker()),
             none => *none = Some(cx.waker().clone()),
         }
-        // Behind the waker, or an order could fall in between.
+        // After the waker, or an order could fall in between.
         self.order()
     }
 
-    /// Close is given once.
-    pub(super) fn order(&self) -> Option<Order> {
+    fn order(&self) -> Option<Order> {
         match self.server.phase.load(Ordering::Acquire) {
             RUNNING => None,
             CLOSING if self.told.swap(true, Ordering::Relaxed) => None,
@@ -156,10 +147,12 @@ impl Seat {
         }
     }
 
-    pub(super) fn ended(&self, end: Option<&End>) {
+    fn ended(&self, end: Option<&End>) {
         self.clean.store(end.is_some_and(End::is_clean), Ordering::Relaxed);
     }
+}
 
+impl Seat {
     /// From opening to open, unless the server stops.
     fn opened(&self) -> bool {
         let mut state = lock(&self.server.state);
@@ -342,7 +335,7 @@ impl Server {
                 let Some((mut ws, request)) = Box::pin(open(&seat, stream)).await else {
                     return;
                 };
-                ws.reader.seat = Some(seat);
+                ws.reader.supervise(seat);
                 handler(ws, request).await;
             }),
         }

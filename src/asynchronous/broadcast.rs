@@ -1,12 +1,13 @@
 //! One message to many connections.
 
 use core::fmt;
+use core::future::poll_fn;
+use core::task::Poll;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::vec::Vec;
 
-use ::tokio::io::{AsyncRead, AsyncWrite};
-
 use super::SendHalf;
+use super::io::Io;
 use crate::protocol::prepared::Prepared;
 
 /// This many members are sent to before other tasks get a turn.
@@ -128,9 +129,10 @@ impl Broadcast {
     }
 
     /// Adds a connection, until the value is dropped.
-    pub fn join<S>(&self, sender: &SendHalf<S>) -> Member
+    pub fn join<I>(&self, sender: &SendHalf<I>) -> Member
     where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        I: Io + Send + 'static,
+        I::Timer: Send,
     {
         let peer = sender.peer();
         let mut members = self.group.members();
@@ -197,9 +199,22 @@ impl Broadcast {
                 };
                 *count += 1;
             }
-            ::tokio::task::yield_now().await;
+            yield_now().await;
         }
     }
+}
+
+/// Lets other tasks run.
+async fn yield_now() {
+    let mut yielded = false;
+    poll_fn(|cx| {
+        if core::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 impl fmt::Debug for Broadcast {

@@ -3,40 +3,36 @@
 use core::pin::Pin;
 use core::task::{Context, Poll, ready};
 
-use ::tokio::io::{AsyncRead, AsyncWrite};
 use futures_core::Stream;
 use futures_core::stream::FusedStream;
 use futures_sink::Sink;
 
-use super::io::{Link, Reader};
+use super::io::Io;
+use super::reader::{Link, Reader};
 use super::{RecvHalf, SendHalf, WebSocket};
 use crate::adapter::Error;
 use crate::protocol::close::CloseCode;
+use crate::protocol::error::Refusal;
 use crate::protocol::message::Message;
 
 /// An error once, then the end.
-fn poll_next(
-    reader: &mut Reader,
+fn poll_next<I: Io>(
+    reader: &mut Reader<I>,
     link: &mut impl Link,
     cx: &mut Context<'_>,
 ) -> Poll<Option<Result<Message, Error>>> {
-    if reader.failed {
+    if reader.is_terminated {
         return Poll::Ready(None);
     }
-    Poll::Ready(match ready!(reader.poll_next(cx, link, false)) {
-        Ok(()) => {
-            let message = reader.input.take_event();
-            reader.failed |= message.is_none();
-            message.map(Ok)
-        }
-        Err(error) => {
-            reader.failed = true;
-            Some(Err(error))
-        }
-    })
+    let item = match ready!(reader.poll_next(cx, link, false)) {
+        Ok(()) => reader.input.take_event().map(Ok),
+        Err(error) => Some(Err(error)),
+    };
+    reader.is_terminated = !matches!(item, Some(Ok(_)));
+    Poll::Ready(item)
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Stream for WebSocket<S> {
+impl<I: Io> Stream for WebSocket<I> {
     type Item = Result<Message, Error>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -47,13 +43,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream for WebSocket<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> FusedStream for WebSocket<S> {
+impl<I: Io> FusedStream for WebSocket<I> {
     fn is_terminated(&self) -> bool {
-        self.reader.failed
+        self.reader.is_terminated
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Stream for RecvHalf<S> {
+impl<I: Io> Stream for RecvHalf<I> {
     type Item = Result<Message, Error>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -62,30 +58,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream for RecvHalf<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> FusedStream for RecvHalf<S> {
+impl<I: Io> FusedStream for RecvHalf<I> {
     fn is_terminated(&self) -> bool {
-        self.reader.failed
+        self.reader.is_terminated
     }
 }
 
 /// `start_send` is `feed`, `flush` writes, and `close` sends Close 1000; go on with the stream until
 /// it ends to have the peer's Close.
-impl<S: AsyncRead + AsyncWrite + Unpin> Sink<Message> for WebSocket<S> {
+impl<I: Io> Sink<Message> for WebSocket<I> {
     type Error = Error;
 
     fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        if !self.writer.is_full() {
-            return Poll::Ready(Ok(()));
+        if self.writer.is_full() {
+            match self.as_mut().poll_flush(cx) {
+                Poll::Pending if !self.writer.is_full() => {}
+                other => ready!(other)?,
+            }
         }
-        match self.as_mut().poll_flush(cx) {
-            Poll::Pending if !self.writer.is_full() => Poll::Ready(Ok(())),
-            other => other,
-        }
+        self.writer.promise();
+        Poll::Ready(Ok(()))
     }
 
     fn start_send(self: Pin<&mut Self>, message: Message) -> Result<(), Error> {
-        let writer = &mut self.get_mut().writer;
-        Ok(writer.sender.send_owned(message, &mut writer.out)?)
+        self.get_mut().writer.start_send(message)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
@@ -98,28 +94,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sink<Message> for WebSocket<S> {
         Poll::Ready(result)
     }
 
-    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        // What was taken before goes before Close.
+        ready!(self.as_mut().poll_ready(cx))?;
         let this = self.get_mut();
-        // A refusal means that there is nothing left to close.
-        let writer = &mut this.writer;
-        if writer.sender.start_close(CloseCode::NORMAL, "", &mut writer.out).is_ok() {
+        match this.writer.sender.start_close(CloseCode::NORMAL, "", &mut this.writer.out) {
             // The stream, in a task of its own, has a deadline from now on.
-            writer.wake();
+            Ok(()) => this.writer.wake(),
+            Err(error) if error.refusal() == Refusal::Closed => {}
+            Err(error) => return Poll::Ready(Err(error.into())),
         }
         Pin::new(this).poll_flush(cx)
     }
 }
 
 /// As the sink of [`WebSocket`].
-impl<S: AsyncRead + AsyncWrite + Unpin> Sink<Message> for SendHalf<S> {
+impl<I: Io> Sink<Message> for SendHalf<I> {
     type Error = Error;
 
     fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.get_mut().poll_room(cx)
+        self.get_mut().poll_promise(cx)
     }
 
     fn start_send(self: Pin<&mut Self>, message: Message) -> Result<(), Error> {
-        self.get_mut().queue(message)
+        self.get_mut().start_send(message)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
@@ -128,8 +126,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sink<Message> for SendHalf<S> {
 
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let this = self.get_mut();
-        // A refusal means that there is nothing left to close.
-        let _ = this.start_close(CloseCode::NORMAL, "");
+        // What was taken before goes before Close.
+        ready!(this.poll_room(cx))?;
+        this.start_close(CloseCode::NORMAL, "")?;
         SendHalf::poll_flush(this, cx)
     }
 }

@@ -1,0 +1,391 @@
+//! The receiving side: read when the receiver needs input, flush before each wait, leave politely.
+//!
+//! All state lives here and none in a future, so a future can be dropped at any point.
+
+use core::fmt;
+use core::task::{Context, Poll, ready};
+use core::time::Duration;
+use std::boxed::Box;
+use std::io;
+use std::sync::Arc;
+
+use super::io::Io;
+use crate::adapter::{Error, FLUSH_FROM, is_peer_gone, result_of};
+use crate::memory::recv_buf::RecvBuf;
+use crate::protocol::error::{End, Timeout};
+use crate::protocol::leave::{Leave, LeaveStep};
+use crate::protocol::recv::{Progress, Receiver, Replies};
+
+/// What an event or a read costs in addition to its bytes.
+const STEP: u32 = 8 << 10;
+
+/// After work of this cost without a wait, other tasks get a turn.
+const TURN: u32 = 128 * STEP;
+
+/// What the receiving side needs of the sending one: a stream to read from, and a way to the writer.
+pub(crate) trait Link {
+    fn poll_read(&mut self, cx: &mut Context<'_>, input: &mut RecvBuf) -> Poll<io::Result<()>>;
+
+    fn close_sent(&self) -> bool;
+
+    /// Whether the sending side gave up a peer that takes nothing.
+    fn gave_up(&self) -> bool;
+
+    /// Queues the replies before whatever is queued from now on.
+    fn answer(&mut self, replies: &mut Replies);
+
+    /// Sends the replies and all that is queued.
+    fn poll_flush(&mut self, cx: &mut Context<'_>, replies: &mut Replies) -> Poll<io::Result<()>>;
+
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Asks to be woken by the sending side: when it begins to close, gives up the peer, or leaves bytes that
+    /// nobody minds.
+    fn watch(&mut self, cx: &mut Context<'_>);
+
+    /// How many bytes were fed and wait for this side to send them.
+    fn fed(&self) -> usize;
+
+    /// Whether bytes that were queued were dropped.
+    fn has_lost(&self) -> bool;
+
+    /// Whether the stream took all that was to be written, and Close was not sent: there is no deadline.
+    fn is_at_rest(&mut self) -> bool;
+
+    /// When the peer must have taken something. `rests`: the receiving side will wait, and minds it.
+    fn send_deadline(&mut self, now: Duration) -> Option<Duration>;
+
+    /// The bytes that are queued; a leaving socket asks whether there is progress.
+    fn queued(&self) -> usize;
+
+    /// Nothing can be sent any more.
+    fn shut(&mut self);
+}
+
+/// What someone else wants of a connection: see [`Supervisor`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// Send Close and go on.
+    Close,
+    /// End now.
+    Drop,
+}
+
+/// Someone who may end a connection from outside of its task, as a server does when it shuts down.
+pub(crate) trait Supervisor: Send + Sync + fmt::Debug {
+    /// Asks to be woken when there is an order; gives it if there is one.
+    fn poll(&self, cx: &Context<'_>) -> Option<Order>;
+
+    /// The order, if there is one. Each is given once.
+    fn order(&self) -> Option<Order>;
+
+    /// The connection has ended, and the socket is left.
+    fn ended(&self, end: Option<&End>);
+}
+
+/// The receiving side.
+pub(crate) struct Reader<I: Io> {
+    pub(crate) receiver: Receiver,
+    pub(crate) replies: Replies,
+    pub(crate) input: RecvBuf,
+    timer: I::Timer,
+    rare: Option<Box<Rare>>,
+    /// What is left of the turn.
+    turn: u32,
+    /// The `Stream` gave its last item.
+    pub(crate) is_terminated: bool,
+}
+
+/// What most connections have none of.
+#[derive(Debug, Default)]
+struct Rare {
+    leave: Option<Leave>,
+    supervisor: Option<Arc<dyn Supervisor>>,
+}
+
+impl<I: Io> fmt::Debug for Reader<I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reader")
+            .field("receiver", &self.receiver)
+            .field("input", &self.input)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<I: Io> Reader<I> {
+    pub(crate) fn new(receiver: Receiver, replies: Replies, input: RecvBuf) -> Self {
+        let (timer, rare, turn, is_terminated) = (I::Timer::default(), None, TURN, false);
+        Self { receiver, replies, input, timer, rare, turn, is_terminated }
+    }
+
+    #[cfg(feature = "tokio")]
+    pub(crate) fn supervise(&mut self, supervisor: Arc<dyn Supervisor>) {
+        self.rare.get_or_insert_default().supervisor = Some(supervisor);
+    }
+
+    fn supervisor(&self) -> Option<&dyn Supervisor> {
+        self.rare.as_ref()?.supervisor.as_deref()
+    }
+
+    fn is_leaving(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| rare.leave.is_some())
+    }
+
+    /// Waits for an event; there is none after a clean close.
+    #[inline]
+    pub(crate) fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+        link: &mut impl Link,
+        parts: bool,
+    ) -> Poll<Result<(), Error>> {
+        // The common case at once. The turn, what was fed and what the receiver itself looks at are all that
+        // could forbid it; orders and timers wait for the next look at the socket.
+        if self.turn > 0 && link.fed() < self.flush_from() && self.receiver.whole(&mut self.input) {
+            self.charge_event();
+            return Poll::Ready(Ok(()));
+        }
+        self.poll_any(cx, link, parts)
+    }
+
+    /// From so many queued bytes on they are sent before the next event.
+    #[inline]
+    fn flush_from(&self) -> usize {
+        FLUSH_FROM.min(self.receiver.config().get().max_send_queue)
+    }
+
+    /// Takes a whole message off the turn.
+    #[inline]
+    fn charge_event(&mut self) {
+        let size = u32::try_from(self.input.assembled_len()).unwrap_or(TURN);
+        self.charge(size.saturating_add(STEP));
+    }
+
+    #[inline]
+    fn charge(&mut self, cost: u32) {
+        self.turn = self.turn.saturating_sub(cost);
+    }
+
+    #[inline(never)]
+    fn poll_any(
+        &mut self,
+        cx: &mut Context<'_>,
+        link: &mut impl Link,
+        parts: bool,
+    ) -> Poll<Result<(), Error>> {
+        if let Some(order) = self.supervisor().and_then(Supervisor::order) {
+            self.obey(order, link);
+        }
+        if self.turn == 0 {
+            // The close timeout holds for a peer that never stops. What was begun before the caller
+            // came back may still have its rest in the socket, so other timers wait for a read.
+            if link.close_sent() {
+                self.expire(cx, link);
+            }
+            return self.take_turns(cx);
+        }
+        // Once Close is queued, the wait for input sends it, under the close timeout.
+        if link.fed() >= self.flush_from() && !link.close_sent() && !self.is_leaving() {
+            ready!(self.poll_flush(cx, link))?;
+        }
+        loop {
+            if link.gave_up() {
+                self.receiver.give_up(End::TimedOut(Timeout::Send));
+            }
+            let close_sent = link.close_sent();
+            let before = self.receiver.work();
+            let (input, replies) = (&mut self.input, &mut self.replies);
+            let progress = self.receiver.step(input, replies, close_sent, parts);
+            // Pings, empty fragments and bytes that are skipped give no event, and are work all the same.
+            self.charge(self.receiver.work().wrapping_sub(before));
+            match progress {
+                Ok(Progress::Event) => {
+                    if !self.replies.is_empty() {
+                        link.answer(&mut self.replies);
+                    }
+                    self.charge(STEP);
+                    return Poll::Ready(Ok(()));
+                }
+                Ok(Progress::NeedInput) => {
+                    // Only here, when all that came is decoded: the pong may be the last of it.
+                    if self.turn == 0 {
+                        self.expire(cx, link);
+                        return self.take_turns(cx);
+                    }
+                    ready!(self.poll_wait(cx, link))?;
+                    self.charge(STEP);
+                    if self.receiver.whole(&mut self.input) {
+                        self.charge_event();
+                        return Poll::Ready(Ok(()));
+                    }
+                }
+                Ok(Progress::Ended) | Err(_) => {
+                    ready!(self.poll_leave(cx, link));
+                    let end = self.receiver.end().unwrap_or(&End::Unconfirmed);
+                    return Poll::Ready(result_of(end));
+                }
+            }
+        }
+    }
+
+    /// Lets other tasks run.
+    fn take_turns<T>(&mut self, cx: &mut Context<'_>) -> Poll<T> {
+        self.turn = TURN;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Ends the connection if a deadline is reached.
+    fn expire<L: Link>(&mut self, cx: &mut Context<'_>, link: &mut L) {
+        let now = I::now();
+        let is_late = |link: &mut L| link.send_deadline(now).is_some_and(|at| at <= now);
+        // Nobody may have tried yet to send what a sending half only fed.
+        if is_late(link) && link.poll_flush(cx, &mut self.replies).is_pending() && is_late(link) {
+            self.receiver.give_up(End::TimedOut(Timeout::Send));
+        }
+        self.receiver.on_time(now, &self.input, &mut self.replies, link.close_sent());
+    }
+
+    /// Sends all that waits.
+    pub(crate) fn poll_flush(
+        &mut self,
+        cx: &mut Context<'_>,
+        link: &mut impl Link,
+    ) -> Poll<Result<(), Error>> {
+        if link.has_lost() {
+            return Poll::Ready(Err(lost()));
+        }
+        match link.poll_flush(cx, &mut self.replies) {
+            Poll::Ready(Ok(())) => Poll::Ready(Ok(())),
+            Poll::Ready(Err(error)) => {
+                link.shut();
+                Poll::Ready(Err(error.into()))
+            }
+            Poll::Pending => {
+                let deadline = link.send_deadline(I::now());
+                ready!(I::poll_timer(&mut self.timer, cx, deadline));
+                let end = End::TimedOut(Timeout::Send);
+                self.receiver.give_up(end.clone());
+                link.shut();
+                Poll::Ready(Err(Error::Ended(end)))
+            }
+        }
+    }
+
+    /// Sends what waits, then reads once; ready when it is worth decoding again.
+    fn poll_wait(&mut self, cx: &mut Context<'_>, link: &mut impl Link) -> Poll<Result<(), Error>> {
+        if let Poll::Ready(Err(_)) = link.poll_flush(cx, &mut self.replies) {
+            // What cannot be sent is lost, but what the peer said last may still be read.
+            link.shut();
+        }
+        match link.poll_read(cx, &mut self.input) {
+            Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
+            Poll::Ready(Err(error)) => {
+                self.receiver.transport_failed(&self.input);
+                if is_peer_gone(&error) {
+                    return Poll::Ready(Ok(()));
+                }
+                link.shut();
+                return Poll::Ready(Err(error.into()));
+            }
+            Poll::Pending => {}
+        }
+        self.turn = TURN;
+        // Nothing is held while waiting but what has to be.
+        self.input.release();
+        // Before looking at what the sending side did, or its news could fall in between.
+        link.watch(cx);
+        if link.gave_up() {
+            return Poll::Ready(Ok(()));
+        }
+        if let Some(order) = self.supervisor().and_then(|supervisor| supervisor.poll(cx)) {
+            self.obey(order, link);
+            return Poll::Ready(Ok(()));
+        }
+        // Most waits are without a deadline, and need not know the time.
+        if link.is_at_rest() && self.receiver.is_at_rest(&self.input) {
+            self.timer = I::Timer::default();
+            return Poll::Pending;
+        }
+        let (now, close_sent) = (I::now(), link.close_sent());
+        let sending = link.send_deadline(now);
+        let receiving = self.receiver.deadline(now, &self.input, close_sent);
+        let deadline = sending.into_iter().chain(receiving).min();
+        ready!(I::poll_timer(&mut self.timer, cx, deadline));
+        self.expire(cx, link);
+        Poll::Ready(Ok(()))
+    }
+
+    /// Does what a supervisor wants.
+    #[cold]
+    fn obey(&mut self, order: Order, link: &mut impl Link) {
+        match order {
+            Order::Close if link.close_sent() => {}
+            Order::Close => self.receiver.go_away(&mut self.replies),
+            Order::Drop => {
+                self.receiver.give_up(End::Unconfirmed);
+                link.shut();
+            }
+        }
+    }
+
+    /// Leaves the socket so that the last bytes arrive.
+    fn poll_leave(&mut self, cx: &mut Context<'_>, link: &mut impl Link) -> Poll<()> {
+        let rare = self.rare.get_or_insert_default();
+        let leave = rare.leave.get_or_insert_with(|| self.receiver.leave());
+        while leave.step() != LeaveStep::Over {
+            let waits = match leave.step() {
+                LeaveStep::Flush => {
+                    let queued = link.queued();
+                    let flushed = link.poll_flush(cx, &mut self.replies);
+                    leave.sent(queued.saturating_sub(link.queued()));
+                    flushed.map(drop)
+                }
+                LeaveStep::Shutdown => link.poll_shutdown(cx).map(drop),
+                _ if self.turn == 0 => {
+                    self.turn = TURN;
+                    cx.waker().wake_by_ref();
+                    Poll::Pending
+                }
+                _ => match link.poll_read(cx, &mut self.input) {
+                    Poll::Ready(Ok(())) => {
+                        let n = self.input.discard();
+                        self.turn = self.turn.saturating_sub(n as u32 + STEP);
+                        leave.discard(n);
+                        continue;
+                    }
+                    Poll::Ready(Err(_)) => Poll::Ready(()),
+                    Poll::Pending => {
+                        // A connection that waits for its peer to go holds no buffer.
+                        self.input.release();
+                        Poll::Pending
+                    }
+                },
+            };
+            if waits.is_ready() {
+                leave.done();
+            } else {
+                let deadline = leave.deadline(I::now());
+                ready!(I::poll_timer(&mut self.timer, cx, deadline));
+                // Too late for what is left.
+                leave.on_time(I::now());
+            }
+            if leave.step() != LeaveStep::Flush {
+                link.shut();
+            }
+        }
+        link.shut();
+        self.timer = I::Timer::default();
+        self.input.release();
+        if let Some(supervisor) = &rare.supervisor {
+            supervisor.ended(self.receiver.end());
+        }
+        Poll::Ready(())
+    }
+}
+
+/// Bytes that were queued were thrown away: a flush must not say that they left.
+pub(crate) fn lost() -> Error {
+    let why = "the connection ended before all that was queued could be sent";
+    Error::Io(io::Error::new(io::ErrorKind::BrokenPipe, why))
+}

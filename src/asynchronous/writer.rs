@@ -1,0 +1,585 @@
+//! The sending side: the queue, and writing it.
+
+use core::fmt;
+use core::task::{Context, Poll, Waker, ready};
+use core::time::Duration;
+use std::boxed::Box;
+use std::io::{self, ErrorKind, IoSlice};
+use std::sync::Arc;
+use std::task::Wake;
+
+use bytes::Buf;
+
+use super::broadcast::{Offered, SlowPeer};
+use super::io::{Io, Wrap, poll_read};
+use super::reader::{Link, lost};
+use super::waiters::{Side, Waiters};
+use crate::adapter::Error;
+use crate::memory::recv_buf::RecvBuf;
+use crate::memory::send_buf::SendBuf;
+use crate::protocol::error::{End, Refusal, SendError, Timeout};
+use crate::protocol::message::{Message, MessageRef};
+use crate::protocol::prepared::Prepared;
+use crate::protocol::recv::Replies;
+use crate::protocol::send::Sender;
+
+/// A lent payload from this size on is offered to the stream at once, from where it lies. A smaller one is
+/// copied sooner than written.
+const DIRECT_FROM: usize = 32 << 10;
+
+/// How many slices one vectored write takes.
+const MAX_SLICES: usize = 16;
+
+/// The sending side, with its own handle of the stream.
+pub(crate) struct Writer<I: Io> {
+    /// `None` only once `into_io` has taken it.
+    io: Option<I>,
+    pub(crate) sender: Sender,
+    pub(crate) out: SendBuf,
+    /// Present once two tasks may wait for the stream to take bytes, or one for what it buffered.
+    sharing: Option<Box<Sharing<I>>>,
+    /// Bytes were written and the stream was not flushed.
+    dirty: bool,
+    /// The stream took not all at the last try: whoever waits for the socket goes on with it.
+    is_blocked: bool,
+    /// Bytes that were queued were dropped: a flush must not say that they left.
+    has_lost: bool,
+    /// The sending side gave up a peer that does not read.
+    gave_up: bool,
+}
+
+/// What only shared connections have.
+struct Sharing<I: Io> {
+    waiters: Arc<Waiters>,
+    /// Of the sending side; the receiving side has its own.
+    timer: I::Timer,
+    /// When the wait for the stream's own flush began, with nothing left to write.
+    flush_since: Option<Duration>,
+    /// A broadcast message that waits until all before it has left.
+    newest: Option<Prepared>,
+    /// A `Sink` said that it is ready.
+    promised: bool,
+    /// A message that a `Sink` took, and for which something else took the room.
+    held: Option<Message>,
+    /// The receiving side waits, and minds no deadline of the queue.
+    rests: bool,
+    /// The receiving side was woken only to mind the deadline of what was fed.
+    told: bool,
+}
+
+impl<I: Io> Default for Sharing<I> {
+    fn default() -> Self {
+        let (waiters, timer) = (Arc::default(), I::Timer::default());
+        Self {
+            waiters,
+            timer,
+            flush_since: None,
+            newest: None,
+            promised: false,
+            held: None,
+            rests: false,
+            told: false,
+        }
+    }
+}
+
+impl<I: Io> fmt::Debug for Writer<I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Writer")
+            .field("sender", &self.sender)
+            .field("queued", &self.out.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<I: Io> Writer<I> {
+    pub(crate) fn new(io: I, sender: Sender) -> Self {
+        Self {
+            io: Some(io),
+            sender,
+            out: SendBuf::new(),
+            sharing: None,
+            dirty: false,
+            is_blocked: false,
+            has_lost: false,
+            gave_up: false,
+        }
+    }
+
+    /// From now on the two sides may be driven by different tasks.
+    pub(crate) fn share(&mut self) {
+        self.sharing.get_or_insert_default();
+    }
+
+    fn sharing(&mut self) -> &mut Sharing<I> {
+        self.sharing.get_or_insert_default()
+    }
+
+    pub(crate) fn into_io(mut self) -> io::Result<I> {
+        self.io.take().ok_or(ErrorKind::NotConnected.into())
+    }
+
+    /// The same writer around another handle of the stream.
+    pub(crate) fn map<J: Io<Timer = I::Timer>>(mut self, map: impl FnOnce(I) -> J) -> Writer<J> {
+        let config = self.sender.config().clone();
+        let closed = crate::Connection::server(config).into_halves().1;
+        let sharing = self.sharing.take().map(|sharing| {
+            let Sharing { waiters, timer, flush_since, newest, promised, held, rests, told } =
+                *sharing;
+            let sharing =
+                Sharing { waiters, timer, flush_since, newest, promised, held, rests, told };
+            Box::new(sharing)
+        });
+        Writer {
+            io: self.io.take().map(map),
+            sender: core::mem::replace(&mut self.sender, closed),
+            out: core::mem::take(&mut self.out),
+            sharing,
+            dirty: self.dirty,
+            is_blocked: self.is_blocked,
+            has_lost: self.has_lost,
+            gave_up: self.gave_up,
+        }
+    }
+
+    pub(crate) fn gave_up(&self) -> bool {
+        self.gave_up
+    }
+
+    pub(crate) fn has_lost(&self) -> bool {
+        self.has_lost
+    }
+
+    /// Whether a message would be refused for lack of room.
+    #[inline]
+    pub(crate) fn is_full(&self) -> bool {
+        self.out.len() >= self.sender.config().get().max_send_queue
+            || self.sharing.as_ref().is_some_and(|sharing| sharing.held.is_some())
+    }
+
+    /// Promises room for the next message of a `Sink`.
+    pub(crate) fn promise(&mut self) {
+        self.sharing().promised = true;
+    }
+
+    /// Takes a message of a `Sink`. If there was room when the sink was ready, and something else has taken it
+    /// since, the message waits here.
+    pub(crate) fn start_send(&mut self, message: Message) -> Result<(), Error> {
+        let promised = core::mem::take(&mut self.sharing().promised);
+        match self.sender.send_owned(message, &mut self.out) {
+            Err(error) if promised && error.refusal() == Refusal::QueueFull => {
+                self.sharing().held = error.into_message();
+            }
+            result => result?,
+        }
+        self.tell();
+        Ok(())
+    }
+
+    /// Queues the message, unless that was done.
+    pub(crate) fn queue(&mut self, message: &mut Option<Message>) -> Result<(), Error> {
+        match message.take() {
+            Some(message) => Ok(self.sender.send_owned(message, &mut self.out)?),
+            None => Ok(()),
+        }
+    }
+
+    /// Writes the replies and all that is queued.
+    pub(crate) fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        side: Side,
+        replies: &mut Replies,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            if !replies.is_empty() {
+                self.sender.answer(replies, &mut self.out);
+            }
+            if self.out.is_empty()
+                && let Some(newest) =
+                    self.sharing.as_mut().and_then(|sharing| sharing.newest.take())
+            {
+                // Refused by a connection that was closed meanwhile, where nobody waits for it.
+                let _ = self.sender.send_prepared(&newest, &mut self.out);
+            }
+            if self.out.is_empty()
+                && let Some(held) = self.sharing.as_mut().and_then(|sharing| sharing.held.take())
+                && self.sender.send_owned(held, &mut self.out).is_err()
+            {
+                self.has_lost = true;
+            }
+            if self.out.is_empty() && !self.dirty {
+                return Poll::Ready(Ok(()));
+            }
+            ready!(self.poll_io(cx, side, Self::poll_write_all))?;
+        }
+    }
+
+    /// As [`poll_send`](Self::poll_send) for a receiving half. What the sending half fed and never tried to
+    /// send is the sending half's; a half that was told of it only minds its deadline.
+    pub(crate) fn poll_send_of_half(
+        &mut self,
+        cx: &mut Context<'_>,
+        replies: &mut Replies,
+    ) -> Poll<io::Result<()>> {
+        if let Some(sharing) = &mut self.sharing {
+            sharing.rests = false;
+            let told = core::mem::take(&mut sharing.told);
+            if told && replies.is_empty() && sharing.newest.is_none() && !self.is_blocked {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        self.poll_send(cx, Side::Receiving, replies)
+    }
+
+    /// Whether the stream took all that was to be written, and Close was not sent. The receiving side is told
+    /// when that changes.
+    pub(crate) fn is_at_rest(&mut self) -> bool {
+        let is_at_rest = self.out.is_empty() && !self.dirty;
+        if is_at_rest && let Some(sharing) = &mut self.sharing {
+            sharing.rests = true;
+        }
+        is_at_rest && !self.sender.close_sent()
+    }
+
+    /// Wakes a receiving side that rests, since bytes wait from now on: it minds their deadline.
+    pub(crate) fn tell(&mut self) {
+        if !self.out.is_empty() || self.dirty {
+            self.tell_receiving();
+        }
+    }
+
+    #[cold]
+    fn tell_receiving(&mut self) {
+        if let Some(sharing) = self.sharing.as_mut().filter(|sharing| sharing.rests) {
+            (sharing.rests, sharing.told) = (false, true);
+            sharing.waiters.wake_one(Side::Receiving);
+        }
+    }
+
+    /// When the peer must have taken something; a stream that buffers (TLS) has to pass it on.
+    pub(crate) fn deadline(&mut self, now: Duration) -> Option<Duration> {
+        if !self.out.is_empty() || !self.dirty {
+            self.forget_flush();
+            return self.sender.deadline(now, &self.out);
+        }
+        let since = *self.sharing().flush_since.get_or_insert(now);
+        Some(since.saturating_add(self.sender.config().get().send_timeout?))
+    }
+
+    /// Writes all that is queued, for the sending side.
+    pub(crate) fn poll_flush(
+        &mut self,
+        cx: &mut Context<'_>,
+        replies: &mut Replies,
+    ) -> Poll<Result<(), Error>> {
+        if self.has_lost {
+            return Poll::Ready(Err(lost()));
+        }
+        let error = match self.poll_send(cx, Side::Sending, replies) {
+            Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
+            Poll::Ready(Err(error)) => error.into(),
+            Poll::Pending => {
+                // The caller may drop its future, and the receiving side goes on.
+                self.tell();
+                let deadline = self.deadline(I::now());
+                ready!(I::poll_timer(&mut self.sharing().timer, cx, deadline));
+                self.gave_up = true;
+                Error::Ended(End::TimedOut(Timeout::Send))
+            }
+        };
+        self.shut();
+        Poll::Ready(Err(error))
+    }
+
+    /// Sends a broadcast message as far as the stream takes it at once; the receiving side writes the rest.
+    pub(super) fn offer(&mut self, message: &Prepared, slow: SlowPeer, mark: usize) -> Offered {
+        if self.sender.is_closed() {
+            return Offered::Refused;
+        }
+        // What was kept goes before what is new, or instead of it.
+        let kept = slow == SlowPeer::KeepNewest
+            && self.sharing.as_ref().is_some_and(|sharing| sharing.newest.is_some());
+        if kept || self.out.len() > mark || self.is_full() {
+            return match slow {
+                SlowPeer::Skip => Offered::Skipped,
+                SlowPeer::KeepNewest => {
+                    self.sharing().newest = Some(message.clone());
+                    Offered::Kept
+                }
+                SlowPeer::Drop => {
+                    self.gave_up = true;
+                    self.shut();
+                    Offered::Dropped
+                }
+            };
+        }
+        // Most peers take all at once. Who waits is looked up for the others alone: with many members
+        // nothing is in the cache, and each line that is not touched counts.
+        let mut written = match self.offer_at_once(message) {
+            Ok(written) => written,
+            Err(_) => return Offered::Refused,
+        };
+        if written.is_pending() {
+            let waiters = Arc::clone(&self.sharing().waiters);
+            written = self.poll_write_all(&mut Context::from_waker(&Waker::from(waiters)));
+        }
+        match written {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(_)) => {
+                self.shut();
+                return Offered::Refused;
+            }
+            // The receiving side has a deadline from now on.
+            Poll::Pending => self.wake(),
+        }
+        Offered::Sent
+    }
+
+    /// Sends a broadcast message as far as the stream takes it, and queues the rest.
+    fn offer_at_once(&mut self, message: &Prepared) -> Result<Poll<io::Result<()>>, SendError> {
+        let cx = &mut Context::from_waker(Waker::noop());
+        // A queue takes memory, which most peers need not have.
+        if self.out.is_empty()
+            && let Some(io) = &mut self.io
+            && let Some(mut frame) = self.sender.prepared_frame(message, &self.out)?
+        {
+            self.dirty = true;
+            match io.poll_write(cx, &frame) {
+                Poll::Ready(Ok(n)) => frame.advance(n.min(frame.len())),
+                Poll::Ready(Err(error)) => return Ok(Poll::Ready(Err(error))),
+                Poll::Pending => {}
+            }
+            self.out.append_common(frame);
+        } else {
+            self.sender.send_prepared(message, &mut self.out)?;
+        }
+        Ok(self.poll_write_all(cx))
+    }
+
+    /// Writes what the stream takes at once.
+    pub(crate) fn try_write(&mut self) {
+        if self.io.is_some() && !self.out.is_empty() {
+            let _ = self.poll_write_all(&mut Context::from_waker(Waker::noop()));
+        }
+    }
+
+    /// Queues a message whose payload is lent. Of a large one the stream takes at once what it can, from
+    /// where it lies; only the rest is copied.
+    #[inline]
+    pub(crate) fn feed(&mut self, message: MessageRef<'_>) -> Result<(), SendError> {
+        if message.as_bytes().len() < DIRECT_FROM {
+            return self.sender.send(message, &mut self.out);
+        }
+        self.feed_directly(message)
+    }
+
+    #[inline(never)]
+    fn feed_directly(&mut self, message: MessageRef<'_>) -> Result<(), SendError> {
+        let mut frame = self.sender.send_borrowed(message, &mut self.out)?;
+        // Without this a stream would take the header alone.
+        if let Some(io) = self.io.as_mut().filter(|io| io.is_write_vectored()) {
+            self.dirty = true;
+            // The next flush waits for the stream, and sees its error.
+            let cx = &mut Context::from_waker(Waker::noop());
+            if let Poll::Ready(Ok(n)) = poll_write_slices(io, cx, frame.slices()) {
+                frame.sent(n);
+            }
+        }
+        Ok(())
+    }
+
+    fn poll_write_all(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let io = self.io.as_mut().ok_or(ErrorKind::NotConnected)?;
+        while !self.out.is_empty() {
+            self.dirty = true;
+            let written = match self.out.only_slice() {
+                // The system call for one slice is the cheaper one.
+                Some(slice) => io.poll_write(cx, slice),
+                None => poll_write_slices(io, cx, self.out.pending_slices()),
+            };
+            match written {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(n)) => self.out.sent(n),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => {
+                    self.is_blocked = true;
+                    self.out.release();
+                    return Poll::Pending;
+                }
+            }
+        }
+        self.is_blocked = true;
+        ready!(io.poll_flush(cx))?;
+        (self.dirty, self.is_blocked) = (false, false);
+        self.forget_flush();
+        Poll::Ready(Ok(()))
+    }
+
+    fn forget_flush(&mut self) {
+        if let Some(sharing) = &mut self.sharing {
+            sharing.flush_since = None;
+        }
+    }
+
+    /// Shuts the write side of the stream.
+    pub(crate) fn poll_shutdown(
+        &mut self,
+        cx: &mut Context<'_>,
+        side: Side,
+    ) -> Poll<io::Result<()>> {
+        self.poll_io(cx, side, |writer, cx| match &mut writer.io {
+            Some(io) => io.poll_shutdown(cx),
+            None => Poll::Ready(Ok(())),
+        })
+    }
+
+    /// Shuts the write side for a sending half whose receiving half is gone, in at most the close timeout
+    /// after `since`.
+    pub(crate) fn poll_shutdown_in_time(
+        &mut self,
+        cx: &mut Context<'_>,
+        since: Duration,
+    ) -> Poll<io::Result<()>> {
+        let result = self.poll_shutdown(cx, Side::Sending);
+        if result.is_pending() {
+            let timeout = self.sender.config().get().close_timeout;
+            let deadline = timeout.map(|timeout| since.saturating_add(timeout));
+            ready!(I::poll_timer(&mut self.sharing().timer, cx, deadline));
+            return Poll::Ready(Ok(()));
+        }
+        result
+    }
+
+    /// Polls the stream such that every task that waits for it is woken.
+    fn poll_io<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        side: Side,
+        poll: impl FnOnce(&mut Self, &mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        match self.waiters() {
+            // Known before the stream is asked: it may be ready for others in between.
+            Some(waiters) => {
+                waiters.register(side, cx.waker());
+                poll(self, &mut Context::from_waker(&Waker::from(waiters)))
+            }
+            None => poll(self, cx),
+        }
+    }
+
+    /// See [`Link::watch`].
+    pub(crate) fn watch(&mut self, cx: &mut Context<'_>) {
+        if let Some(waiters) = self.waiters() {
+            waiters.register(Side::Receiving, cx.waker());
+        }
+    }
+
+    /// Tells both sides that there is something new to know.
+    pub(crate) fn wake(&self) {
+        if let Some(waiters) = self.waiters() {
+            waiters.wake();
+        }
+    }
+
+    fn waiters(&self) -> Option<Arc<Waiters>> {
+        self.sharing.as_ref().map(|sharing| Arc::clone(&sharing.waiters))
+    }
+
+    /// Nothing can be sent any more; what is queued is thrown away.
+    pub(crate) fn shut(&mut self) {
+        self.sender.shut();
+        self.has_lost |= !self.out.is_empty() || self.dirty;
+        self.out = SendBuf::new();
+        (self.dirty, self.is_blocked) = (false, false);
+        if let Some(sharing) = &mut self.sharing {
+            sharing.newest = None;
+            self.has_lost |= sharing.held.take().is_some();
+        }
+        self.wake();
+    }
+}
+
+impl<I: Wrap> Writer<I> {
+    pub(crate) fn get_ref(&self) -> &I::Stream {
+        match &self.io {
+            Some(io) => io.get_ref(),
+            None => unreachable!("into_io consumes the writer"),
+        }
+    }
+}
+
+impl<I: Io> Link for Writer<I> {
+    fn poll_read(&mut self, cx: &mut Context<'_>, input: &mut RecvBuf) -> Poll<io::Result<()>> {
+        let io = self.io.as_mut().ok_or(ErrorKind::NotConnected)?;
+        poll_read(io, cx, input)
+    }
+
+    fn close_sent(&self) -> bool {
+        self.sender.close_sent()
+    }
+
+    fn gave_up(&self) -> bool {
+        Writer::gave_up(self)
+    }
+
+    fn answer(&mut self, replies: &mut Replies) {
+        self.sender.answer(replies, &mut self.out);
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>, replies: &mut Replies) -> Poll<io::Result<()>> {
+        self.poll_send(cx, Side::Receiving, replies)
+    }
+
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Writer::poll_shutdown(self, cx, Side::Receiving)
+    }
+
+    fn watch(&mut self, cx: &mut Context<'_>) {
+        Writer::watch(self, cx);
+    }
+
+    fn fed(&self) -> usize {
+        self.out.len()
+    }
+
+    fn has_lost(&self) -> bool {
+        Writer::has_lost(self)
+    }
+
+    fn is_at_rest(&mut self) -> bool {
+        Writer::is_at_rest(self)
+    }
+
+    fn send_deadline(&mut self, now: Duration) -> Option<Duration> {
+        self.deadline(now)
+    }
+
+    fn queued(&self) -> usize {
+        self.out.len()
+    }
+
+    fn shut(&mut self) {
+        Writer::shut(self);
+    }
+}
+
+impl<I: Io> Drop for Writer<I> {
+    fn drop(&mut self) {
+        self.try_write();
+    }
+}
+
+fn poll_write_slices<'a, I: Io>(
+    io: &mut I,
+    cx: &mut Context<'_>,
+    pending: impl Iterator<Item = &'a [u8]>,
+) -> Poll<io::Result<usize>> {
+    let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+    let mut count = 0;
+    for (slot, slice) in slices.iter_mut().zip(pending) {
+        *slot = IoSlice::new(slice);
+        count += 1;
+    }
+    io.poll_write_vectored(cx, &slices[..count])
+}
