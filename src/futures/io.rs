@@ -165,8 +165,8 @@ impl Reader {
         if socket.deadline(now).is_some_and(|at| at <= now) {
             self.receiver.give_up(End::TimedOut(Timeout::Send));
         }
-        let close_sent = socket.sender.close_sent();
-        self.receiver.on_time(now, &self.input, &mut self.replies, close_sent);
+        let state = socket.sender.state(&socket.out);
+        self.receiver.on_time(now, &self.input, &mut self.replies, state);
     }
 
     /// Writes all that is queued.
@@ -212,9 +212,9 @@ impl Reader {
             self.receiver.give_up(End::TimedOut(Timeout::Send));
             return Poll::Ready(Ok(()));
         }
-        let (now, close_sent) = (now(), socket.sender.close_sent());
+        let (now, state) = (now(), socket.sender.state(&socket.out));
         let sending = socket.deadline(now);
-        let receiving = self.receiver.deadline(now, &self.input, close_sent);
+        let receiving = self.receiver.deadline(now, &self.input, state);
         let deadline = sending.into_iter().chain(receiving).min();
         ready!(socket.timer(Side::Receiving).poll(cx, deadline));
         self.expire(socket);

@@ -19,6 +19,7 @@ use crate::protocol::error::{End, SendError};
 use crate::protocol::message::{Message, MessageRef, Part};
 use crate::protocol::prepared::Prepared;
 use crate::protocol::recv::Replies;
+use crate::protocol::send_state::SendState;
 
 #[derive(Debug)]
 struct Shared<S: AsyncRead + AsyncWrite> {
@@ -93,6 +94,11 @@ impl<S: AsyncRead + AsyncWrite> Link for Half<S> {
 
     fn close_sent(&self) -> bool {
         self.shared.close_sent.load(Ordering::Acquire)
+    }
+
+    fn state(&self) -> SendState {
+        let writer = self.shared.writer();
+        writer.sender.state(&writer.out)
     }
 
     fn answer(&mut self, replies: &mut Replies) {

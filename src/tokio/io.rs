@@ -29,6 +29,7 @@ use crate::protocol::message::MessageRef;
 use crate::protocol::prepared::Prepared;
 use crate::protocol::recv::{Progress, Receiver, Replies};
 use crate::protocol::send::Sender;
+use crate::protocol::send_state::SendState;
 
 /// A lent payload from this size on is offered to the stream at once, from where it lies. A smaller one is
 /// copied sooner than written.
@@ -85,6 +86,9 @@ pub(super) trait Link {
     fn poll_read(&mut self, cx: &mut Context<'_>, input: &mut RecvBuf) -> Poll<io::Result<()>>;
 
     fn close_sent(&self) -> bool;
+
+    /// See [`Sender::state`].
+    fn state(&self) -> SendState;
 
     /// Puts the replies before whatever is queued from now on.
     fn answer(&mut self, replies: &mut Replies);
@@ -240,7 +244,7 @@ impl Reader {
         if link.send_deadline(now).is_some_and(|at| at <= now) {
             self.receiver.give_up(End::TimedOut(Timeout::Send));
         }
-        self.receiver.on_time(now, &self.input, &mut self.replies, link.close_sent());
+        self.receiver.on_time(now, &self.input, &mut self.replies, link.state());
     }
 
     /// Sends all that waits.
@@ -300,9 +304,9 @@ impl Reader {
             self.timer = Timer::default();
             return Poll::Pending;
         }
-        let (now, close_sent) = (now(), link.close_sent());
+        let (now, state) = (now(), link.state());
         let sending = link.send_deadline(now);
-        let receiving = self.receiver.deadline(now, &self.input, close_sent);
+        let receiving = self.receiver.deadline(now, &self.input, state);
         ready!(self.timer.poll(cx, sending.into_iter().chain(receiving).min()));
         self.expire(link);
         Poll::Ready(Ok(()))
@@ -723,6 +727,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link for Writer<S> {
 
     fn close_sent(&self) -> bool {
         self.sender.close_sent()
+    }
+
+    fn state(&self) -> SendState {
+        self.sender.state(&self.out)
     }
 
     fn answer(&mut self, replies: &mut Replies) {
