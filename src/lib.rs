@@ -114,8 +114,8 @@ pub use memory::{Budget, RecvBuf, SendBuf};
 pub use protocol::Deflate;
 pub use protocol::{
     CloseCode, Config, Connection, End, Initiator, Leave, LeaveStep, Message, MessageRef, Part,
-    Prepared, Progress, ProtocolError, Receiver, Refusal, Replies, Role, Rule, SendError, Sender,
-    Text, Timeout, Truncation, Vectored,
+    Prepared, Progress, ProtocolError, Receiver, Refusal, Replies, Role, Rule, SendError,
+    SendState, Sender, Text, Timeout, Truncation, Vectored,
 };
 
 /// The former name of [`Leave`].

@@ -4,7 +4,9 @@ mod common;
 
 use std::time::Duration;
 
-use bowline::{CloseCode, Config, Connection, End, Initiator, Progress, Refusal, Role, Timeout};
+use bowline::{
+    CloseCode, Config, Connection, End, Initiator, Progress, Refusal, Role, SendState, Timeout,
+};
 use common::*;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -431,9 +433,9 @@ fn a_ping_that_waits_is_not_sent_behind_a_close() {
         let side = pinging(role);
         let Side { connection, input, mut out, .. } = side;
         let (mut receiver, mut sender, mut replies) = connection.into_halves();
-        receiver.on_time(31 * SECOND, &input, &mut replies, false);
+        receiver.on_time(31 * SECOND, &input, &mut replies, SendState::default());
         assert!(!replies.is_empty());
-        receiver.on_time(41 * SECOND, &input, &mut replies, false);
+        receiver.on_time(41 * SECOND, &input, &mut replies, SendState::default());
         assert_eq!(receiver.end(), Some(&End::TimedOut(Timeout::Keepalive)));
         sender.answer(&mut replies, &mut out);
         assert!(replies.is_empty());
@@ -451,8 +453,8 @@ fn the_newer_ping_takes_the_place_of_the_older() {
         connection.seed_keepalive(seed);
         let side = Side::of(Role::Server, connection);
         let (mut receiver, sender, mut replies) = side.connection.into_halves();
-        receiver.on_time(SECOND, &side.input, &mut replies, false);
-        receiver.on_time(2 * SECOND, &side.input, &mut replies, false);
+        receiver.on_time(SECOND, &side.input, &mut replies, SendState::default());
+        receiver.on_time(2 * SECOND, &side.input, &mut replies, SendState::default());
         (sender, replies)
     };
     let payload = |(mut sender, mut replies): (bowline::Sender, bowline::Replies)| {
@@ -553,10 +555,10 @@ fn an_idle_close_that_cannot_be_queued_at_once_asks_for_no_more_time() {
     for role in ROLES {
         let Side { connection, input, .. } = idling(role);
         let (mut receiver, _, mut replies) = connection.into_halves();
-        receiver.on_time(61 * SECOND, &input, &mut replies, false);
+        receiver.on_time(61 * SECOND, &input, &mut replies, SendState::default());
         assert!(!replies.is_empty());
         // Else whoever waits for the sender's lock would spin.
-        assert_eq!(receiver.deadline(62 * SECOND, &input, false), None);
+        assert_eq!(receiver.deadline(62 * SECOND, &input, SendState::default()), None);
     }
 }
 

@@ -390,7 +390,79 @@ fn by_default_a_message_and_a_send_have_20_seconds_and_a_close_has_5() {
         assert_eq!(deadline(&mut side, SECOND), Some(21 * SECOND));
         let mut side = Side::new(role, Config::default());
         side.connection.start_close(1000, "", &mut side.out).unwrap();
-        assert_eq!(deadline(&mut side, SECOND), Some(6 * SECOND));
+        assert_eq!(deadline(&mut side, SECOND), Some(21 * SECOND));
+        // From when the Close has left.
+        let _ = side.take_out();
+        assert_eq!(deadline(&mut side, 2 * SECOND), Some(7 * SECOND));
+    }
+}
+
+/// What was queued before a Close, and the Close.
+fn closing_after(role: Role, config: Config, bytes: usize) -> Side {
+    let mut side = Side::new(role, config);
+    side.connection.send(&vec![7; bytes][..], &mut side.out).unwrap();
+    side.connection.start_close(1000, "", &mut side.out).unwrap();
+    side
+}
+
+#[test]
+fn the_close_timeout_runs_from_when_close_has_left() {
+    for role in ROLES {
+        let config = Config::default().close_timeout(5 * SECOND).send_timeout(20 * SECOND);
+        let mut side = closing_after(role, config, 100_000);
+        let mut now = SECOND;
+        // The peer takes what was sent before, slower than the close timeout; all but the last byte.
+        while side.out.len() > 1 {
+            assert_eq!(deadline(&mut side, now), Some(now + 20 * SECOND));
+            now += 19 * SECOND;
+            side.out.sent((side.out.len() - 1).min(10_000));
+            on_time(&mut side, now);
+            assert_eq!(side.connection.end(), None);
+        }
+        assert_eq!(deadline(&mut side, now), Some(now + 20 * SECOND));
+        side.out.sent(1);
+        // Nothing prolongs it from there on.
+        let until = now + 5 * SECOND;
+        assert_eq!(deadline(&mut side, now), Some(until));
+        side.receive(&to(role, true, BINARY, &[0; 5_000]));
+        assert_eq!(deadline(&mut side, now + SECOND), Some(until));
+        on_time(&mut side, until - TICK);
+        assert_eq!(side.connection.end(), None);
+        on_time(&mut side, until);
+        assert_eq!(side.connection.end(), Some(&End::TimedOut(Timeout::Close)));
+    }
+}
+
+#[test]
+fn a_close_that_the_peer_never_takes_is_given_up_by_the_send_timeout() {
+    for role in ROLES {
+        let config = Config::default().close_timeout(5 * SECOND).send_timeout(20 * SECOND);
+        let mut side = closing_after(role, config, 100_000);
+        assert_eq!(deadline(&mut side, SECOND), Some(21 * SECOND));
+        on_time(&mut side, 21 * SECOND - TICK);
+        assert_eq!(side.connection.end(), None);
+        let waiting = side.out.len();
+        on_time(&mut side, 21 * SECOND);
+        assert_stuck(&mut side, waiting);
+    }
+}
+
+#[test]
+fn without_a_send_timeout_each_kilobyte_taken_before_a_close_has_the_close_timeout() {
+    for role in ROLES {
+        let config = Config::default().close_timeout(5 * SECOND).send_timeout(None);
+        let mut side = closing_after(role, config, 100_000);
+        let mut now = SECOND;
+        for _ in 0..20 {
+            assert_eq!(deadline(&mut side, now), Some(now + 5 * SECOND));
+            now += 4 * SECOND;
+            side.out.sent(1_024);
+            on_time(&mut side, now);
+        }
+        assert_eq!(deadline(&mut side, now), Some(now + 5 * SECOND));
+        side.out.sent(1_023);
+        on_time(&mut side, now + 5 * SECOND);
+        assert_eq!(side.connection.end(), Some(&End::TimedOut(Timeout::Close)));
     }
 }
 
@@ -451,13 +523,14 @@ fn the_halves_have_the_same_timers() {
         side.connection.send("Hello", &mut side.out).unwrap();
         let Side { connection, input, mut out, .. } = side;
         let (mut receiver, mut sender, mut replies) = connection.into_halves();
-        assert_eq!(receiver.deadline(SECOND, &input, false), Some(21 * SECOND));
+        assert_eq!(receiver.deadline(SECOND, &input, sender.state(&out)), Some(21 * SECOND));
         assert_eq!(sender.deadline(2 * SECOND, &out), Some(22 * SECOND));
         assert!(!sender.is_stalled(22 * SECOND - TICK, &out));
         assert!(sender.is_stalled(22 * SECOND, &out));
-        receiver.on_time(21 * SECOND - TICK, &input, &mut replies, false);
+        let state = sender.state(&out);
+        receiver.on_time(21 * SECOND - TICK, &input, &mut replies, state);
         assert!(receiver.end().is_none() && replies.is_empty());
-        receiver.on_time(21 * SECOND, &input, &mut replies, false);
+        receiver.on_time(21 * SECOND, &input, &mut replies, state);
         assert_eq!(receiver.end(), Some(&End::TimedOut(Timeout::Progress)));
         let before = out.len();
         sender.answer(&mut replies, &mut out);

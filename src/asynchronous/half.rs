@@ -23,6 +23,7 @@ use crate::protocol::error::{End, Refusal};
 use crate::protocol::message::{Message, MessageRef, Part};
 use crate::protocol::prepared::Prepared;
 use crate::protocol::recv::Replies;
+use crate::protocol::send_state::SendState;
 
 /// What both halves have.
 struct Shared<I: Io> {
@@ -96,6 +97,11 @@ impl<I: Io> Link for Half<I> {
 
     fn close_sent(&self) -> bool {
         self.shared.close_sent.load(Ordering::Acquire)
+    }
+
+    fn state(&self) -> SendState {
+        let writer = self.shared.writer();
+        writer.sender.state(&writer.out)
     }
 
     fn gave_up(&self) -> bool {

@@ -15,6 +15,7 @@ use crate::memory::recv_buf::RecvBuf;
 use crate::protocol::error::{End, Timeout};
 use crate::protocol::leave::{Leave, LeaveStep};
 use crate::protocol::recv::{Progress, Receiver, Replies};
+use crate::protocol::send_state::SendState;
 
 /// What an event or a read costs in addition to its bytes.
 const STEP: u32 = 8 << 10;
@@ -27,6 +28,9 @@ pub(crate) trait Link {
     fn poll_read(&mut self, cx: &mut Context<'_>, input: &mut RecvBuf) -> Poll<io::Result<()>>;
 
     fn close_sent(&self) -> bool;
+
+    /// See [`Sender::state`](crate::Sender::state).
+    fn state(&self) -> SendState;
 
     /// Whether the sending side gave up a peer that takes nothing.
     fn gave_up(&self) -> bool;
@@ -243,7 +247,7 @@ impl<I: Io> Reader<I> {
         if is_late(link) && link.poll_flush(cx, &mut self.replies).is_pending() && is_late(link) {
             self.receiver.give_up(End::TimedOut(Timeout::Send));
         }
-        self.receiver.on_time(now, &self.input, &mut self.replies, link.close_sent());
+        self.receiver.on_time(now, &self.input, &mut self.replies, link.state());
     }
 
     /// Sends all that waits.
@@ -307,9 +311,9 @@ impl<I: Io> Reader<I> {
             self.timer = I::Timer::default();
             return Poll::Pending;
         }
-        let (now, close_sent) = (I::now(), link.close_sent());
+        let (now, state) = (I::now(), link.state());
         let sending = link.send_deadline(now);
-        let receiving = self.receiver.deadline(now, &self.input, close_sent);
+        let receiving = self.receiver.deadline(now, &self.input, state);
         let deadline = sending.into_iter().chain(receiving).min();
         ready!(I::poll_timer(&mut self.timer, cx, deadline));
         self.expire(cx, link);

@@ -22,6 +22,7 @@ use crate::protocol::message::{Message, MessageRef};
 use crate::protocol::prepared::Prepared;
 use crate::protocol::recv::Replies;
 use crate::protocol::send::Sender;
+use crate::protocol::send_state::SendState;
 
 /// A lent payload from this size on is offered to the stream at once, from where it lies. A smaller one is
 /// copied sooner than written.
@@ -517,6 +518,10 @@ impl<I: Io> Link for Writer<I> {
 
     fn close_sent(&self) -> bool {
         self.sender.close_sent()
+    }
+
+    fn state(&self) -> SendState {
+        self.sender.state(&self.out)
     }
 
     fn gave_up(&self) -> bool {

@@ -17,12 +17,14 @@ use crate::protocol::config::Config;
 use crate::protocol::error::{End, Timeout};
 use crate::protocol::message::{Message, MessageRef, Part};
 use crate::protocol::recv::Replies;
+use crate::protocol::send_state::SendState;
 
 #[derive(Debug)]
 struct Shared<S: BlockingStream> {
     writer: Mutex<Writer<S>>,
     slot: Mutex<Replies>,
-    close_sent: AtomicBool,
+    /// How far sending has come, to be known without the writer's lock.
+    state: Mutex<SendState>,
     receiver_gone: AtomicBool,
     config: Config,
 }
@@ -46,8 +48,13 @@ impl<S: BlockingStream> Shared<S> {
         let mut slot = lock(&self.slot);
         let any = !slot.is_empty();
         writer.sender.answer(&mut slot, &mut writer.out);
-        self.close_sent.store(writer.sender.close_sent(), Ordering::Release);
+        self.note(writer);
         any
+    }
+
+    /// Notes how far sending has come. Call it with the lock held after each change.
+    fn note(&self, writer: &Writer<S>) {
+        *lock(&self.state) = writer.sender.state(&writer.out);
     }
 
     fn slot_is_empty(&self) -> bool {
@@ -63,7 +70,7 @@ pub(super) fn split<S: BlockingStream>(
     let compression = writer.sender.compression();
     let shared = Arc::new(Shared {
         config: reader.receiver.config().clone(),
-        close_sent: AtomicBool::new(writer.sender.close_sent()),
+        state: Mutex::new(writer.sender.state(&writer.out)),
         slot: Mutex::new(core::mem::take(&mut reader.replies)),
         writer: Mutex::new(writer),
         receiver_gone: AtomicBool::new(false),
@@ -87,7 +94,11 @@ impl<S: BlockingStream> Link for Half<S> {
     }
 
     fn close_sent(&self) -> bool {
-        self.shared.close_sent.load(Ordering::Acquire)
+        self.state().close_sent()
+    }
+
+    fn state(&self) -> SendState {
+        *lock(&self.shared.state)
     }
 
     fn answer(&mut self, replies: &mut Replies) {
@@ -140,7 +151,9 @@ impl<S: BlockingStream> Half<S> {
             if writer.out.is_empty() {
                 return Ok(Some(true));
             }
-            if !writer.try_write()? {
+            let all_written = writer.try_write();
+            shared.note(&writer);
+            if !all_written? {
                 let writer = &mut *writer;
                 return if writer.sender.is_stalled(now(), &writer.out) {
                     Err(io::ErrorKind::TimedOut.into())
@@ -320,9 +333,10 @@ impl<S: BlockingStream> SendHalf<S> {
         writer.sender.set_compression(self.compression);
         let mut result = queue(&mut writer);
         loop {
-            shared.close_sent.store(writer.sender.close_sent(), Ordering::Release);
+            shared.note(&writer);
             if flush || writer.out.len() >= FLUSH_FROM {
                 result = result.and(send_all(&mut writer));
+                shared.note(&writer);
             }
             drop(writer);
             if shared.slot_is_empty() {

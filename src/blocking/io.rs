@@ -12,6 +12,7 @@ use crate::protocol::error::{End, Timeout};
 use crate::protocol::leave::{Leave, LeaveStep};
 use crate::protocol::recv::{Progress, Receiver, Replies};
 use crate::protocol::send::Sender;
+use crate::protocol::send_state::SendState;
 
 /// How many slices one vectored write takes.
 const MAX_SLICES: usize = 16;
@@ -39,6 +40,9 @@ pub(super) trait Link {
     fn stream(&mut self) -> io::Result<&mut Self::Stream>;
 
     fn close_sent(&self) -> bool;
+
+    /// See [`Sender::state`].
+    fn state(&self) -> SendState;
 
     /// Puts the replies before whatever is queued from now on.
     fn answer(&mut self, replies: &mut Replies);
@@ -158,7 +162,7 @@ impl Reader {
             Ok(all_sent) => all_sent,
             Err(error) if timed_out(&error) => {
                 // The close timeout, if it is that one.
-                self.on_time(close_sent);
+                self.on_time(link);
                 self.receiver.give_up(End::TimedOut(Timeout::Send));
                 return Ok(());
             }
@@ -169,9 +173,9 @@ impl Reader {
             }
         };
         let now = now();
-        let deadline = self.receiver.deadline(now, &self.input, close_sent);
+        let deadline = self.receiver.deadline(now, &self.input, link.state());
         if !lenient && deadline.is_some_and(|at| at <= now) {
-            self.on_time(close_sent);
+            self.on_time(link);
             return Ok(());
         }
         let retry = if all_sent { None } else { Some(RETRY) };
@@ -206,7 +210,7 @@ impl Reader {
                 if ours.is_none() || users_end.is_some_and(|at| at <= self::now()) {
                     return Err(error.into());
                 }
-                self.on_time(close_sent);
+                self.on_time(link);
             }
             Err(error) if is_peer_gone(&error) => self.receiver.transport_failed(&self.input),
             Err(error) => {
@@ -221,7 +225,7 @@ impl Reader {
     /// Lets writes block no longer than the close timeout.
     fn limit_writes(&mut self, link: &mut impl Link) -> io::Result<()> {
         let now = now();
-        let Some(at) = self.receiver.deadline(now, &self.input, true) else {
+        let Some(at) = self.receiver.deadline(now, &self.input, link.state()) else {
             return Ok(());
         };
         let left = at_least_a_little(at.saturating_sub(now));
@@ -229,8 +233,8 @@ impl Reader {
         link.stream()?.set_write_timeout(Some(usual.map_or(left, |usual| usual.min(left))))
     }
 
-    fn on_time(&mut self, close_sent: bool) {
-        self.receiver.on_time(now(), &self.input, &mut self.replies, close_sent);
+    fn on_time(&mut self, link: &impl Link) {
+        self.receiver.on_time(now(), &self.input, &mut self.replies, link.state());
     }
 
     /// Leaves the socket so that the last bytes arrive.
@@ -362,6 +366,10 @@ impl<S: BlockingStream> Link for Writer<S> {
 
     fn close_sent(&self) -> bool {
         self.sender.close_sent()
+    }
+
+    fn state(&self) -> SendState {
+        self.sender.state(&self.out)
     }
 
     fn answer(&mut self, replies: &mut Replies) {

@@ -25,8 +25,8 @@ pub struct SendBuf {
     tail: Option<Box<Tail>>,
     /// Bytes that ever left; wraps.
     left: u32,
-    /// How many bytes have to leave until the automatic pongs in the queue are gone.
-    pongs: u32,
+    /// How many bytes have to leave until the marked frames in the queue are gone.
+    marked: u32,
 }
 
 #[derive(Default)]
@@ -130,7 +130,7 @@ impl SendBuf {
     pub fn sent(&mut self, n: usize) {
         let n = n.min(self.len());
         self.left = self.left.wrapping_add(n as u32);
-        self.pongs = self.pongs.saturating_sub(u32::try_from(n).unwrap_or(u32::MAX));
+        self.marked = self.marked.saturating_sub(u32::try_from(n).unwrap_or(u32::MAX));
         self.remove(n);
         if self.tail.is_some() {
             self.recharge();
@@ -312,14 +312,14 @@ impl SendBuf {
         self.left
     }
 
-    /// Whether automatic pongs that were queued have not left yet.
-    pub(crate) fn has_pongs(&self) -> bool {
-        self.pongs > 0
+    /// Whether a frame that was marked has not left yet.
+    pub(crate) fn has_marked(&self) -> bool {
+        self.marked > 0
     }
 
-    /// Remembers that what was queued last are automatic pongs.
-    pub(crate) fn mark_pongs(&mut self) {
-        self.pongs = u32::try_from(self.len()).unwrap_or(u32::MAX);
+    /// Marks what was queued last: a reply, whose leaving matters.
+    pub(crate) fn mark(&mut self) {
+        self.marked = u32::try_from(self.len()).unwrap_or(u32::MAX);
     }
 }
 

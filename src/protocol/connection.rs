@@ -264,7 +264,7 @@ impl Connection {
         if self.end().is_some() {
             return None;
         }
-        let receiving = self.receiver.deadline(now, input, self.sender.close_sent());
+        let receiving = self.receiver.deadline(now, input, self.sender.state(out));
         let sending = self.sender.deadline(now, out);
         receiving.into_iter().chain(sending).min()
     }
@@ -275,11 +275,11 @@ impl Connection {
         if self.end().is_some() {
             return;
         }
-        let close_sent = self.sender.close_sent();
+        let state = self.sender.state(out);
         if self.sender.is_stalled(now, out) {
             self.receiver.give_up(End::TimedOut(Timeout::Send));
         }
-        self.receiver.on_time(now, input, &mut self.replies, close_sent);
+        self.receiver.on_time(now, input, &mut self.replies, state);
         self.sender.answer(&mut self.replies, out);
         if self.receiver.end().is_some() {
             self.sender.shut();

@@ -41,8 +41,8 @@ pub(crate) struct Keepalive {
     alive_at: Option<Duration>,
     /// The payload received by then.
     alive_mark: u32,
-    /// How many control frames the receiver counted as progress.
-    controls: u32,
+    /// What the receiver counted as progress that is no activity; wraps.
+    no_activity: u32,
     /// When something of a message last came.
     busy_at: Duration,
     busy_mark: u32,
@@ -63,7 +63,7 @@ impl Keepalive {
             asked_at: Duration::ZERO,
             alive_at: None,
             alive_mark: 0,
-            controls: 0,
+            no_activity: 0,
             busy_at: Duration::ZERO,
             busy_mark: 0,
             round_trip: None,
@@ -85,25 +85,23 @@ impl Keepalive {
         self.answered |= self.asked.is_some_and(|asked| asked == payload);
     }
 
-    /// A control frame was counted as progress.
-    pub(crate) fn control(&mut self) {
-        self.controls = self.controls.wrapping_add(1);
+    /// The receiver's progress grew by so much for what brings nothing of a message: a control frame.
+    pub(crate) fn no_activity(&mut self, n: u32) {
+        self.no_activity = self.no_activity.wrapping_add(n);
     }
 
-    /// When there is something to do. `data` is the payload received, and `progress` the receiver's,
-    /// which counts `step` for each message and control frame.
+    /// When there is something to do. `data` is the payload received, and `progress` the receiver's.
     pub(crate) fn deadline(
         &mut self,
         settings: &Settings,
         now: Duration,
         data: u32,
         progress: u32,
-        step: u32,
     ) -> Option<Duration> {
         if self.closing {
             return None;
         }
-        let activity = progress.wrapping_sub(self.controls.wrapping_mul(step));
+        let activity = progress.wrapping_sub(self.no_activity);
         self.observe(now, data, activity);
         let ping = self.next_ping(settings);
         let dead = self.dead_at(settings);

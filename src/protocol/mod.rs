@@ -1,5 +1,6 @@
 //! The rules of RFC 6455 §5 to §8 and of RFC 7692: no I/O, no clock, no entropy.
 
+pub(crate) mod clock;
 pub(crate) mod close;
 pub(crate) mod config;
 pub(crate) mod connection;
@@ -13,6 +14,7 @@ pub(crate) mod message;
 pub(crate) mod prepared;
 pub(crate) mod recv;
 pub(crate) mod send;
+pub(crate) mod send_state;
 pub(crate) mod utf8;
 
 pub use close::CloseCode;
@@ -26,3 +28,4 @@ pub use message::{Message, MessageRef, Part, Text};
 pub use prepared::Prepared;
 pub use recv::{Progress, Receiver, Replies, Role};
 pub use send::{Sender, Vectored};
+pub use send_state::SendState;

@@ -9,6 +9,7 @@ use core::time::Duration;
 
 use crate::memory::budget::{Charge, FREE};
 use crate::memory::recv_buf::{Kind, RecvBuf};
+use crate::protocol::clock::{self, Timer};
 use crate::protocol::close::CloseCode;
 use crate::protocol::config::Config;
 use crate::protocol::deflate::{CHUNK, Inflated, Inflating, Side};
@@ -17,9 +18,11 @@ use crate::protocol::frame::{self, FIN, Length, MASK, MAX_CONTROL, Opcode, RSV, 
 use crate::protocol::keepalive::{Due, Keepalive, PING};
 use crate::protocol::leave::Leave;
 use crate::protocol::mask;
+use crate::protocol::send_state::SendState;
 use crate::protocol::utf8::{self, Checked};
 
-/// A message that is under way must bring this much payload in every progress timeout.
+/// A message that is under way must bring this much payload in every progress timeout, or end. It also is
+/// what each frame costs beside its bytes: see [`Receiver::work`].
 const PROGRESS: u32 = 1024;
 
 /// Where a message of this size is cut by the end of a buffer, moving its part costs more than a read.
@@ -200,16 +203,14 @@ pub struct Receiver {
     began: u32,
     /// Bytes that were decoded.
     offset: u64,
-    /// Grows with the payload received and with each message; wraps.
-    progress: u32,
     /// The payload received; wraps.
     data: u32,
-    /// `progress` when the timer was set.
+    /// What decoding cost beside the bytes in `offset`; wraps.
+    cost: u32,
+    /// `progress` when the timer was set, or the bytes that had left.
     timer_mark: u32,
-    /// When the timer was set, in ns plus one; 0 if it is not. There is one timer: once Close is
-    /// sent it is the close timeout, before that the progress timeout.
-    timer: u64,
-    timer_is_close: bool,
+    timer: Timer,
+    awaits: Awaits,
     /// An unfragmented message may come that is shorter than this; 0 inside of a frame or a message, and once
     /// the connection has ended.
     whole_below: u16,
@@ -252,6 +253,18 @@ enum Stage {
     Data { fin: bool },
     Compressed { fin: bool },
     Control(Opcode, u8),
+}
+
+/// What the one timer of transfers waits for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Awaits {
+    /// The rest of what has begun to come.
+    #[default]
+    Rest,
+    /// That our Close leaves. Nothing else limits that where there is no send timeout.
+    CloseLeft,
+    /// The peer's Close.
+    Close,
 }
 
 /// What of the message that is under way was lent already.
@@ -297,11 +310,11 @@ impl Receiver {
             usual: 0,
             began: 0,
             offset: 0,
-            progress: 0,
             data: 0,
+            cost: 0,
             timer_mark: 0,
-            timer: 0,
-            timer_is_close: false,
+            timer: Timer::default(),
+            awaits: Awaits::default(),
             peer,
             inflating: Inflating::default(),
         }
@@ -317,9 +330,29 @@ impl Receiver {
         &self.config
     }
 
-    /// How much was decoded: bytes, and a fixed amount for each frame; wraps.
+    /// How much work decoding was so far; wraps. Take the difference of two values to give other
+    /// connections a turn after some work, whatever the peer made it of.
+    ///
+    /// The unit is a byte that was decoded or inflated. Each frame counts as 1 KiB more, also a ping, a
+    /// pong, an empty fragment and what was skipped.
     pub fn work(&self) -> u32 {
-        self.offset as u32
+        (self.offset as u32).wrapping_add(self.cost)
+    }
+
+    /// Grows with the payload received, and with each message and each control frame between messages; wraps.
+    fn progress(&self) -> u32 {
+        self.data.wrapping_add(self.cost)
+    }
+
+    /// Counts work that is no progress of the peer's: the mark moves with it.
+    fn no_progress(&mut self, cost: u32) {
+        self.cost = self.cost.wrapping_add(cost);
+        if self.awaits == Awaits::Rest {
+            self.timer_mark = self.timer_mark.wrapping_add(cost);
+        }
+        if let Some(keepalive) = Beside::keepalive(&mut self.beside) {
+            keepalive.no_activity(cost);
+        }
     }
 
     /// How the connection ended, once it has.
@@ -522,7 +555,6 @@ impl Receiver {
                     if n > 0 {
                         self.key = mask::apply_part(input.assemble(n), self.key);
                         self.remaining -= n as u64;
-                        self.progress = self.progress.wrapping_add(n as u32);
                         self.data = self.data.wrapping_add(n as u32);
                         self.check_text(input, n)?;
                         self.offset += n as u64;
@@ -542,7 +574,9 @@ impl Receiver {
                         return Ok(self.starved(input, parts));
                     }
                     self.stage = Stage::Header;
-                    if fin && self.finish(input, parts)? {
+                    if !fin {
+                        self.no_progress(PROGRESS);
+                    } else if self.finish(input, parts)? {
                         return Ok(Progress::Event);
                     }
                 }
@@ -555,7 +589,9 @@ impl Receiver {
                         return Ok(self.starved(input, parts));
                     }
                     self.stage = Stage::Header;
-                    if fin && self.finish(input, parts)? {
+                    if !fin {
+                        self.no_progress(PROGRESS);
+                    } else if self.finish(input, parts)? {
                         return Ok(Progress::Event);
                     }
                 }
@@ -586,10 +622,12 @@ impl Receiver {
                     self.offset += len as u64;
                     if self.message.is_none() {
                         // The next one has its own time; inside a message only its data counts.
-                        self.progress = self.progress.wrapping_add(PROGRESS);
+                        self.cost = self.cost.wrapping_add(PROGRESS);
                         if let Some(keepalive) = Beside::keepalive(&mut self.beside) {
-                            keepalive.control();
+                            keepalive.no_activity(PROGRESS);
                         }
+                    } else {
+                        self.no_progress(PROGRESS);
                     }
                     if self.config.get().report_control_frames {
                         let kind = match opcode {
@@ -645,8 +683,8 @@ impl Receiver {
             return false;
         };
         self.offset += header as u64 + u64::from(len);
-        self.progress = self.progress.wrapping_add(u32::from(len)).wrapping_add(PROGRESS);
         self.data = self.data.wrapping_add(len.into());
+        self.cost = self.cost.wrapping_add(PROGRESS);
         if kind == Kind::Text {
             return self.whole_text(input, key, header);
         }
@@ -666,8 +704,8 @@ impl Receiver {
         mask::apply(payload, key);
         input.take_back_whole(header, len);
         self.offset -= (header + len) as u64;
-        self.progress = self.progress.wrapping_sub(len as u32).wrapping_sub(PROGRESS);
         self.data = self.data.wrapping_sub(len as u32);
+        self.cost = self.cost.wrapping_sub(PROGRESS);
         false
     }
 
@@ -826,7 +864,6 @@ impl Receiver {
         let mut left = self.remaining.min(input.unread().len() as u64) as usize;
         let fresh = &mut input.unparsed_mut(left)[self.inflating.unmasked()..];
         self.key = mask::apply_part(fresh, self.key);
-        self.progress = self.progress.wrapping_add(fresh.len() as u32);
         self.data = self.data.wrapping_add(fresh.len() as u32);
         loop {
             let inflated = self.inflating.inflated();
@@ -857,6 +894,7 @@ impl Receiver {
                 return Err(rule.into());
             }
             input.inflated(consumed, produced);
+            self.no_progress(produced as u32);
             left -= consumed;
             self.inflating.set_unmasked(left);
             self.remaining -= consumed as u64;
@@ -937,7 +975,7 @@ impl Receiver {
         let lent = core::mem::take(&mut self.lent);
         self.message_len = 0;
         self.fragments = 0;
-        self.progress = self.progress.wrapping_add(PROGRESS);
+        self.cost = self.cost.wrapping_add(PROGRESS);
         let lend = lent == Lent::Nothing || lent == Lent::Parts && parts;
         if lend {
             input.lend_message(kind, 0, lent == Lent::Nothing, true);
@@ -1010,14 +1048,17 @@ impl Receiver {
 
     /// When [`on_time`](Self::on_time) wants to be called, on the clock that `now` is read from; any
     /// clock that only goes forward will do. Ask each time before waiting: that is when timers start.
+    /// `state` is [`Sender::state`](crate::Sender::state).
+    ///
+    /// A timeout of [`Duration::ZERO`] is over at once. [`Duration::MAX`] is never reached.
     pub fn deadline(
         &mut self,
         now: Duration,
         input: &RecvBuf,
-        close_sent: bool,
+        state: SendState,
     ) -> Option<Duration> {
-        let transfer = self.transfer_deadline(now, input, close_sent);
-        transfer.into_iter().chain(self.keepalive_deadline(now, close_sent)).min()
+        let transfer = self.transfer_deadline(now, input, state);
+        transfer.into_iter().chain(self.keepalive_deadline(now, state)).min()
     }
 
     /// Whether there is no [`deadline`](Self::deadline), unless Close was sent; then it need not be asked.
@@ -1025,7 +1066,7 @@ impl Receiver {
     pub(crate) fn is_at_rest(&mut self, input: &RecvBuf) -> bool {
         let is_at_rest = self.is_between(input) && self.beside.is_none();
         if is_at_rest {
-            self.timer = 0;
+            self.timer.clear();
         }
         is_at_rest
     }
@@ -1035,41 +1076,54 @@ impl Receiver {
         &mut self,
         now: Duration,
         input: &RecvBuf,
-        close_sent: bool,
+        state: SendState,
     ) -> Option<Duration> {
-        let begun = self.message.is_some()
-            || !matches!(self.stage, Stage::Header)
-            || !input.unread().is_empty();
-        let timeout = if self.end().is_some() {
-            None
-        } else if close_sent && self.config.get().close_timeout.is_some() {
-            self.config.get().close_timeout
-        } else if begun {
-            self.config.get().progress_timeout
-        } else {
-            None
-        };
-        let Some(timeout) = timeout else {
-            self.timer = 0;
+        let Some((awaits, timeout)) = self.awaits(input, state) else {
+            self.timer.clear();
             return None;
         };
-        let is_close = close_sent && self.config.get().close_timeout.is_some();
-        let moved = self.progress.wrapping_sub(self.timer_mark) >= PROGRESS;
-        if self.timer == 0 || is_close != self.timer_is_close || (!is_close && moved) {
-            self.timer = 1 + u64::try_from(now.as_nanos()).unwrap_or(u64::MAX - 1);
-            self.timer_mark = self.progress;
-            self.timer_is_close = is_close;
+        let mark = match awaits {
+            Awaits::Rest => self.progress(),
+            Awaits::CloseLeft => state.taken,
+            // Nothing prolongs it.
+            Awaits::Close => self.timer_mark,
+        };
+        let has_moved = mark.wrapping_sub(self.timer_mark) >= PROGRESS;
+        if !self.timer.is_set() || awaits != self.awaits || has_moved {
+            self.timer.set(now);
+            (self.awaits, self.timer_mark) = (awaits, mark);
         }
-        Some(Duration::from_nanos(self.timer - 1).saturating_add(timeout))
+        self.timer.deadline(timeout)
     }
 
-    fn keepalive_deadline(&mut self, now: Duration, close_sent: bool) -> Option<Duration> {
-        // After our Close the peer need not answer pings, and the close timeout holds.
-        if close_sent || self.end().is_some() {
+    /// What is waited for, and how long at most.
+    fn awaits(&self, input: &RecvBuf, state: SendState) -> Option<(Awaits, Duration)> {
+        let settings = self.config.get();
+        if self.end().is_some() {
             return None;
         }
+        if let Some(timeout) = settings.close_timeout.filter(|_| state.close_sent) {
+            // Before our Close has left, the peer cannot answer it: the send timeout holds.
+            if state.close_left {
+                return Some((Awaits::Close, timeout));
+            } else if settings.send_timeout.is_none() {
+                return Some((Awaits::CloseLeft, timeout));
+            }
+        }
+        let has_begun = self.message.is_some()
+            || !matches!(self.stage, Stage::Header)
+            || !input.unread().is_empty();
+        settings.progress_timeout.filter(|_| has_begun).map(|timeout| (Awaits::Rest, timeout))
+    }
+
+    fn keepalive_deadline(&mut self, now: Duration, state: SendState) -> Option<Duration> {
+        // After our Close the peer need not answer pings, and the close timeout holds.
+        if state.close_sent || self.end().is_some() {
+            return None;
+        }
+        let (data, progress) = (self.data, self.progress());
         let keepalive = Beside::keepalive(&mut self.beside)?;
-        keepalive.deadline(self.config.get(), now, self.data, self.progress, PROGRESS)
+        keepalive.deadline(self.config.get(), now, data, progress)
     }
 
     /// Ends the connection, or pings or closes it, if its [`deadline`](Self::deadline) is reached; else
@@ -1079,18 +1133,21 @@ impl Receiver {
         now: Duration,
         input: &RecvBuf,
         replies: &mut Replies,
-        close_sent: bool,
+        state: SendState,
     ) {
-        if self.transfer_deadline(now, input, close_sent).is_some_and(|at| at <= now) {
-            let timeout = if self.timer_is_close {
-                Timeout::Close
-            } else {
-                replies.close(CloseReply(Some(CloseCode::POLICY_VIOLATION)));
-                Timeout::Progress
+        let transfer = self.transfer_deadline(now, input, state);
+        if transfer.is_some_and(|at| clock::is_reached(at, now)) {
+            let timeout = match self.awaits {
+                Awaits::Close | Awaits::CloseLeft => Timeout::Close,
+                Awaits::Rest => {
+                    replies.close(CloseReply(Some(CloseCode::POLICY_VIOLATION)));
+                    Timeout::Progress
+                }
             };
             self.give_up(End::TimedOut(timeout));
         }
-        if self.keepalive_deadline(now, close_sent).is_none_or(|at| at > now) {
+        let keepalive = self.keepalive_deadline(now, state);
+        if !keepalive.is_some_and(|at| clock::is_reached(at, now)) {
             return;
         }
         let Some(keepalive) = Beside::keepalive(&mut self.beside) else {

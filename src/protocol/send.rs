@@ -21,6 +21,7 @@ use crate::protocol::mask;
 use crate::protocol::message::{Message, MessageRef};
 use crate::protocol::prepared::Prepared;
 use crate::protocol::recv::{CloseReply, Replies};
+use crate::protocol::send_state::SendState;
 
 /// An owned payload from this size on is queued by reference, not copied.
 const SHARE_FROM: usize = 16 << 10;
@@ -50,6 +51,8 @@ pub struct Sender {
     /// When the timer was set, in ns plus one; 0 if it is not.
     timer: u64,
     timer_mark: u32,
+    /// How many pings of keepalive were queued; wraps.
+    pings: u8,
 }
 
 impl Sender {
@@ -72,6 +75,7 @@ impl Sender {
             plain_mark: 0,
             timer: 0,
             timer_mark: 0,
+            pings: 0,
         };
         sender.admit_plain();
         sender
@@ -341,7 +345,7 @@ impl Sender {
     pub fn answer(&mut self, replies: &mut Replies, out: &mut SendBuf) {
         if let Some(len) = replies.pongs_len()
             // With this half of the limit in the queue and the other in `replies`, it holds.
-            && (!out.has_pongs()
+            && (!out.has_marked()
                 || out.len() + len <= self.config.get().max_pending_pongs / 2
                 // Nothing follows a Close, so with one the pongs need not wait to stay bounded.
                 || replies.has_close())
@@ -351,9 +355,10 @@ impl Sender {
                 // Who is told Close need not be asked any more.
                 if !(self.closed || closes && opcode == Opcode::Ping) {
                     self.frame(true, opcode, payload, out);
+                    self.pings = self.pings.wrapping_add(u8::from(opcode == Opcode::Ping));
                 }
             });
-            out.mark_pongs();
+            out.mark();
         }
         if let Some(reply) = replies.take_close()
             && !self.closed
@@ -370,6 +375,19 @@ impl Sender {
     /// Whether Close was queued.
     pub fn close_sent(&self) -> bool {
         self.close_sent
+    }
+
+    /// How far sending has come: what [`Receiver::deadline`](crate::Receiver::deadline) and
+    /// [`Receiver::on_time`](crate::Receiver::on_time) have to know.
+    pub fn state(&self, out: &SendBuf) -> SendState {
+        let has_left = !out.has_marked();
+        SendState {
+            close_sent: self.close_sent,
+            close_left: self.close_sent && has_left,
+            is_waiting: !out.is_empty(),
+            pings: self.pings.wrapping_sub(u8::from(!has_left)),
+            taken: out.left(),
+        }
     }
 
     /// Refuses all that would be sent from now on: the connection has ended.
@@ -518,6 +536,7 @@ impl Sender {
             payload[2..len].copy_from_slice(reason.as_bytes());
         }
         self.frame(true, Opcode::Close, &payload[..len], out);
+        out.mark();
         self.close_sent = true;
         self.shut();
     }
