@@ -193,17 +193,42 @@ async fn a_peer_that_floods_after_our_close_is_dropped_at_the_close_timeout() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn close_takes_no_longer_than_the_close_timeout_if_the_peer_does_not_read() {
-    // What was fed before waits in front of Close; its own timer is the longer one.
-    let config = Config::default().close_timeout(2 * SECOND).send_timeout(600 * SECOND);
+async fn close_takes_no_longer_than_the_send_timeout_if_the_peer_does_not_read() {
+    // What was fed before waits in front of Close. The close timeout runs from when Close has left.
+    let config = Config::default().close_timeout(2 * SECOND).send_timeout(30 * SECOND);
     for queued in [100, 20_000] {
         let (mut ws, far) = open(Role::Server, &config);
         far.room(10);
         assert!(cancelled(ws.send(vec![0; queued]), 1).is_none());
         let start = Instant::now();
         let closed = bounded(ws.close(1000, "")).await.unwrap();
-        assert_took(start, 2 * SECOND);
-        assert_eq!(closed.end, End::TimedOut(Timeout::Close), "{queued} bytes queued");
+        assert_took(start, 30 * SECOND);
+        assert_eq!(closed.end, End::TimedOut(Timeout::Send), "{queued} bytes queued");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn close_delivers_what_was_fed_to_a_peer_that_needs_longer_than_the_close_timeout() {
+    let config = Config::default().close_timeout(2 * SECOND);
+    for role in ROLES {
+        let (mut ws, far) = open(role, &config);
+        far.room(0);
+        assert!(cancelled(ws.send(vec![7; 20_000]), 1).is_none());
+        let peer = async {
+            tokio::time::sleep(10 * SECOND).await;
+            // From here on it is fast, and it answers.
+            far.room(usize::MAX);
+            while far.written().len() < 20_000 {
+                tokio::task::yield_now().await;
+            }
+            tokio::time::sleep(SECOND).await;
+            far.push(&close_to(role, 1000));
+            far.eof();
+        };
+        let (closed, ()) = bounded(async { tokio::join!(ws.close(1000, ""), peer) }).await;
+        assert!(closed.unwrap().end.is_clean(), "{role:?}");
+        let frames = far.frames(role);
+        assert_eq!((frames[0].payload.len(), close_code(&frames[1])), (20_000, 1000));
     }
 }
 

@@ -11,8 +11,8 @@ mod support;
 use std::future::Future;
 use std::io;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
+use std::sync::{Arc, LazyLock, Mutex};
+use std::task::{Context, Poll, Waker};
 
 use bowline::tokio::{WebSocket, accept};
 use bowline::{Config, Message, RecvBuf, Role};
@@ -94,11 +94,12 @@ fn open(role: Role, config: &Config, room: usize) -> (WebSocket<Still>, Still) {
 
 /// Receives and feeds back until it has to wait; gives how many messages.
 fn echo(ws: &mut WebSocket<Still>) -> usize {
-    let (wakes, waker) = Wakes::new();
+    static WAKES: LazyLock<(Arc<Wakes>, Waker)> = LazyLock::new(Wakes::new);
+    let (wakes, waker) = &*WAKES;
     let mut n = 0;
     loop {
         let woken = wakes.count();
-        match pin!(ws.recv_borrowed()).poll(&mut Context::from_waker(&waker)) {
+        match pin!(ws.recv_borrowed()).poll(&mut Context::from_waker(waker)) {
             Poll::Ready(lent) => {
                 let (message, mut out) = lent.unwrap().unwrap();
                 out.feed(message).unwrap();

@@ -201,7 +201,8 @@ impl<I: Io> Reader<I> {
             let (input, replies) = (&mut self.input, &mut self.replies);
             let progress = self.receiver.step(input, replies, close_sent, parts);
             // Pings, empty fragments and bytes that are skipped give no event, and are work all the same.
-            self.charge(self.receiver.work().wrapping_sub(before));
+            let work = self.receiver.work().wrapping_sub(before);
+            self.charge(work);
             match progress {
                 Ok(Progress::Event) => {
                     if !self.replies.is_empty() {
@@ -217,7 +218,8 @@ impl<I: Io> Reader<I> {
                         return self.take_turns(cx);
                     }
                     ready!(self.poll_wait(cx, link))?;
-                    self.charge(STEP);
+                    // A read costs something too, however little it brings.
+                    self.charge(STEP.saturating_sub(work));
                     if self.receiver.whole(&mut self.input) {
                         self.charge_event();
                         return Poll::Ready(Ok(()));
