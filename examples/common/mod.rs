@@ -1,7 +1,7 @@
 //! What the example programs share: the options of the echo servers, and their page.
-#![allow(dead_code, reason = "each example uses a part of it")]
+#![allow(dead_code, reason = "each program uses a part of it")]
 
-#[cfg(all(feature = "tokio", feature = "ring"))]
+#[cfg(feature = "tls")]
 pub mod tls;
 
 use std::process::exit;

@@ -29,7 +29,7 @@ LOADED = "document.readyState === 'complete' || new Promise(resolve => addEventL
 
 class Chat(Server):
     # Built without --release: SQLite takes minutes with it.
-    FOLDER = EXAMPLES.parents[1] / "debug"
+    FOLDER = EXAMPLES.parent / "debug"
 
 
 class Relay:

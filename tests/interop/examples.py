@@ -26,9 +26,8 @@ Sec-WebSocket-Extensions: permessage-deflate
 
 
 def example_names():
-    """Every example that cargo builds: examples/NAME.rs and examples/NAME/main.rs."""
-    sources = ROOT / "examples"
-    return sorted([file.stem for file in sources.glob("*.rs")] + [file.parent.name for file in sources.glob("*/main.rs")])
+    """Every program of the package in examples/; a file that its manifest forgets fails for want of a binary."""
+    return sorted(file.stem for file in (ROOT / "examples").glob("*.rs"))
 
 
 def run(name, *arguments, stdin="", env={}):
