@@ -12,6 +12,9 @@ mod client;
 mod extension;
 mod head;
 mod key;
+mod origin;
+mod request;
+mod rules;
 mod server;
 mod url;
 
@@ -22,7 +25,9 @@ pub(crate) use client::MAX_INTERIM;
 pub use client::{ClientHandshake, ClientRequest, ConnectError};
 pub use head::{Headers, Response};
 pub use key::accept_key;
-pub use server::{Accept, Request, RequestError, ServerHandshake, Upgrade};
+pub use request::Request;
+pub use rules::RequestError;
+pub use server::{Accept, ServerHandshake, Upgrade};
 
 use alloc::string::String;
 use core::fmt;
