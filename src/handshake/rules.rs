@@ -141,8 +141,10 @@ impl From<HeadError> for RequestError {
 impl Request {
     /// Whether this is a request for a WebSocket at all.
     pub(crate) fn check_asks(&self) -> Result<(), RequestError> {
+        // RFC 9110 §7.8: "Recipients SHOULD use case-insensitive comparison when matching each
+        // protocol-name". RFC 8441 §5 gives `:protocol` the values of Upgrade.
         match self.protocol.as_deref() {
-            Some("websocket") => return Ok(()),
+            Some(name) if name.eq_ignore_ascii_case("websocket") => return Ok(()),
             Some(_) => return Err(RequestError::Protocol),
             None => {}
         }
