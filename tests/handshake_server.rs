@@ -457,6 +457,72 @@ fn each_error_is_answered_with_its_status() {
     }
 }
 
+#[test]
+fn any_last_character_ends_a_key_and_is_part_of_its_accept_value() {
+    // RFC 6455 §4.2.1 item 5 asks for 16 bytes "when decoded". The last four bits belong to none of them.
+    let alphabet = ('A'..='Z').chain('a'..='z').chain('0'..='9').chain(['+', '/']);
+    let mut accepts = std::collections::HashSet::new();
+    for last in alphabet {
+        let key = format!("AQIDBAUGBwgJCgsMDQ4PE{last}==");
+        let mut fields = FIELDS;
+        fields[3].1 = &key;
+        let request = from_parts(&fields).unwrap();
+        let upgrade = request.upgrade(&Config::default()).expect(&key);
+        let (_, response) = upgrade.accept(Accept::new()).unwrap();
+        let accept = response.headers().get_str("Sec-WebSocket-Accept").unwrap().to_owned();
+        assert!(last != 'C' || accept == "OfS0wDaT5NoxF2gqm7Zj2YtetzM=", "{accept}");
+        assert!(accepts.insert(accept), "{key}: the accept value follows the key as it was sent");
+    }
+}
+
+#[test]
+fn a_path_that_looks_like_a_url_names_no_host() {
+    // RFC 9112 §3.2.1: what begins with a slash is a path. Taken for a URL, it would name the host of the attacker.
+    for target in
+        ["/://evil.example/", "/x://evil.example/", "//evil.example/", "/?://evil.example/"]
+    {
+        let fetched = request(target, &[]);
+        assert_eq!((fetched.host(), fetched.target()), ("example.com", target));
+        assert_eq!(fetched.path(), target.split('?').next().unwrap(), "{target}");
+        let more = [("Origin", "https://evil.example")];
+        let error = request(target, &more).upgrade(&Config::default()).unwrap_err();
+        assert_eq!(error, RequestError::ForeignOrigin, "{target}");
+    }
+    // Only the first "://" ends a scheme.
+    let more = [("Origin", "https://evil.example")];
+    let absolute = request("http://example.com/://evil.example/", &more);
+    assert_eq!((absolute.host(), absolute.path()), ("example.com", "/://evil.example/"));
+    let error = absolute.upgrade(&Config::default()).unwrap_err();
+    assert_eq!(error, RequestError::ForeignOrigin);
+}
+
+#[test]
+fn an_address_that_ends_in_colons_is_split_from_its_port_at_the_bracket() {
+    let config = Config::default();
+    for (host, origin, allowed) in [
+        ("[::]", "http://[::]", true),
+        ("[fe80::]", "http://[fe80::]", true),
+        ("[fe80::]", "http://[fe80::]:80", true),
+        ("[fe80::]:9001", "http://[fe80::]:9001", true),
+        ("[fe80::]:9001", "http://[fe80::]", false),
+        ("[fe80::]", "http://[fe81::]", false),
+        ("[fe80::]", "http://[fe80::]:9001", false),
+        ("[fe80::]", "http://fe80::]", false),
+        ("[fe80::]", "http://[fe80::", false),
+        ("[fe80::]", "http://x::]", false),
+        // The same address, written in another way (RFC 5952 §2).
+        ("[0:0:0:0:0:0:0:1]:9001", "http://[::1]:9001", true),
+        ("[::ffff:192.0.2.1]", "http://[::ffff:c000:201]", true),
+    ] {
+        assert_eq!(allows(host, origin, &config), allowed, "{host} {origin}");
+    }
+    for host in ["::]", "x::]", "::1]", "[::", "]", "[]", "[::]]", "[[::]", "[::]::]"] {
+        let mut fields = FIELDS;
+        fields[0].1 = host;
+        assert_eq!(from_parts(&fields).unwrap_err(), RequestError::Host, "{host}");
+    }
+}
+
 // The origin (RFC 6455 §10.2, RFC 6454).
 
 fn allows(host: &str, origin: &str, config: &Config) -> bool {

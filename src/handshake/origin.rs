@@ -30,13 +30,10 @@ impl Request {
 /// `uri-host [ ":" port ]` (RFC 9110 §7.2).
 pub(super) fn is_host(host: &[u8]) -> bool {
     let (name, port) = split_port(host);
-    let name_is_valid = match name.strip_prefix(b"[") {
-        Some(address) => address
-            .strip_suffix(b"]")
-            .and_then(|address| core::str::from_utf8(address).ok())
-            .is_some_and(|address| address.parse::<core::net::Ipv6Addr>().is_ok()),
+    let name_is_valid = match name.first() {
+        Some(b'[') => address(name).is_some(),
         // reg-name of RFC 3986 §3.2.2
-        None => {
+        _ => {
             !name.is_empty()
                 && name
                     .iter()
@@ -85,5 +82,17 @@ pub(super) fn same_authority(a: &[u8], b: &[u8], default_port: Option<u16>) -> b
         None | Some(b"") => default_port,
         Some(port) => parse_port(port),
     };
-    a_name.eq_ignore_ascii_case(b_name) && port(a_port) == port(b_port)
+    same_name(a_name, b_name) && port(a_port) == port(b_port)
+}
+
+/// RFC 5952 §2: one IPv6 address can be written in many ways.
+fn same_name(a: &[u8], b: &[u8]) -> bool {
+    a.eq_ignore_ascii_case(b)
+        || address(a).is_some_and(|address_of_a| address(b) == Some(address_of_a))
+}
+
+/// The IPv6 address in brackets.
+fn address(name: &[u8]) -> Option<core::net::Ipv6Addr> {
+    let address = name.strip_prefix(b"[")?.strip_suffix(b"]")?;
+    core::str::from_utf8(address).ok()?.parse().ok()
 }
