@@ -613,6 +613,54 @@ fn an_error_stays() {
     }
 }
 
+#[test]
+fn what_cannot_become_a_status_line_fails_at_the_byte_that_shows_it() {
+    // RFC 9112 §4: what is sent, and how many of its bytes are needed.
+    let cases: [(&[u8], usize); 18] = [
+        (b"220 smtp.invalid ESMTP\r\n", 1),
+        (b"SSH-2.0-OpenSSH_9.9\r\n", 1),
+        (b"HELO relay.invalid\r\n", 2),
+        // An alert of TLS: the port wants wss.
+        (b"\x15\x03\x03\x00\x02\x02\x32", 1),
+        (b"\x16\x03\x01", 1),
+        // The settings of HTTP/2.
+        (b"\0\0\x12\x04\0\0\0\0\0", 1),
+        (b"<html>", 1),
+        (b"+OK POP3\r\n", 1),
+        (b"* OK IMAP4\r\n", 1),
+        (b"RFB 003.008\n", 1),
+        (b"HTTP/2 101\r\n", 6),
+        (b"HTTP/1.2 101 Hi\r\n", 8),
+        (b"HTTP/1.1\t101 Hi\r\n", 9),
+        (b"HTTP/1.1 099 Hi\r\n", 10),
+        (b"HTTP/1.1 10 Hi\r\n", 12),
+        (b"HTTP/1.1 1010 Hi\r\n", 13),
+        (b"HTTP/1.1 101 H\0\r\n", 15),
+        (b"HTTP/1.1 101 Hi\rX", 17),
+    ];
+    for empty_line in [&b""[..], b"\r\n"] {
+        for (bytes, needed) in cases {
+            let shown = String::from_utf8_lossy(bytes);
+            let start = [empty_line, &bytes[..needed - 1]].concat();
+            for more in [&b""[..], b"x", HELLO, &[b'a'; 20_000]] {
+                let mut whole = Client::at("ws://h/");
+                let all = [empty_line, &bytes[..needed], more].concat();
+                assert_eq!(
+                    whole.receive(&all).map(drop),
+                    Err(ConnectError::Malformed),
+                    "{shown:?}"
+                );
+            }
+            let mut slow = Client::at("ws://h/");
+            for &byte in &start {
+                assert!(waits(&slow.receive(&[byte])), "{shown:?}");
+            }
+            let last = slow.receive(&bytes[needed - 1..needed]);
+            assert_eq!(last.map(drop), Err(ConnectError::Malformed), "{shown:?}");
+        }
+    }
+}
+
 // Time (RFC 6455 §10.4), on a clock that is set by hand.
 
 #[test]

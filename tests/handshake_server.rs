@@ -926,6 +926,56 @@ fn what_cannot_begin_a_request_is_refused_at_its_first_byte() {
 }
 
 #[test]
+fn what_cannot_become_a_request_line_is_refused_at_the_byte_that_shows_it() {
+    use RequestError::{HttpVersion, Malformed};
+    // What is sent, how many of its bytes are needed, and the answer (RFC 9112 §3, RFC 9110 §15.6.6).
+    let cases: [(&[u8], usize, RequestError); 24] = [
+        (b"HELO relay.invalid\r\n", 19, Malformed),
+        (b"EHLO relay.invalid\n", 19, Malformed),
+        (b"QUIT\r\n", 5, Malformed),
+        (b"220 smtp.invalid ESMTP\r\n", 18, HttpVersion),
+        (b"SSH-2.0-OpenSSH_9.9\r\n", 20, Malformed),
+        (b"\x16\x03\x01\x02\x00\x01", 1, Malformed),
+        (b"\x80\x2e\x01\x03\x01", 1, Malformed),
+        (b"\0\0\0\x14ftypisom", 1, Malformed),
+        // HTTP/0.9.
+        (b"GET /\r\n", 6, Malformed),
+        (b"GET / \r\n", 7, HttpVersion),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 12, HttpVersion),
+        (b"GET / HTTP/1.0\r\n", 14, HttpVersion),
+        (b"GET / HTTP/1.2\r\n", 14, HttpVersion),
+        (b"GET / HTTP/3\r\n", 12, HttpVersion),
+        (b"GET / http/1.1\r\n", 7, HttpVersion),
+        (b"OPTIONS rtsp://a/ RTSP/1.0\r\n", 19, HttpVersion),
+        (b"INVITE sip:a@b SIP/2.0\r\n", 16, HttpVersion),
+        (b"GET / HTTP/1.1 \r\n", 15, Malformed),
+        (b"GET / HTTP/1.11\r\n", 15, Malformed),
+        (b"GET / HTTP/1.1\rHost: a\r\n", 16, Malformed),
+        (b"GET\t/ HTTP/1.1\r\n", 4, Malformed),
+        (b"GET  / HTTP/1.1\r\n", 5, Malformed),
+        (b"GET /\0 HTTP/1.1\r\n", 6, Malformed),
+        (b"\rGET / HTTP/1.1\r\n", 2, Malformed),
+    ];
+    let config = Config::default();
+    for empty_line in [&b""[..], b"\r\n"] {
+        for (bytes, needed, expected) in cases {
+            if !empty_line.is_empty() && bytes[0] == b'\r' {
+                continue;
+            }
+            let bytes = [empty_line, bytes].concat();
+            let needed = needed + empty_line.len();
+            let shown = String::from_utf8_lossy(&bytes);
+            assert!(matches!(read(&bytes[..needed - 1], &config), Ok(None)), "{shown:?}");
+            for more in [&b""[..], b"x", HELLO, &[b'a'; 20_000]] {
+                let input = [&bytes[..needed], more].concat();
+                assert_eq!(read_both_ways(&input, &config).unwrap_err(), expected, "{shown:?}");
+            }
+            assert_eq!(read_both_ways(&bytes, &config).unwrap_err(), expected, "{shown:?}");
+        }
+    }
+}
+
+#[test]
 fn bytes_behind_the_head_stay_in_the_input() {
     let bytes = [&head("/", &[])[..], HELLO].concat();
     for cut in 1..bytes.len() {

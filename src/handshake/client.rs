@@ -265,7 +265,7 @@ impl core::error::Error for ConnectError {}
 impl From<HeadError> for ConnectError {
     fn from(error: HeadError) -> Self {
         match error {
-            HeadError::Malformed => Self::Malformed,
+            HeadError::Malformed | HeadError::Version => Self::Malformed,
             HeadError::FirstLineTooLong | HeadError::TooBig => Self::HeadTooBig,
         }
     }
@@ -333,7 +333,7 @@ impl ClientHandshake {
             accept: key::accept_key(&key),
             subprotocols: request.subprotocols.clone(),
             connection_seed,
-            reader: HeadReader::default(),
+            reader: HeadReader::of_response(),
             interim: 0,
             refusal: None,
             since: None,
@@ -391,7 +391,7 @@ impl ClientHandshake {
             response.headers = Headers::from_parsed(parsed.headers);
             let http_1_1 = parsed.version == Some(1);
             input.skip(end);
-            self.reader = HeadReader::default();
+            self.reader = HeadReader::of_response();
             match response.status {
                 101 if http_1_1 => {
                     return Ok(Some((self.open(&response.headers)?, response)));

@@ -4,30 +4,40 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::{self, Write as _};
 
-use super::{InvalidRequest, is_token, is_token_byte};
+use super::first_line::FirstLine;
+use super::{InvalidRequest, is_token};
 use crate::memory::send_buf::SendBuf;
 use crate::protocol::config::Config;
 
 /// Finds the end of a head. Each byte is looked at once, however slowly they come.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct HeadReader {
+pub(super) struct HeadReader {
+    start: FirstLine,
+    first_line: FirstLine,
     scanned: usize,
     line_start: usize,
     /// Complete lines, the first one included.
-    pub(crate) lines: usize,
+    pub(super) lines: usize,
 }
 
 /// Why a head cannot be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum HeadError {
+pub(super) enum HeadError {
     Malformed,
+    /// The first line of a request names another version than HTTP/1.1.
+    Version,
     FirstLineTooLong,
     TooBig,
 }
 
 impl HeadReader {
+    /// Expects a response; `default` expects a request.
+    pub(super) fn of_response() -> Self {
+        Self { start: FirstLine::STATUS, first_line: FirstLine::STATUS, ..Self::default() }
+    }
+
     /// The length of the head at the start of `bytes`, once its end is there.
-    pub(crate) fn find_end(
+    pub(super) fn find_end(
         &mut self,
         bytes: &[u8],
         config: &Config,
@@ -38,8 +48,8 @@ impl HeadReader {
         let bytes = &bytes[..bytes.len().min(limits.max_head_size.saturating_add(1))];
         while let Some(found) = bytes[self.scanned..].iter().position(|&byte| byte == b'\n') {
             let end = self.scanned + found;
+            self.check_line(&bytes[..end], max_line)?;
             let line = &bytes[self.line_start..end];
-            self.check_line(line, max_line)?;
             if end >= limits.max_head_size {
                 return Err(HeadError::TooBig);
             }
@@ -57,32 +67,33 @@ impl HeadReader {
             } else if end > 1 {
                 // One empty line before the first line is forgiven (RFC 9112 §2.2).
                 return Err(HeadError::Malformed);
+            } else {
+                self.first_line = self.start;
             }
             if self.lines > limits.max_headers.saturating_add(1) {
                 return Err(HeadError::TooBig);
             }
         }
+        self.check_line(bytes, max_line)?;
         self.scanned = bytes.len();
-        self.check_line(&bytes[self.line_start..], max_line)?;
         if bytes.len() > limits.max_head_size {
             return Err(HeadError::TooBig);
         }
         Ok(None)
     }
 
-    fn check_line(&self, line: &[u8], max: usize) -> Result<(), HeadError> {
-        if self.lines == 0 {
-            // What cannot begin a method or a version is no HTTP: a TLS hello, for example.
-            if line.first().is_some_and(|&byte| byte != b'\r' && !is_token_byte(byte)) {
-                return Err(HeadError::Malformed);
-            }
-            if line.len() > max {
-                return Err(HeadError::FirstLineTooLong);
-            }
-        } else if line.len() > max {
-            return Err(HeadError::TooBig);
+    /// Checks the line up to the end of `bytes`, which is its own or as far as it has come.
+    fn check_line(&mut self, bytes: &[u8], max: usize) -> Result<(), HeadError> {
+        let too_long = bytes.len() - self.line_start > max;
+        if self.lines > 0 {
+            return if too_long { Err(HeadError::TooBig) } else { Ok(()) };
         }
-        Ok(())
+        // What breaks the line before its limit is the reason, however much came at once.
+        let end = bytes.len().min(self.line_start.saturating_add(max));
+        for &byte in bytes.get(self.scanned..end).unwrap_or_default() {
+            self.first_line.step(byte)?;
+        }
+        if too_long { Err(HeadError::FirstLineTooLong) } else { Ok(()) }
     }
 }
 

@@ -10,6 +10,7 @@
 
 mod client;
 mod extension;
+mod first_line;
 mod head;
 mod key;
 mod origin;

@@ -132,6 +132,7 @@ impl From<HeadError> for RequestError {
     fn from(error: HeadError) -> Self {
         match error {
             HeadError::Malformed => Self::Malformed,
+            HeadError::Version => Self::HttpVersion,
             HeadError::FirstLineTooLong => Self::TargetTooLong,
             HeadError::TooBig => Self::HeadTooBig,
         }
