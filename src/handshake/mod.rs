@@ -14,18 +14,19 @@ mod first_line;
 mod head;
 mod key;
 mod origin;
+mod refusal;
 mod request;
 mod rules;
 mod server;
 mod url;
 
-#[cfg(feature = "hyper")]
-pub(crate) use client::MAX_BODY;
 #[cfg(feature = "http2")]
 pub(crate) use client::MAX_INTERIM;
 pub use client::{ClientHandshake, ClientRequest, ConnectError};
 pub use head::{Headers, Response};
 pub use key::accept_key;
+#[cfg(feature = "hyper")]
+pub(crate) use refusal::MAX_BODY;
 pub use request::Request;
 pub use rules::RequestError;
 pub use server::{Accept, ServerHandshake, Upgrade};
