@@ -153,6 +153,8 @@ fn open<S: BlockingStream>(
             return Ok((ws, response));
         }
         handshake.on_time(now())?;
+        // It is nearer once a refusal has come.
+        let deadline = handshake.deadline(now());
         timeouts.read(&mut stream, &mut input, deadline)?;
     }
 }

@@ -11,7 +11,7 @@ use ::futures_io::{AsyncRead, AsyncWrite};
 
 use super::WebSocket;
 use super::io::{Timer, now, poll_read};
-use crate::adapter::{Error, seed};
+use crate::adapter::{Error, opening, seed};
 use crate::handshake::{
     Accept, ClientHandshake, ClientRequest, ConnectError, Request, RequestError, Response,
     ServerHandshake,
@@ -75,7 +75,8 @@ pub async fn client<S: AsyncRead + AsyncWrite + Unpin>(
     let mut handshake = ClientHandshake::new(request, config, seed()?, &mut out);
     let deadline = handshake.deadline(now());
     match within(deadline, write_all(&mut stream, &mut out)).await {
-        Some(result) => result?,
+        Some(Ok(())) => {}
+        Some(Err(error)) => return Err(opening::write_failed(error, ConnectError::Gone)),
         None => return Err(ConnectError::TimedOut.into()),
     }
     loop {
@@ -83,8 +84,21 @@ pub async fn client<S: AsyncRead + AsyncWrite + Unpin>(
             return Ok((WebSocket::from_connection(stream, connection, input), response));
         }
         handshake.on_time(now())?;
-        // That the deadline comes first is for `on_time` to tell.
-        within(deadline, read(&mut stream, &mut input)).await.transpose()?;
+        // That the deadline comes first is for `on_time` to tell. It is nearer once a refusal has come.
+        let deadline = handshake.deadline(now());
+        read_in_time(deadline, &mut stream, &mut input).await?;
+    }
+}
+
+/// Reads once, unless the deadline comes first. A reset ends the input as an EOF does.
+async fn read_in_time(
+    deadline: Option<Duration>,
+    stream: &mut (impl AsyncRead + Unpin),
+    input: &mut RecvBuf,
+) -> Result<(), Error> {
+    match within(deadline, read(stream, input)).await {
+        Some(Err(error)) => opening::read_failed(error, input),
+        _ => Ok(()),
     }
 }
 
@@ -158,7 +172,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
                 }
                 return Err(error.into());
             }
-            within(deadline, read(&mut stream, &mut input)).await.transpose()?;
+            read_in_time(deadline, &mut stream, &mut input).await?;
         }
     }
 
@@ -195,7 +209,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
         let Arrived { mut stream, input, mut handshake, .. } = *self.0;
         let deadline = handshake.deadline(now());
         match within(deadline, write_all(&mut stream, &mut out)).await {
-            Some(result) => result?,
+            Some(Ok(())) => {}
+            Some(Err(error)) => return Err(opening::write_failed(error, RequestError::Gone)),
             None => return Err(RequestError::TimedOut.into()),
         }
         Ok(WebSocket::from_connection(stream, connection, input))

@@ -12,7 +12,7 @@ use rand::{Rng, SeedableRng};
 
 use super::extension::extensions;
 use super::head::{self, HeadError, HeadReader, Headers, Response};
-use super::refusal::{Body, MAX_BODY};
+use super::refusal::Refusal;
 use super::url::Url;
 use super::{InvalidRequest, is_token, key, lists_token};
 use crate::memory::recv_buf::RecvBuf;
@@ -274,7 +274,7 @@ pub struct ClientHandshake {
     connection_seed: [u8; 32],
     reader: HeadReader,
     interim: u8,
-    refusal: Option<(Box<Response>, Body)>,
+    refusal: Option<Refusal>,
     since: Option<Duration>,
     failed: Option<ConnectError>,
 }
@@ -359,8 +359,8 @@ impl ClientHandshake {
         input: &mut RecvBuf,
     ) -> Result<Option<(Connection, Response)>, ConnectError> {
         loop {
-            if self.refusal.is_some() {
-                return self.read_body(input);
+            if let Some(refusal) = &mut self.refusal {
+                return if refusal.read(input) { Err(self.refused()) } else { Ok(None) };
             }
             let Some(end) = self.reader.find_end(input.unread(), &self.config)? else {
                 return if input.is_eof() { Err(ConnectError::Gone) } else { Ok(None) };
@@ -387,8 +387,7 @@ impl ClientHandshake {
                     }
                 }
                 200..=999 => {
-                    let body = Body::of(&response);
-                    self.refusal = Some((Box::new(response), body));
+                    self.refusal = Some(Refusal::new(response));
                 }
                 // HTTP/1.0 has no upgrade and no interim responses (RFC 9110 §15.2).
                 _ => return Err(ConnectError::Malformed),
@@ -449,50 +448,44 @@ impl ClientHandshake {
         }
     }
 
-    fn read_body(
-        &mut self,
-        input: &mut RecvBuf,
-    ) -> Result<Option<(Connection, Response)>, ConnectError> {
-        let Some((response, body)) = &mut self.refusal else {
-            return Ok(None);
-        };
-        let ended = body.read(input, &mut response.body);
-        if ended || input.is_eof() || response.body.len() >= MAX_BODY {
-            Err(self.refused())
-        } else {
-            Ok(None)
-        }
-    }
-
     fn refused(&mut self) -> ConnectError {
         match self.refusal.take() {
-            Some((response, _)) => ConnectError::Refused(response),
+            Some(refusal) => ConnectError::Refused(refusal.into_response()),
             None => ConnectError::Gone,
         }
     }
 
-    /// When the response must be complete. The first call starts the time; an adapter makes it
-    /// before it resolves the host's name.
+    /// When the response must be complete. The first call starts the time; an adapter makes it before it resolves
+    /// the host's name.
+    ///
+    /// Ask again before each read. Once the head of a refusal has come its status decides, and the body has a
+    /// second; [`on_time`](Self::on_time) then gives the refusal with as much of it as has come.
     pub fn deadline(&mut self, now: Duration) -> Option<Duration> {
         let since = *self.since.get_or_insert(now);
-        Some(since.saturating_add(self.config.get().handshake_timeout?))
+        let timeout = self.config.get().handshake_timeout;
+        let whole = timeout.map(|timeout| since.saturating_add(timeout));
+        let body = self.refusal.as_mut().map(|refusal| refusal.deadline(now));
+        whole.into_iter().chain(body).min()
     }
 
     /// Whether that time is over.
     ///
     /// # Errors
     ///
-    /// [`ConnectError::TimedOut`] if it is, or the refusal with as much of its body as has come.
+    /// [`ConnectError::TimedOut`] if it is, or the refusal with as much of its body as has come. What
+    /// [`read`](Self::read) failed with comes again.
     pub fn on_time(&mut self, now: Duration) -> Result<(), ConnectError> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
         if self.deadline(now).is_none_or(|deadline| deadline > now) {
             return Ok(());
         }
-        if self.failed.is_none() {
-            self.failed = Some(match self.refusal {
-                Some(_) => self.refused(),
-                None => ConnectError::TimedOut,
-            });
-        }
-        self.failed.clone().map_or(Ok(()), Err)
+        let error = match self.refusal {
+            Some(_) => self.refused(),
+            None => ConnectError::TimedOut,
+        };
+        self.failed = Some(error.clone());
+        Err(error)
     }
 }

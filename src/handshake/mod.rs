@@ -26,7 +26,7 @@ pub use client::{ClientHandshake, ClientRequest, ConnectError};
 pub use head::{Headers, Response};
 pub use key::accept_key;
 #[cfg(feature = "hyper")]
-pub(crate) use refusal::MAX_BODY;
+pub(crate) use refusal::{BODY_GRACE, MAX_BODY};
 pub use request::Request;
 pub use rules::RequestError;
 pub use server::{Accept, ServerHandshake, Upgrade};

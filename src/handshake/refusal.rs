@@ -1,6 +1,8 @@
 //! A response that opens no WebSocket: its status decides, and its body gets a short time (RFC 9112 §6.3).
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use super::head::Response;
 use super::lists_token;
@@ -12,9 +14,44 @@ pub(crate) const MAX_BODY: usize = 64 << 10;
 /// The longest line that announces a chunk of it.
 const MAX_CHUNK_LINE: usize = 256;
 
+/// How long the body may take once the status has come. A server that keeps the connection open may never end
+/// a body that has no length (RFC 9112 §6.3 item 8), and one that announces a length may never send it.
+pub(crate) const BODY_GRACE: Duration = Duration::from_secs(1);
+
+/// A refusal whose body has not all come.
+pub(super) struct Refusal {
+    response: Box<Response>,
+    body: Body,
+    /// When the first look at the clock after the head was.
+    since: Option<Duration>,
+}
+
+impl Refusal {
+    pub(super) fn new(response: Response) -> Self {
+        let body = Body::of(&response);
+        Self { response: Box::new(response), body, since: None }
+    }
+
+    /// Moves what has come of the body to the response. Whether the refusal can be told: the body is whole, as
+    /// large as is kept, or cut short.
+    pub(super) fn read(&mut self, input: &mut RecvBuf) -> bool {
+        let ended = self.body.read(input, &mut self.response.body);
+        ended || input.is_eof() || self.response.body.len() >= MAX_BODY
+    }
+
+    /// When it is told without the rest of its body. The first call starts the time; bytes do not prolong it.
+    pub(super) fn deadline(&mut self, now: Duration) -> Duration {
+        self.since.get_or_insert(now).saturating_add(BODY_GRACE)
+    }
+
+    pub(super) fn into_response(self) -> Box<Response> {
+        self.response
+    }
+}
+
 /// Where a refusal's body ends (RFC 9112 §6.3).
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Body {
+enum Body {
     Length(u64),
     UntilEof,
     /// Between chunks.
@@ -24,7 +61,7 @@ pub(super) enum Body {
 }
 
 impl Body {
-    pub(super) fn of(response: &Response) -> Self {
+    fn of(response: &Response) -> Self {
         if matches!(response.status, 204 | 304) {
             return Self::Length(0);
         }
@@ -38,7 +75,7 @@ impl Body {
     }
 
     /// Moves what has come to `body`; whether that was all.
-    pub(super) fn read(&mut self, input: &mut RecvBuf, body: &mut Vec<u8>) -> bool {
+    fn read(&mut self, input: &mut RecvBuf, body: &mut Vec<u8>) -> bool {
         let mut take = |input: &mut RecvBuf, most: u64| {
             let n = most.min(input.unread().len() as u64) as usize;
             let room = MAX_BODY.saturating_sub(body.len());

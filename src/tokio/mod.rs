@@ -30,7 +30,7 @@ pub use half::{RecvHalf, SendHalf};
 pub use maybe_tls::MaybeTls;
 pub use opening::{Incoming, accept, client, connect, connect_with};
 #[cfg(feature = "hyper")]
-pub(crate) use opening::{handshake_deadline, within};
+pub(crate) use opening::{body_deadline, handshake_deadline, within};
 pub use server::{Server, Shutdown};
 
 use core::future::{Future, poll_fn};

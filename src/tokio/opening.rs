@@ -23,7 +23,7 @@ use super::io::{Timer, now, poll_read};
 use super::{MaybeTls, WebSocket};
 #[cfg(feature = "rustls")]
 use crate::adapter::tls;
-use crate::adapter::{Error, seed, share};
+use crate::adapter::{Error, opening, seed, share};
 use crate::handshake::{
     Accept, ClientHandshake, ClientRequest, ConnectError, Request, RequestError, Response,
     ServerHandshake,
@@ -80,7 +80,7 @@ pub async fn connect_with(
                     None => Err(ConnectError::TimedOut.into()),
                 };
             }
-            Some(Err(error)) => last = error,
+            Some(Err(error)) => last = opening::not_connected(*address, error),
             None => last = ErrorKind::TimedOut.into(),
         }
     }
@@ -130,7 +130,8 @@ impl Security {
             return Ok(MaybeTls::Plain(stream));
         };
         let connector = TlsConnector::from(config);
-        let stream = connector.with_alpn(tls::alpn()).connect(name, stream).await?;
+        let stream = connector.with_alpn(tls::alpn()).connect(name, stream).await;
+        let stream = stream.map_err(|error| opening::write_failed(error, ConnectError::Gone))?;
         Ok(MaybeTls::Tls(Box::new(stream)))
     }
 }
@@ -146,6 +147,13 @@ async fn resolve(request: &ClientRequest) -> io::Result<Vec<SocketAddr>> {
 #[cfg(feature = "hyper")]
 pub(crate) fn handshake_deadline(config: &Config) -> Option<Duration> {
     Some(now().saturating_add(config.get().handshake_timeout?))
+}
+
+/// When a client that was refused waits for the body no longer: the status has decided.
+#[cfg(feature = "hyper")]
+pub(crate) fn body_deadline(whole: Option<Duration>) -> Option<Duration> {
+    let grace = now().saturating_add(crate::handshake::BODY_GRACE);
+    whole.into_iter().chain([grace]).min()
 }
 
 /// `None` if the deadline comes first.
@@ -184,7 +192,8 @@ async fn open<S: AsyncRead + AsyncWrite + Unpin>(
     let mut handshake = ClientHandshake::new(request, config, seed()?, &mut out);
     let deadline = handshake.deadline(start);
     match within(deadline, write_all(&mut stream, &mut out)).await {
-        Some(result) => result?,
+        Some(Ok(())) => {}
+        Some(Err(error)) => return Err(opening::write_failed(error, ConnectError::Gone)),
         None => return Err(ConnectError::TimedOut.into()),
     }
     loop {
@@ -192,8 +201,21 @@ async fn open<S: AsyncRead + AsyncWrite + Unpin>(
             return Ok((WebSocket::from_connection(stream, connection, input), response));
         }
         handshake.on_time(now())?;
-        // That the deadline comes first is for `on_time` to tell.
-        within(deadline, read(&mut stream, &mut input)).await.transpose()?;
+        // That the deadline comes first is for `on_time` to tell. It is nearer once a refusal has come.
+        let deadline = handshake.deadline(now());
+        read_in_time(deadline, &mut stream, &mut input).await?;
+    }
+}
+
+/// Reads once, unless the deadline comes first. A reset ends the input as an EOF does.
+async fn read_in_time(
+    deadline: Option<Duration>,
+    stream: &mut (impl AsyncRead + Unpin),
+    input: &mut RecvBuf,
+) -> Result<(), Error> {
+    match within(deadline, read(stream, input)).await {
+        Some(Err(error)) => opening::read_failed(error, input),
+        _ => Ok(()),
     }
 }
 
@@ -299,7 +321,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
                 }
                 return Err(error.into());
             }
-            within(deadline, read(&mut stream, &mut input)).await.transpose()?;
+            read_in_time(deadline, &mut stream, &mut input).await?;
         }
     }
 
@@ -341,7 +363,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
         let Arrived { mut stream, input, mut handshake, .. } = *self.0;
         let deadline = handshake.deadline(now());
         match within(deadline, write_all(&mut stream, &mut out)).await {
-            Some(result) => result?,
+            Some(Ok(())) => {}
+            Some(Err(error)) => return Err(opening::write_failed(error, RequestError::Gone)),
             None => return Err(RequestError::TimedOut.into()),
         }
         Ok(WebSocket::from_connection(stream, connection, input))
