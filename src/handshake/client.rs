@@ -11,8 +11,9 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::extension::extensions;
-use super::head::{self, HeadError, HeadReader, Headers, Response};
+use super::head::{self, HeadError, HeadReader, Headers};
 use super::refusal::Refusal;
+use super::response::Response;
 use super::url::Url;
 use super::{InvalidRequest, is_token, key, lists_token};
 use crate::memory::recv_buf::RecvBuf;

@@ -16,6 +16,7 @@ mod key;
 mod origin;
 mod refusal;
 mod request;
+mod response;
 mod rules;
 mod server;
 mod url;
@@ -23,11 +24,12 @@ mod url;
 #[cfg(feature = "http2")]
 pub(crate) use client::MAX_INTERIM;
 pub use client::{ClientHandshake, ClientRequest, ConnectError};
-pub use head::{Headers, Response};
+pub use head::Headers;
 pub use key::accept_key;
 #[cfg(feature = "hyper")]
 pub(crate) use refusal::{BODY_GRACE, MAX_BODY};
 pub use request::Request;
+pub use response::Response;
 pub use rules::RequestError;
 pub use server::{Accept, ServerHandshake, Upgrade};
 

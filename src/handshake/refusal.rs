@@ -4,8 +4,8 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::head::Response;
 use super::lists_token;
+use super::response::Response;
 use crate::memory::recv_buf::RecvBuf;
 
 /// This much of a refusal's body is kept.

@@ -4,9 +4,10 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use super::extension::{Extension, extensions};
-use super::head::{HeadError, Response};
+use super::head::HeadError;
 use super::origin::{default_port, is_host, same_authority};
 use super::request::Request;
+use super::response::Response;
 use super::{is_token, key, list, lists_token};
 
 /// Why a request does not open a WebSocket. It is the client's fault; [`response`](Self::response)

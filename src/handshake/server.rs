@@ -5,8 +5,9 @@ use alloc::string::String;
 use alloc::vec;
 use core::time::Duration;
 
-use super::head::{HeadReader, Headers, Response};
+use super::head::{HeadReader, Headers};
 use super::request::Request;
+use super::response::Response;
 use super::rules::RequestError;
 use super::{InvalidRequest, key};
 use crate::memory::recv_buf::RecvBuf;
