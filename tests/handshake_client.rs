@@ -419,6 +419,31 @@ fn a_refusal_has_the_body_that_its_length_announces() {
 }
 
 #[test]
+fn a_refusal_that_is_passed_on_is_framed_anew() {
+    // RFC 9110 §7.6.1: these headers belong to the connection that they came by.
+    for framing in ["Content-Length: 5", "Transfer-Encoding: chunked", "Connection: keep-alive"] {
+        let mut client = Client::at("ws://h/");
+        let body = if framing.ends_with("chunked") { "5\r\nsorry\r\n0\r\n\r\n" } else { "sorry" };
+        let bytes = format!("HTTP/1.1 403 No\r\n{framing}\r\nX-A: b\r\n\r\n{body}");
+        client.fill(bytes.as_bytes());
+        client.input.eof();
+        let Err(ConnectError::Refused(response)) = client.read() else { panic!("{framing}") };
+        let mut out = SendBuf::new();
+        response.encode(&mut out);
+        let sent: Vec<u8> = out.pending_slices().flatten().copied().collect();
+        assert_eq!(
+            String::from_utf8(sent).unwrap(),
+            "HTTP/1.1 403 Forbidden\r\nX-A: b\r\nConnection: close\r\nContent-Length: 5\r\n\r\nsorry"
+        );
+    }
+    let mut client = Client::at("ws://h/");
+    let response = client.refused(b"HTTP/1.1 999 What\r\nContent-Length: 0\r\n\r\n");
+    let mut out = SendBuf::new();
+    response.encode(&mut out);
+    assert!(out.pending().starts_with(b"HTTP/1.1 500 "));
+}
+
+#[test]
 fn a_refusal_that_is_cut_short_is_given_as_far_as_it_came() {
     for (head, body) in [
         ("Content-Length: 50", "part"),

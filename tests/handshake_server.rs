@@ -413,10 +413,133 @@ fn an_answer_of_the_users_has_its_length_and_closes() {
 #[test]
 fn an_answer_without_content_sends_none() {
     // RFC 9110 §15.3.5, §15.4.5: what followed the head would be read as another answer; §8.6: 204 has no length.
-    for status in [204, 304] {
+    for (status, length) in [(204, None), (205, Some(0)), (304, Some(7))] {
         let wire = wire(&Response::new(status).body("content"));
         assert!(wire.ends_with("\r\n\r\n"), "{wire:?}");
-        assert!(status == 304 || !wire.contains("Content-Length"), "{wire:?}");
+        let line = length.map(|length| format!("\r\nContent-Length: {length}\r\n"));
+        assert_eq!(wire.contains("Content-Length"), length.is_some(), "{wire:?}");
+        assert!(line.is_none_or(|line| wire.contains(&line)), "{wire:?}");
+    }
+}
+
+#[test]
+fn a_status_that_is_no_answer_becomes_500_or_is_refused() {
+    // RFC 9110 §15: "All valid status codes are within the range of 100 to 599, inclusive". After a 1xx a client waits
+    // for the final answer (§15.2), and 101 is the handshake's own.
+    for status in (0..200).chain(600..1_100).chain([u16::MAX]) {
+        assert_eq!(Response::try_new(status), Err(InvalidRequest::Status(status)));
+        let response = Response::new(status).body("why");
+        assert_eq!(response.status(), 500, "{status}");
+        assert_eq!(
+            wire(&response),
+            "HTTP/1.1 500 Internal Server Error\r\nConnection: close\r\nContent-Length: 3\r\n\r\nwhy"
+        );
+    }
+    for status in 200..600 {
+        assert_eq!(Response::try_new(status), Ok(Response::new(status)));
+        let wire = wire(&Response::new(status));
+        assert!(wire.starts_with(&format!("HTTP/1.1 {status} ")), "{wire}");
+        // RFC 9112 §6.3, §9.6: the answer has an end, and it is the last one.
+        let lengths = wire.matches("\r\nContent-Length: 0\r\n").count();
+        assert_eq!(lengths, usize::from(!matches!(status, 204 | 304)), "{wire}");
+        assert_eq!(wire.matches("\r\nConnection: close").count(), 1, "{wire}");
+        assert!(wire.ends_with("\r\n\r\n"), "{wire}");
+    }
+    assert_eq!(
+        InvalidRequest::Status(42).to_string(),
+        "status 42 cannot be sent as an answer: use one from 200 to 599"
+    );
+}
+
+#[test]
+fn an_answer_has_the_headers_that_its_status_must_have() {
+    // RFC 9110 §15.5.6 and §15.5.22; RFC 6455 §4.4.
+    let refused = wire(&Response::new(405));
+    assert_eq!(refused.matches("\r\nAllow: GET\r\n").count(), 1, "{refused}");
+    let chosen = wire(&Response::new(405).header("allow", "GET, HEAD").unwrap());
+    assert!(
+        chosen.contains("\r\nallow: GET, HEAD\r\n") && !chosen.contains("\r\nAllow:"),
+        "{chosen}"
+    );
+    let upgrade = wire(&Response::new(426));
+    for line in ["Upgrade: websocket", "Sec-WebSocket-Version: 13", "Connection: close, Upgrade"] {
+        assert_eq!(upgrade.matches(&format!("\r\n{line}\r\n")).count(), 1, "{upgrade}");
+    }
+}
+
+#[test]
+fn an_answer_to_head_has_no_content_and_one_to_connect_opens_no_tunnel() {
+    let config = Config::default();
+    let answer = |head: &[u8], step: usize, response: Option<Response>| {
+        let mut handshake = ServerHandshake::new(config.clone());
+        let mut input = RecvBuf::new();
+        let mut result = Ok(None);
+        for piece in head.chunks(step) {
+            input.space()[..piece.len()].copy_from_slice(piece);
+            input.filled(piece.len());
+            result = handshake.read(&mut input);
+            if !matches!(result, Ok(None)) {
+                break;
+            }
+        }
+        let response = response.unwrap_or_else(|| {
+            let upgrade = result
+                .and_then(|request| request.expect("a whole request").upgrade(&config).map(drop));
+            upgrade.unwrap_err().response()
+        });
+        let mut out = SendBuf::new();
+        handshake.respond(&response, &mut out);
+        String::from_utf8(out.pending_slices().flatten().copied().collect()).unwrap()
+    };
+    for empty_line in ["", "\r\n"] {
+        for step in [1, 4_000] {
+            let head = |line: &str, more: &str| {
+                format!("{empty_line}{line} HTTP/1.1\r\nHost: example.com\r\n{more}\r\n")
+                    .into_bytes()
+            };
+            // RFC 9110 §9.3.2: the same head as to GET, and no content.
+            let page = || Some(Response::new(200).body("hello"));
+            let found = answer(&head("HEAD /", ""), step, page());
+            assert!(found.ends_with("Content-Length: 5\r\n\r\n"), "{found}");
+            assert!(answer(&head("GET /", ""), step, page()).ends_with("\r\n\r\nhello"));
+            // Methods have case (§9.1).
+            assert!(answer(&head("head /", ""), step, page()).ends_with("\r\n\r\nhello"));
+            // Refusals as well: of a whole request, and of one that fails before its end.
+            for (line, more, status) in [
+                ("HEAD /", "", "405"),
+                ("HEAD /", "Content-Length: 5\r\n", "400"),
+                ("HEAD /", "X\r\n", "400"),
+                ("HEAD /#", "", "400"),
+            ] {
+                let found = answer(&head(line, more), step, None);
+                assert!(found.starts_with(&format!("HTTP/1.1 {status} ")), "{found}");
+                assert!(!found.contains("Content-Length: 0"), "{found}");
+                assert!(found.ends_with("\r\n\r\n"), "{found}");
+            }
+            let old = format!("{empty_line}HEAD / HTTP/1.0\r\n\r\n");
+            let found = answer(old.as_bytes(), step, None);
+            assert!(found.starts_with("HTTP/1.1 505 ") && found.ends_with("\r\n\r\n"), "{found}");
+            // §9.3.6: "Any 2xx (Successful) response indicates that the sender will switch to tunnel mode".
+            for status in [200, 204, 299] {
+                let answered = Some(Response::new(status).body("hello"));
+                let found = answer(&head("CONNECT example.com:80", ""), step, answered);
+                assert!(
+                    found.starts_with("HTTP/1.1 405 ") && found.contains("\r\nAllow: GET\r\n"),
+                    "{found}"
+                );
+            }
+            let forbidden = answer(&head("CONNECT a:80", ""), step, Some(Response::new(403)));
+            assert!(forbidden.starts_with("HTTP/1.1 403 "), "{forbidden}");
+            // What health checks and scanners send besides.
+            for line in
+                ["OPTIONS *", "OPTIONS /", "TRACE /", "POST /", "PROPFIND /", "X /", "CONNECT a:80"]
+            {
+                let found = answer(&head(line, ""), step, None);
+                assert!(found.starts_with("HTTP/1.1 405 "), "{line}: {found}");
+                assert!(found.contains("\r\nAllow: GET\r\n"), "{line}: {found}");
+                assert!(found.ends_with("\r\n\r\nonly GET is served here\n"), "{line}: {found}");
+            }
+        }
     }
 }
 

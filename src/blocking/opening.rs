@@ -300,7 +300,7 @@ fn respond(
         stream.set_write_timeout(Some(at.saturating_sub(now()).max(Duration::from_millis(1))))?;
     }
     let mut out = SendBuf::new();
-    response.encode(&mut out);
+    handshake.respond(response, &mut out);
     write_all(stream, &mut out)?;
     drain(stream, &mut linger);
     Ok(())

@@ -19,7 +19,6 @@ use crate::handshake::{
 use crate::memory::recv_buf::RecvBuf;
 use crate::memory::send_buf::SendBuf;
 use crate::protocol::config::Config;
-use crate::protocol::leave::Linger;
 
 /// `None` if the deadline comes first.
 async fn within<F: Future>(deadline: Option<Duration>, future: F) -> Option<F::Output> {
@@ -168,7 +167,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
             if let Err(error) = result {
                 if error != RequestError::Gone {
                     // That the client cannot be told does not change what it did.
-                    let _ = respond(&mut stream, handshake.linger(), &error.response()).await;
+                    let _ = respond(&mut stream, &handshake, &error.response()).await;
                 }
                 return Err(error.into());
             }
@@ -225,20 +224,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
     ///
     /// [`Error::Io`].
     pub async fn respond(mut self, response: &Response) -> Result<(), Error> {
-        let linger = self.0.handshake.linger();
-        respond(&mut self.0.stream, linger, response).await
+        let Arrived { stream, handshake, .. } = &mut *self.0;
+        respond(stream, handshake, response).await
     }
 }
 
 async fn respond<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
-    mut linger: Linger,
+    handshake: &ServerHandshake,
     response: &Response,
 ) -> Result<(), Error> {
+    let mut linger = handshake.linger();
     let deadline = linger.deadline(now());
     let leave = async {
         let mut out = SendBuf::new();
-        response.encode(&mut out);
+        handshake.respond(response, &mut out);
         write_all(stream, &mut out).await?;
         poll_fn(|cx| Pin::new(&mut *stream).poll_close(cx)).await?;
         let mut input = RecvBuf::new();

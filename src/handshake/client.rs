@@ -372,7 +372,7 @@ impl ClientHandshake {
                 Ok(httparse::Status::Complete(_)) => {}
                 _ => return Err(ConnectError::Malformed),
             }
-            let mut response = Response::new(parsed.code.unwrap_or_default());
+            let mut response = Response::of_any_status(parsed.code.unwrap_or_default());
             response.headers = Headers::from_parsed(parsed.headers);
             let http_1_1 = parsed.version == Some(1);
             input.skip(end);

@@ -51,6 +51,8 @@ pub enum InvalidRequest {
     ReservedHeader(String),
     /// Not a token, or named twice (RFC 6455 §4.1).
     Subprotocol(String),
+    /// A status that no answer may have (RFC 9110 §15).
+    Status(u16),
     /// The client did not offer this subprotocol (RFC 6455 §4.2.2).
     SubprotocolNotOffered(String),
 }
@@ -65,6 +67,9 @@ impl fmt::Display for InvalidRequest {
                 write!(f, "header {name:?} is written by the handshake itself")
             }
             Self::Subprotocol(name) => write!(f, "invalid or repeated subprotocol {name:?}"),
+            Self::Status(status) => {
+                write!(f, "status {status} cannot be sent as an answer: use one from 200 to 599")
+            }
             Self::SubprotocolNotOffered(name) => {
                 write!(f, "subprotocol {name:?} was not offered by the client")
             }

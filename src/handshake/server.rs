@@ -11,9 +11,29 @@ use super::response::Response;
 use super::rules::RequestError;
 use super::{InvalidRequest, key};
 use crate::memory::recv_buf::RecvBuf;
+use crate::memory::send_buf::SendBuf;
 use crate::protocol::config::Config;
 use crate::protocol::connection::Connection;
 use crate::protocol::deflate;
+
+/// The methods that change how a response is read (RFC 9112 §6.3 items 1 and 2).
+#[derive(Clone, Copy, Debug)]
+enum Asked {
+    Head,
+    Connect,
+    Other,
+}
+
+impl Asked {
+    /// As far as a head has come; methods have case (RFC 9110 §9.1).
+    fn of(head: &[u8]) -> Self {
+        match head.strip_prefix(b"\r\n").unwrap_or(head) {
+            head if head.starts_with(b"HEAD ") => Self::Head,
+            head if head.starts_with(b"CONNECT ") => Self::Connect,
+            _ => Self::Other,
+        }
+    }
+}
 
 /// Reads the request that a client opens with.
 ///
@@ -40,6 +60,7 @@ use crate::protocol::deflate;
 pub struct ServerHandshake {
     config: Config,
     reader: HeadReader,
+    asked: Asked,
     since: Option<Duration>,
     failed: Option<RequestError>,
 }
@@ -47,7 +68,13 @@ pub struct ServerHandshake {
 impl ServerHandshake {
     /// Expects a request.
     pub fn new(config: Config) -> Self {
-        Self { config, reader: HeadReader::default(), since: None, failed: None }
+        Self {
+            config,
+            reader: HeadReader::default(),
+            asked: Asked::Other,
+            since: None,
+            failed: None,
+        }
     }
 
     /// Gives the request once all of its head is in `input`; `None`: read more. What follows the
@@ -55,8 +82,8 @@ impl ServerHandshake {
     ///
     /// # Errors
     ///
-    /// What is wrong with it, as soon as the bytes show it, and the same from then on. Send the
-    /// [`response`](RequestError::response) and leave with [`linger`](Self::linger).
+    /// What is wrong with it, as soon as the bytes show it, and the same from then on. Queue the
+    /// [`response`](RequestError::response) with [`respond`](Self::respond), and leave with [`linger`](Self::linger).
     pub fn read(&mut self, input: &mut RecvBuf) -> Result<Option<Request>, RequestError> {
         if let Some(error) = self.failed {
             return Err(error);
@@ -65,6 +92,7 @@ impl ServerHandshake {
     }
 
     fn try_read(&mut self, input: &mut RecvBuf) -> Result<Option<Request>, RequestError> {
+        self.asked = Asked::of(input.unread());
         let Some(end) = self.reader.find_end(input.unread(), &self.config)? else {
             return if input.is_eof() { Err(RequestError::Gone) } else { Ok(None) };
         };
@@ -108,6 +136,21 @@ impl ServerHandshake {
         }
     }
 
+    /// Queues an answer to the request that was read, or that failed: one that opens no WebSocket.
+    ///
+    /// It is [`Response::encode`] but for two methods. To HEAD the content is left out: "the server MUST NOT send
+    /// content in the response" (RFC 9110 §9.3.2). To CONNECT an answer of 2xx would open a tunnel (§9.3.6), so the
+    /// client gets 405.
+    pub fn respond(&self, response: &Response, out: &mut SendBuf) {
+        match self.asked {
+            Asked::Head => response.write(false, out),
+            Asked::Connect if (200..300).contains(&response.status()) => {
+                RequestError::Method.response().encode(out);
+            }
+            Asked::Connect | Asked::Other => response.encode(out),
+        }
+    }
+
     /// How to leave the socket after a response that opened no WebSocket.
     pub fn linger(&self) -> crate::Linger {
         crate::Linger::discarding(self.config.get().close_timeout)
@@ -132,7 +175,8 @@ impl Upgrade<'_> {
     pub fn accept(&self, accept: Accept) -> Result<(Connection, Response), InvalidRequest> {
         let Self { request, config } = self;
         // RFC 8441 §5: `:protocol` replaces Upgrade, Connection, key and accept.
-        let mut response = Response::new(if request.protocol.is_some() { 200 } else { 101 });
+        let mut response =
+            Response::of_any_status(if request.protocol.is_some() { 200 } else { 101 });
         let headers = &mut response.headers;
         if request.protocol.is_none() {
             let key = request.headers.get_str("Sec-WebSocket-Key").unwrap_or_default();

@@ -31,7 +31,6 @@ use crate::handshake::{
 use crate::memory::recv_buf::RecvBuf;
 use crate::memory::send_buf::SendBuf;
 use crate::protocol::config::Config;
-use crate::protocol::leave::Linger;
 
 /// Opens a WebSocket at a `ws` or, with the feature `rustls`, a `wss` URL with the default [`Config`].
 ///
@@ -316,8 +315,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
                 if error != RequestError::Gone {
                     // That the client cannot be told does not change what it did.
                     let response = error.response();
-                    let linger = handshake.linger();
-                    let _ = Box::pin(respond(&mut stream, linger, &response)).await;
+                    let _ = Box::pin(respond(&mut stream, &handshake, &response)).await;
                 }
                 return Err(error.into());
             }
@@ -379,20 +377,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
     ///
     /// [`Error::Io`].
     pub async fn respond(mut self, response: &Response) -> Result<(), Error> {
-        let linger = self.0.handshake.linger();
-        Box::pin(respond(&mut self.0.stream, linger, response)).await
+        let Arrived { stream, handshake, .. } = &mut *self.0;
+        Box::pin(respond(stream, handshake, response)).await
     }
 }
 
 async fn respond<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
-    mut linger: Linger,
+    handshake: &ServerHandshake,
     response: &Response,
 ) -> Result<(), Error> {
+    let mut linger = handshake.linger();
     let deadline = linger.deadline(now());
     let leave = async {
         let mut out = SendBuf::new();
-        response.encode(&mut out);
+        handshake.respond(response, &mut out);
         write_all(stream, &mut out).await?;
         poll_fn(|cx| pin!(&mut *stream).poll_shutdown(cx)).await?;
         let mut input = RecvBuf::new();

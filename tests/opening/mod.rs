@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::pin::pin;
 
-use bowline::handshake::{ClientRequest, ConnectError, RequestError};
+use bowline::handshake::{ClientRequest, ConnectError, RequestError, Response};
 use bowline::{Config, Error};
 
 use crate::adapter::*;
@@ -117,5 +117,26 @@ fn a_refusal_whose_body_does_not_end_waits_for_no_timeout_of_the_handshakes() {
             }
             other => panic!("{other:?}"),
         }
+    }
+}
+
+#[test]
+fn head_is_answered_without_content() {
+    // RFC 9110 §9.3.2.
+    let head = b"HEAD /page HTTP/1.1\r\nHost: a\r\n\r\n";
+    let (stream, far) = io();
+    far.push(head);
+    far.eof();
+    let incoming = finish(Incoming::read(stream, no_timeouts())).unwrap();
+    finish(incoming.respond(&Response::new(200).body("hello"))).unwrap();
+    assert!(far.written().ends_with(b"\r\nContent-Length: 5\r\n\r\n"));
+
+    for refused in [&head[..], b"HEAD /page HTTP/1.1\r\n\r\n", b"HEAD /page HTTP/1.0\r\n\r\n"] {
+        let (stream, far) = io();
+        far.push(refused);
+        far.eof();
+        assert!(matches!(finish(accept(stream, no_timeouts())), Err(Error::Request(_))));
+        let answer = String::from_utf8(far.written()).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 ") && answer.ends_with("\r\n\r\n"), "{answer}");
     }
 }
