@@ -351,11 +351,13 @@ fn served(title: &str, bytes: &[u8], config: &Config) -> Served {
 enum Expect {
     /// 101, with this subprotocol.
     Open(Option<&'static str>),
+    /// 101, with this accept value: the key is another one.
+    OpenAs(&'static str),
     /// 101, then this rule of framing is broken.
     OpenThen(Rule),
     Refuse(RequestError, u16),
 }
-use Expect::{Open, OpenThen, Refuse};
+use Expect::{Open, OpenAs, OpenThen, Refuse};
 
 #[track_caller]
 fn check_server(title: &str, head: &Head, expect: &Expect) {
@@ -367,8 +369,13 @@ fn check_server_bytes(title: &str, bytes: &[u8], expect: &Expect) {
     println!("{title}");
     let config = Config::default();
     match (served(title, bytes, &config), expect) {
-        (Served::Open(sent, after), Open(subprotocol)) => {
-            Answer::parse(&sent).assert_opens(ACCEPT, *subprotocol);
+        (Served::Open(sent, after), Open(_) | OpenAs(_)) => {
+            let (accept, subprotocol) = match *expect {
+                OpenAs(accept) => (accept, None),
+                Open(subprotocol) => (ACCEPT, subprotocol),
+                _ => unreachable!("the pattern has these two"),
+            };
+            Answer::parse(&sent).assert_opens(accept, subprotocol);
             assert_eq!(
                 (after.failed, after.close),
                 (None, None),
@@ -588,7 +595,11 @@ fn server_classes() -> Vec<(&'static str, Head, Expect)> {
         ("a key with padding inside", key("dGhl=HNhbXBsZSBub25jZQ=="), KEY_WRONG),
         ("a key in the alphabet of URLs", key("dGhlIHNhbXBsZSBub25jZ-=="), KEY_WRONG),
         ("a key with a space", key("dGhlIHNhbXB ZSBub25jZQ=="), KEY_WRONG),
-        ("a key with bits behind the last byte", key("dGhlIHNhbXBsZSBub25jZR=="), KEY_WRONG),
+        // RFC 6455 §4.1: the example of a key has bits after its last byte.
+        ("a key with bits after its last byte", key("AQIDBAUGBwgJCgsMDQ4PEC=="), OpenAs("OfS0wDaT5NoxF2gqm7Zj2YtetzM=")),
+        ("a key with all bits after its last byte", key("AAAAAAAAAAAAAAAAAAAAA/=="), OpenAs("Y3/spZqjp+5Mkkv2AXXLUvL5QEc=")),
+        ("15 bytes and bits after them", key("AAAAAAAAAAAAAAAAAAAB"), KEY_WRONG),
+        ("17 bytes and bits after them", key("AAAAAAAAAAAAAAAAAAAAAAB="), KEY_WRONG),
         ("a key that is not base64", key("!!!!!!!!!!!!!!!!!!!!!!=="), KEY_WRONG),
         ("a key of a megabyte", key(&"A".repeat(1 << 20)), TOO_BIG),
         ("a key with spaces around it", key(&format!("  {KEY} \t")), Open(None)),

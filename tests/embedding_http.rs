@@ -166,10 +166,27 @@ fn a_response_becomes_any_body_made_of_bytes() {
 
 #[test]
 fn a_status_that_is_none_becomes_500() {
-    for status in [0, 99, 1000, u16::MAX] {
+    for status in [0, 42, 99, 100, 101, 199, 600, 999, 1000, u16::MAX] {
         let response = http::Response::<Vec<u8>>::from(Response::new(status));
         assert_eq!(response.status(), 500, "{status}");
     }
+}
+
+#[test]
+fn a_response_keeps_to_what_its_status_means() {
+    // RFC 9110 §15.3.5, §15.3.6, §15.4.5: no content; §15.5.6, §15.5.22: headers that must be there.
+    for status in [204, 205, 304] {
+        let response = http::Response::<Vec<u8>>::from(Response::new(status).body("content"));
+        assert!(response.body().is_empty(), "{status}");
+    }
+    let response = http::Response::<Vec<u8>>::from(Response::new(405).body("content"));
+    assert_eq!(
+        (&response.headers()["allow"], &response.body()[..]),
+        (&"GET".parse().unwrap(), &b"content"[..])
+    );
+    let response = http::Response::<Vec<u8>>::from(Response::new(426));
+    assert_eq!(response.headers()["upgrade"], "websocket");
+    assert_eq!(response.headers()["connection"], "upgrade");
 }
 
 /// What the client sends.

@@ -419,6 +419,31 @@ fn a_refusal_has_the_body_that_its_length_announces() {
 }
 
 #[test]
+fn a_refusal_that_is_passed_on_is_framed_anew() {
+    // RFC 9110 §7.6.1: these headers belong to the connection that they came by.
+    for framing in ["Content-Length: 5", "Transfer-Encoding: chunked", "Connection: keep-alive"] {
+        let mut client = Client::at("ws://h/");
+        let body = if framing.ends_with("chunked") { "5\r\nsorry\r\n0\r\n\r\n" } else { "sorry" };
+        let bytes = format!("HTTP/1.1 403 No\r\n{framing}\r\nX-A: b\r\n\r\n{body}");
+        client.fill(bytes.as_bytes());
+        client.input.eof();
+        let Err(ConnectError::Refused(response)) = client.read() else { panic!("{framing}") };
+        let mut out = SendBuf::new();
+        response.encode(&mut out);
+        let sent: Vec<u8> = out.pending_slices().flatten().copied().collect();
+        assert_eq!(
+            String::from_utf8(sent).unwrap(),
+            "HTTP/1.1 403 Forbidden\r\nX-A: b\r\nConnection: close\r\nContent-Length: 5\r\n\r\nsorry"
+        );
+    }
+    let mut client = Client::at("ws://h/");
+    let response = client.refused(b"HTTP/1.1 999 What\r\nContent-Length: 0\r\n\r\n");
+    let mut out = SendBuf::new();
+    response.encode(&mut out);
+    assert!(out.pending().starts_with(b"HTTP/1.1 500 "));
+}
+
+#[test]
 fn a_refusal_that_is_cut_short_is_given_as_far_as_it_came() {
     for (head, body) in [
         ("Content-Length: 50", "part"),
@@ -613,6 +638,54 @@ fn an_error_stays() {
     }
 }
 
+#[test]
+fn what_cannot_become_a_status_line_fails_at_the_byte_that_shows_it() {
+    // RFC 9112 §4: what is sent, and how many of its bytes are needed.
+    let cases: [(&[u8], usize); 18] = [
+        (b"220 smtp.invalid ESMTP\r\n", 1),
+        (b"SSH-2.0-OpenSSH_9.9\r\n", 1),
+        (b"HELO relay.invalid\r\n", 2),
+        // An alert of TLS: the port wants wss.
+        (b"\x15\x03\x03\x00\x02\x02\x32", 1),
+        (b"\x16\x03\x01", 1),
+        // The settings of HTTP/2.
+        (b"\0\0\x12\x04\0\0\0\0\0", 1),
+        (b"<html>", 1),
+        (b"+OK POP3\r\n", 1),
+        (b"* OK IMAP4\r\n", 1),
+        (b"RFB 003.008\n", 1),
+        (b"HTTP/2 101\r\n", 6),
+        (b"HTTP/1.2 101 Hi\r\n", 8),
+        (b"HTTP/1.1\t101 Hi\r\n", 9),
+        (b"HTTP/1.1 099 Hi\r\n", 10),
+        (b"HTTP/1.1 10 Hi\r\n", 12),
+        (b"HTTP/1.1 1010 Hi\r\n", 13),
+        (b"HTTP/1.1 101 H\0\r\n", 15),
+        (b"HTTP/1.1 101 Hi\rX", 17),
+    ];
+    for empty_line in [&b""[..], b"\r\n"] {
+        for (bytes, needed) in cases {
+            let shown = String::from_utf8_lossy(bytes);
+            let start = [empty_line, &bytes[..needed - 1]].concat();
+            for more in [&b""[..], b"x", HELLO, &[b'a'; 20_000]] {
+                let mut whole = Client::at("ws://h/");
+                let all = [empty_line, &bytes[..needed], more].concat();
+                assert_eq!(
+                    whole.receive(&all).map(drop),
+                    Err(ConnectError::Malformed),
+                    "{shown:?}"
+                );
+            }
+            let mut slow = Client::at("ws://h/");
+            for &byte in &start {
+                assert!(waits(&slow.receive(&[byte])), "{shown:?}");
+            }
+            let last = slow.receive(&bytes[needed - 1..needed]);
+            assert_eq!(last.map(drop), Err(ConnectError::Malformed), "{shown:?}");
+        }
+    }
+}
+
 // Time (RFC 6455 §10.4), on a clock that is set by hand.
 
 #[test]
@@ -653,6 +726,108 @@ fn a_refusal_whose_body_is_late_is_given_at_the_deadline() {
     assert!(matches!(again, Err(ConnectError::Refused(_))), "{again:?}");
     let again = client.handshake.on_time(deadline);
     assert!(matches!(again, Err(ConnectError::Refused(_))), "{again:?}");
+}
+
+/// The heads of refusals whose bodies do not end by themselves, and the start of their bodies.
+const ENDLESS: [(&str, &str, &str); 9] = [
+    ("HTTP/1.1 200 OK\r\n", "", ""),
+    ("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n", "<html>", "<html>"),
+    ("HTTP/1.1 401 No\r\nWWW-Authenticate: Basic\r\n", "", ""),
+    ("HTTP/1.1 401 No\r\nContent-Length: 9\r\n", "", ""),
+    ("HTTP/1.1 401 No\r\nContent-Length: 9\r\n", "later", "later"),
+    ("HTTP/1.1 301 Gone\r\nTransfer-Encoding: chunked\r\n", "5\r\nlat", "lat"),
+    ("HTTP/1.1 301 Gone\r\nTransfer-Encoding: chunked\r\n", "", ""),
+    ("HTTP/1.0 503 Busy\r\nConnection: keep-alive\r\n", "later", "later"),
+    ("HTTP/1.1 999 What\r\nContent-Length: x\r\n", "later", "later"),
+];
+
+#[test]
+fn a_refusal_whose_body_never_ends_is_told_after_a_second() {
+    // RFC 9112 §6.3: the status has decided; without a length, the body ends with a connection that may stay open.
+    let (start, second) = (Duration::from_secs(100), Duration::from_secs(1));
+    for timeout in [None, Some(Duration::from_secs(10)), Some(Duration::MAX)] {
+        for (head, body, kept) in ENDLESS {
+            for step in [1, usize::MAX] {
+                let request = ClientRequest::new("ws://h/").unwrap();
+                let config = Config::default().handshake_timeout(timeout);
+                let mut client = Client::new(&request, config, [1; 32]);
+                let whole = timeout.map(|timeout| start.saturating_add(timeout));
+                assert_eq!(client.handshake.deadline(start), whole);
+                let bytes = format!("{head}\r\n{body}");
+                for piece in bytes.as_bytes().chunks(step.min(bytes.len())) {
+                    assert!(waits(&client.receive(piece)), "{head}");
+                }
+                // It took two seconds to come; from the next look at the clock on, the body has one.
+                let now = start + 2 * second;
+                assert_eq!(client.handshake.deadline(now), Some(now + second), "{head}");
+                // What comes later prolongs nothing.
+                let later = now + second / 2;
+                assert_eq!(client.handshake.on_time(later), Ok(()));
+                assert_eq!(client.handshake.deadline(later), Some(now + second));
+                assert_eq!(
+                    client.handshake.on_time(now + second - Duration::from_nanos(1)),
+                    Ok(())
+                );
+                for _ in 0..2 {
+                    let Err(ConnectError::Refused(response)) =
+                        client.handshake.on_time(now + second)
+                    else {
+                        panic!("{head}");
+                    };
+                    assert_eq!(response.status(), head[9..12].parse::<u16>().unwrap());
+                    assert_eq!(response.body_bytes(), kept.as_bytes(), "{head}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_whole_handshakes_deadline_holds_for_a_refusals_body_too() {
+    let timeout = Duration::from_millis(300);
+    let request = ClientRequest::new("ws://h/").unwrap();
+    let mut client = Client::new(&request, Config::default().handshake_timeout(timeout), [1; 32]);
+    let start = Duration::from_secs(5);
+    assert_eq!(client.handshake.deadline(start), Some(start + timeout));
+    assert!(waits(&client.receive(b"HTTP/1.1 401 No\r\n\r\n")));
+    assert_eq!(client.handshake.deadline(start + timeout / 2), Some(start + timeout));
+    let result = client.handshake.on_time(start + timeout);
+    assert!(matches!(result, Err(ConnectError::Refused(_))), "{result:?}");
+}
+
+#[test]
+fn a_refusal_without_a_body_is_told_at_once() {
+    // RFC 9112 §6.3: items 1 and 6, and §7.1 for the last chunk. A connection that stays open changes nothing.
+    for head in [
+        "HTTP/1.1 204 No Content\r\n",
+        "HTTP/1.1 304 Not Modified\r\nContent-Length: 99\r\n",
+        "HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: chunked\r\n",
+        "HTTP/1.1 401 No\r\nContent-Length: 0\r\n",
+        "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n",
+    ] {
+        for more in ["", "x", "HTTP/1.1 101 Switching Protocols\r\n\r\n"] {
+            let mut client = Client::at("ws://h/");
+            let bytes = format!("{head}\r\n{more}");
+            assert!(client.refused(bytes.as_bytes()).body_bytes().is_empty(), "{head}");
+        }
+        let mut client = Client::at("ws://h/");
+        let bytes = format!("{head}\r\n");
+        let (last, before) = bytes.as_bytes().split_last().unwrap();
+        for &byte in before {
+            assert!(waits(&client.receive(&[byte])), "{head}");
+        }
+        assert!(client.refused(&[*last]).body_bytes().is_empty(), "{head}");
+    }
+}
+
+#[test]
+fn interim_responses_begin_no_grace() {
+    let mut client = Client::at("ws://h/");
+    let start = Duration::from_secs(1);
+    let whole = Some(start + Duration::from_secs(10));
+    assert_eq!(client.handshake.deadline(start), whole);
+    assert!(waits(&client.receive(b"HTTP/1.1 103 Early Hints\r\nContent-Length: 5\r\n\r\n")));
+    assert_eq!(client.handshake.deadline(start + Duration::from_secs(2)), whole);
 }
 
 #[test]

@@ -413,10 +413,133 @@ fn an_answer_of_the_users_has_its_length_and_closes() {
 #[test]
 fn an_answer_without_content_sends_none() {
     // RFC 9110 §15.3.5, §15.4.5: what followed the head would be read as another answer; §8.6: 204 has no length.
-    for status in [204, 304] {
+    for (status, length) in [(204, None), (205, Some(0)), (304, Some(7))] {
         let wire = wire(&Response::new(status).body("content"));
         assert!(wire.ends_with("\r\n\r\n"), "{wire:?}");
-        assert!(status == 304 || !wire.contains("Content-Length"), "{wire:?}");
+        let line = length.map(|length| format!("\r\nContent-Length: {length}\r\n"));
+        assert_eq!(wire.contains("Content-Length"), length.is_some(), "{wire:?}");
+        assert!(line.is_none_or(|line| wire.contains(&line)), "{wire:?}");
+    }
+}
+
+#[test]
+fn a_status_that_is_no_answer_becomes_500_or_is_refused() {
+    // RFC 9110 §15: "All valid status codes are within the range of 100 to 599, inclusive". After a 1xx a client waits
+    // for the final answer (§15.2), and 101 is the handshake's own.
+    for status in (0..200).chain(600..1_100).chain([u16::MAX]) {
+        assert_eq!(Response::try_new(status), Err(InvalidRequest::Status(status)));
+        let response = Response::new(status).body("why");
+        assert_eq!(response.status(), 500, "{status}");
+        assert_eq!(
+            wire(&response),
+            "HTTP/1.1 500 Internal Server Error\r\nConnection: close\r\nContent-Length: 3\r\n\r\nwhy"
+        );
+    }
+    for status in 200..600 {
+        assert_eq!(Response::try_new(status), Ok(Response::new(status)));
+        let wire = wire(&Response::new(status));
+        assert!(wire.starts_with(&format!("HTTP/1.1 {status} ")), "{wire}");
+        // RFC 9112 §6.3, §9.6: the answer has an end, and it is the last one.
+        let lengths = wire.matches("\r\nContent-Length: 0\r\n").count();
+        assert_eq!(lengths, usize::from(!matches!(status, 204 | 304)), "{wire}");
+        assert_eq!(wire.matches("\r\nConnection: close").count(), 1, "{wire}");
+        assert!(wire.ends_with("\r\n\r\n"), "{wire}");
+    }
+    assert_eq!(
+        InvalidRequest::Status(42).to_string(),
+        "status 42 cannot be sent as an answer: use one from 200 to 599"
+    );
+}
+
+#[test]
+fn an_answer_has_the_headers_that_its_status_must_have() {
+    // RFC 9110 §15.5.6 and §15.5.22; RFC 6455 §4.4.
+    let refused = wire(&Response::new(405));
+    assert_eq!(refused.matches("\r\nAllow: GET\r\n").count(), 1, "{refused}");
+    let chosen = wire(&Response::new(405).header("allow", "GET, HEAD").unwrap());
+    assert!(
+        chosen.contains("\r\nallow: GET, HEAD\r\n") && !chosen.contains("\r\nAllow:"),
+        "{chosen}"
+    );
+    let upgrade = wire(&Response::new(426));
+    for line in ["Upgrade: websocket", "Sec-WebSocket-Version: 13", "Connection: close, Upgrade"] {
+        assert_eq!(upgrade.matches(&format!("\r\n{line}\r\n")).count(), 1, "{upgrade}");
+    }
+}
+
+#[test]
+fn an_answer_to_head_has_no_content_and_one_to_connect_opens_no_tunnel() {
+    let config = Config::default();
+    let answer = |head: &[u8], step: usize, response: Option<Response>| {
+        let mut handshake = ServerHandshake::new(config.clone());
+        let mut input = RecvBuf::new();
+        let mut result = Ok(None);
+        for piece in head.chunks(step) {
+            input.space()[..piece.len()].copy_from_slice(piece);
+            input.filled(piece.len());
+            result = handshake.read(&mut input);
+            if !matches!(result, Ok(None)) {
+                break;
+            }
+        }
+        let response = response.unwrap_or_else(|| {
+            let upgrade = result
+                .and_then(|request| request.expect("a whole request").upgrade(&config).map(drop));
+            upgrade.unwrap_err().response()
+        });
+        let mut out = SendBuf::new();
+        handshake.respond(&response, &mut out);
+        String::from_utf8(out.pending_slices().flatten().copied().collect()).unwrap()
+    };
+    for empty_line in ["", "\r\n"] {
+        for step in [1, 4_000] {
+            let head = |line: &str, more: &str| {
+                format!("{empty_line}{line} HTTP/1.1\r\nHost: example.com\r\n{more}\r\n")
+                    .into_bytes()
+            };
+            // RFC 9110 §9.3.2: the same head as to GET, and no content.
+            let page = || Some(Response::new(200).body("hello"));
+            let found = answer(&head("HEAD /", ""), step, page());
+            assert!(found.ends_with("Content-Length: 5\r\n\r\n"), "{found}");
+            assert!(answer(&head("GET /", ""), step, page()).ends_with("\r\n\r\nhello"));
+            // Methods have case (§9.1).
+            assert!(answer(&head("head /", ""), step, page()).ends_with("\r\n\r\nhello"));
+            // Refusals as well: of a whole request, and of one that fails before its end.
+            for (line, more, status) in [
+                ("HEAD /", "", "405"),
+                ("HEAD /", "Content-Length: 5\r\n", "400"),
+                ("HEAD /", "X\r\n", "400"),
+                ("HEAD /#", "", "400"),
+            ] {
+                let found = answer(&head(line, more), step, None);
+                assert!(found.starts_with(&format!("HTTP/1.1 {status} ")), "{found}");
+                assert!(!found.contains("Content-Length: 0"), "{found}");
+                assert!(found.ends_with("\r\n\r\n"), "{found}");
+            }
+            let old = format!("{empty_line}HEAD / HTTP/1.0\r\n\r\n");
+            let found = answer(old.as_bytes(), step, None);
+            assert!(found.starts_with("HTTP/1.1 505 ") && found.ends_with("\r\n\r\n"), "{found}");
+            // §9.3.6: "Any 2xx (Successful) response indicates that the sender will switch to tunnel mode".
+            for status in [200, 204, 299] {
+                let answered = Some(Response::new(status).body("hello"));
+                let found = answer(&head("CONNECT example.com:80", ""), step, answered);
+                assert!(
+                    found.starts_with("HTTP/1.1 405 ") && found.contains("\r\nAllow: GET\r\n"),
+                    "{found}"
+                );
+            }
+            let forbidden = answer(&head("CONNECT a:80", ""), step, Some(Response::new(403)));
+            assert!(forbidden.starts_with("HTTP/1.1 403 "), "{forbidden}");
+            // What health checks and scanners send besides.
+            for line in
+                ["OPTIONS *", "OPTIONS /", "TRACE /", "POST /", "PROPFIND /", "X /", "CONNECT a:80"]
+            {
+                let found = answer(&head(line, ""), step, None);
+                assert!(found.starts_with("HTTP/1.1 405 "), "{line}: {found}");
+                assert!(found.contains("\r\nAllow: GET\r\n"), "{line}: {found}");
+                assert!(found.ends_with("\r\n\r\nonly GET is served here\n"), "{line}: {found}");
+            }
+        }
     }
 }
 
@@ -454,6 +577,72 @@ fn each_error_is_answered_with_its_status() {
             wire.contains("\r\nSec-WebSocket-Version: 13\r\n"),
             status == 426 || error == RequestError::VersionMissing
         );
+    }
+}
+
+#[test]
+fn any_last_character_ends_a_key_and_is_part_of_its_accept_value() {
+    // RFC 6455 §4.2.1 item 5 asks for 16 bytes "when decoded". The last four bits belong to none of them.
+    let alphabet = ('A'..='Z').chain('a'..='z').chain('0'..='9').chain(['+', '/']);
+    let mut accepts = std::collections::HashSet::new();
+    for last in alphabet {
+        let key = format!("AQIDBAUGBwgJCgsMDQ4PE{last}==");
+        let mut fields = FIELDS;
+        fields[3].1 = &key;
+        let request = from_parts(&fields).unwrap();
+        let upgrade = request.upgrade(&Config::default()).expect(&key);
+        let (_, response) = upgrade.accept(Accept::new()).unwrap();
+        let accept = response.headers().get_str("Sec-WebSocket-Accept").unwrap().to_owned();
+        assert!(last != 'C' || accept == "OfS0wDaT5NoxF2gqm7Zj2YtetzM=", "{accept}");
+        assert!(accepts.insert(accept), "{key}: the accept value follows the key as it was sent");
+    }
+}
+
+#[test]
+fn a_path_that_looks_like_a_url_names_no_host() {
+    // RFC 9112 §3.2.1: what begins with a slash is a path. Taken for a URL, it would name the host of the attacker.
+    for target in
+        ["/://evil.example/", "/x://evil.example/", "//evil.example/", "/?://evil.example/"]
+    {
+        let fetched = request(target, &[]);
+        assert_eq!((fetched.host(), fetched.target()), ("example.com", target));
+        assert_eq!(fetched.path(), target.split('?').next().unwrap(), "{target}");
+        let more = [("Origin", "https://evil.example")];
+        let error = request(target, &more).upgrade(&Config::default()).unwrap_err();
+        assert_eq!(error, RequestError::ForeignOrigin, "{target}");
+    }
+    // Only the first "://" ends a scheme.
+    let more = [("Origin", "https://evil.example")];
+    let absolute = request("http://example.com/://evil.example/", &more);
+    assert_eq!((absolute.host(), absolute.path()), ("example.com", "/://evil.example/"));
+    let error = absolute.upgrade(&Config::default()).unwrap_err();
+    assert_eq!(error, RequestError::ForeignOrigin);
+}
+
+#[test]
+fn an_address_that_ends_in_colons_is_split_from_its_port_at_the_bracket() {
+    let config = Config::default();
+    for (host, origin, allowed) in [
+        ("[::]", "http://[::]", true),
+        ("[fe80::]", "http://[fe80::]", true),
+        ("[fe80::]", "http://[fe80::]:80", true),
+        ("[fe80::]:9001", "http://[fe80::]:9001", true),
+        ("[fe80::]:9001", "http://[fe80::]", false),
+        ("[fe80::]", "http://[fe81::]", false),
+        ("[fe80::]", "http://[fe80::]:9001", false),
+        ("[fe80::]", "http://fe80::]", false),
+        ("[fe80::]", "http://[fe80::", false),
+        ("[fe80::]", "http://x::]", false),
+        // The same address, written in another way (RFC 5952 §2).
+        ("[0:0:0:0:0:0:0:1]:9001", "http://[::1]:9001", true),
+        ("[::ffff:192.0.2.1]", "http://[::ffff:c000:201]", true),
+    ] {
+        assert_eq!(allows(host, origin, &config), allowed, "{host} {origin}");
+    }
+    for host in ["::]", "x::]", "::1]", "[::", "]", "[]", "[::]]", "[[::]", "[::]::]"] {
+        let mut fields = FIELDS;
+        fields[0].1 = host;
+        assert_eq!(from_parts(&fields).unwrap_err(), RequestError::Host, "{host}");
     }
 }
 
@@ -855,6 +1044,56 @@ fn what_cannot_begin_a_request_is_refused_at_its_first_byte() {
             assert!(matches!(result, Ok(None)), "{byte:#x}");
         } else {
             assert_eq!(result.unwrap_err(), RequestError::Malformed, "{byte:#x}");
+        }
+    }
+}
+
+#[test]
+fn what_cannot_become_a_request_line_is_refused_at_the_byte_that_shows_it() {
+    use RequestError::{HttpVersion, Malformed};
+    // What is sent, how many of its bytes are needed, and the answer (RFC 9112 §3, RFC 9110 §15.6.6).
+    let cases: [(&[u8], usize, RequestError); 24] = [
+        (b"HELO relay.invalid\r\n", 19, Malformed),
+        (b"EHLO relay.invalid\n", 19, Malformed),
+        (b"QUIT\r\n", 5, Malformed),
+        (b"220 smtp.invalid ESMTP\r\n", 18, HttpVersion),
+        (b"SSH-2.0-OpenSSH_9.9\r\n", 20, Malformed),
+        (b"\x16\x03\x01\x02\x00\x01", 1, Malformed),
+        (b"\x80\x2e\x01\x03\x01", 1, Malformed),
+        (b"\0\0\0\x14ftypisom", 1, Malformed),
+        // HTTP/0.9.
+        (b"GET /\r\n", 6, Malformed),
+        (b"GET / \r\n", 7, HttpVersion),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 12, HttpVersion),
+        (b"GET / HTTP/1.0\r\n", 14, HttpVersion),
+        (b"GET / HTTP/1.2\r\n", 14, HttpVersion),
+        (b"GET / HTTP/3\r\n", 12, HttpVersion),
+        (b"GET / http/1.1\r\n", 7, HttpVersion),
+        (b"OPTIONS rtsp://a/ RTSP/1.0\r\n", 19, HttpVersion),
+        (b"INVITE sip:a@b SIP/2.0\r\n", 16, HttpVersion),
+        (b"GET / HTTP/1.1 \r\n", 15, Malformed),
+        (b"GET / HTTP/1.11\r\n", 15, Malformed),
+        (b"GET / HTTP/1.1\rHost: a\r\n", 16, Malformed),
+        (b"GET\t/ HTTP/1.1\r\n", 4, Malformed),
+        (b"GET  / HTTP/1.1\r\n", 5, Malformed),
+        (b"GET /\0 HTTP/1.1\r\n", 6, Malformed),
+        (b"\rGET / HTTP/1.1\r\n", 2, Malformed),
+    ];
+    let config = Config::default();
+    for empty_line in [&b""[..], b"\r\n"] {
+        for (bytes, needed, expected) in cases {
+            if !empty_line.is_empty() && bytes[0] == b'\r' {
+                continue;
+            }
+            let bytes = [empty_line, bytes].concat();
+            let needed = needed + empty_line.len();
+            let shown = String::from_utf8_lossy(&bytes);
+            assert!(matches!(read(&bytes[..needed - 1], &config), Ok(None)), "{shown:?}");
+            for more in [&b""[..], b"x", HELLO, &[b'a'; 20_000]] {
+                let input = [&bytes[..needed], more].concat();
+                assert_eq!(read_both_ways(&input, &config).unwrap_err(), expected, "{shown:?}");
+            }
+            assert_eq!(read_both_ways(&bytes, &config).unwrap_err(), expected, "{shown:?}");
         }
     }
 }

@@ -60,7 +60,9 @@ fn x05_scheme_authority_and_path_are_there_and_well_formed() {
 
 #[test]
 fn x07_another_protocol_is_501() {
-    for protocol in ["", "foo", "WebSocket", "websocket "] {
+    for protocol in
+        ["", "foo", "websocket ", "websockets", "websocke", "websocket/13", "h2c, websocket"]
+    {
         let mut pseudo = GOOD;
         pseudo[0] = protocol;
         assert_eq!(refusal(pseudo, &[]), Some(RequestError::Protocol), "{protocol:?}");
@@ -70,6 +72,28 @@ fn x07_another_protocol_is_501() {
         assert!(request.unwrap().is_upgrade(), "it is no ordinary request");
     }
     assert_eq!(RequestError::Protocol.response().status(), 501);
+}
+
+#[test]
+fn the_protocol_has_no_case() {
+    // RFC 9110 §7.8: "Recipients SHOULD use case-insensitive comparison when matching each protocol-name".
+    for protocol in ["WebSocket", "WEBSOCKET", "webSocket"] {
+        let mut pseudo = GOOD;
+        pseudo[0] = protocol;
+        assert_eq!(refusal(pseudo, &[]), None, "{protocol}");
+    }
+}
+
+#[test]
+fn a_path_that_looks_like_a_url_names_no_host() {
+    for path in ["/://evil.example/", "//evil.example/", "/x://evil.example/"] {
+        let mut pseudo = GOOD;
+        pseudo[3] = path;
+        let fetched = request(pseudo, &[]).unwrap();
+        assert_eq!((fetched.host(), fetched.path()), ("example.com", path));
+        let foreign = ("origin", "https://evil.example");
+        assert_eq!(refusal(pseudo, &[foreign]), Some(RequestError::ForeignOrigin), "{path}");
+    }
 }
 
 #[test]

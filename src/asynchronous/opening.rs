@@ -10,7 +10,7 @@ use std::io::{self, ErrorKind};
 
 use super::WebSocket;
 use super::io::{Io, Wrap, poll_read};
-use crate::adapter::{Error, is_peer_gone, seed};
+use crate::adapter::{Error, is_peer_gone, opening, seed};
 use crate::handshake::{
     Accept, ClientHandshake, ClientRequest, ConnectError, Request, RequestError, Response,
     ServerHandshake,
@@ -18,7 +18,7 @@ use crate::handshake::{
 use crate::memory::recv_buf::RecvBuf;
 use crate::memory::send_buf::SendBuf;
 use crate::protocol::config::Config;
-use crate::protocol::leave::{Leave, LeaveStep};
+use crate::protocol::leave::LeaveStep;
 
 /// `None` if the deadline comes first.
 pub(crate) async fn within<I: Io, F: Future>(
@@ -58,9 +58,16 @@ async fn write_all<I: Io>(io: &mut I, out: &mut SendBuf) -> io::Result<()> {
     .await
 }
 
-/// A peer that is gone is one kind of failure, whether its end or a reset tells.
-fn gone_or<G: Into<Error>>(error: io::Error, gone: G) -> Error {
-    if is_peer_gone(&error) { gone.into() } else { error.into() }
+/// Reads once, unless the deadline comes first. A reset ends the input as an EOF does.
+async fn read_in_time<I: Io>(
+    deadline: Option<Duration>,
+    io: &mut I,
+    input: &mut RecvBuf,
+) -> Result<(), Error> {
+    match within::<I, _>(deadline, read(io, input)).await {
+        Some(Err(error)) => opening::read_failed(error, input),
+        _ => Ok(()),
+    }
 }
 
 /// Opens a WebSocket as a client; the handshake began at `start`.
@@ -87,13 +94,9 @@ pub(crate) async fn open<I: Wrap>(
             return Ok((WebSocket::from_connection(stream, connection, input), response));
         }
         handshake.on_time(I::now())?;
-        // That the deadline comes first is for `on_time` to tell.
-        let deadline = handshake.deadline(start);
-        match within::<I, _>(deadline, read(&mut io, &mut input)).await {
-            Some(Err(error)) if is_peer_gone(&error) => input.eof(),
-            Some(Err(error)) => return Err(error.into()),
-            _ => {}
-        }
+        // That the deadline comes first is for `on_time` to tell. It is nearer once a refusal has come.
+        let deadline = handshake.deadline(I::now());
+        read_in_time(deadline, &mut io, &mut input).await?;
     }
 }
 
@@ -159,15 +162,11 @@ impl<I: Wrap> Incoming<I> {
                 if error != RequestError::Gone {
                     // That the client cannot be told does not change what it did.
                     let response = error.response();
-                    let _ = Box::pin(respond(&mut io, handshake.leave(), &response)).await;
+                    let _ = Box::pin(respond(&mut io, &handshake, &response)).await;
                 }
                 return Err(error.into());
             }
-            match within::<I, _>(deadline, read(&mut io, &mut input)).await {
-                Some(Err(error)) if is_peer_gone(&error) => input.eof(),
-                Some(Err(error)) => return Err(error.into()),
-                _ => {}
-            }
+            read_in_time(deadline, &mut io, &mut input).await?;
         }
     }
 
@@ -210,7 +209,7 @@ impl<I: Wrap> Incoming<I> {
         let deadline = handshake.deadline(I::now());
         match within::<I, _>(deadline, write_all(&mut io, &mut out)).await {
             Some(Ok(())) => {}
-            Some(Err(error)) => return Err(gone_or(error, RequestError::Gone)),
+            Some(Err(error)) => return Err(opening::write_failed(error, RequestError::Gone)),
             None => return Err(RequestError::TimedOut.into()),
         }
         Ok(WebSocket::from_connection(io.into_inner(), connection, input))
@@ -225,17 +224,22 @@ impl<I: Wrap> Incoming<I> {
     ///
     /// [`Error::Io`].
     pub async fn respond(mut self, response: &Response) -> Result<(), Error> {
-        let leave = self.0.handshake.leave();
-        Box::pin(respond(&mut self.0.io, leave, response)).await
+        let Arrived { io, handshake, .. } = &mut *self.0;
+        Box::pin(respond(io, handshake, response)).await
     }
 }
 
 /// Answers with what is no WebSocket, and leaves the socket so that the answer arrives.
-async fn respond<I: Io>(io: &mut I, mut leave: Leave, response: &Response) -> Result<(), Error> {
+async fn respond<I: Io>(
+    io: &mut I,
+    handshake: &ServerHandshake,
+    response: &Response,
+) -> Result<(), Error> {
+    let mut leave = handshake.leave();
     let deadline = leave.deadline(I::now());
     let steps = async {
         let (mut input, mut out) = (RecvBuf::new(), SendBuf::new());
-        response.encode(&mut out);
+        handshake.respond(response, &mut out);
         loop {
             match leave.step() {
                 LeaveStep::Flush => {

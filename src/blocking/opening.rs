@@ -153,6 +153,8 @@ fn open<S: BlockingStream>(
             return Ok((ws, response));
         }
         handshake.on_time(now())?;
+        // It is nearer once a refusal has come.
+        let deadline = handshake.deadline(now());
         timeouts.read(&mut stream, &mut input, deadline)?;
     }
 }
@@ -298,7 +300,7 @@ fn respond(
         stream.set_write_timeout(Some(at.saturating_sub(now()).max(Duration::from_millis(1))))?;
     }
     let mut out = SendBuf::new();
-    response.encode(&mut out);
+    handshake.respond(response, &mut out);
     write_all(stream, &mut out)?;
     leave.done();
     drain(stream, &mut leave);

@@ -115,7 +115,7 @@ fn fields(headers: &HeaderMap) -> Headers {
 /// A response that was received, without its body.
 #[cfg(feature = "hyper")]
 pub(crate) fn received<B>(response: &::http::Response<B>) -> Response {
-    let mut received = Response::new(response.status().as_u16());
+    let mut received = Response::of_any_status(response.status().as_u16());
     received.headers = fields(response.headers());
     received
 }
@@ -123,10 +123,12 @@ pub(crate) fn received<B>(response: &::http::Response<B>) -> Response {
 /// The response without its body.
 pub(crate) fn head(response: &Response) -> ::http::Response<()> {
     let mut head = ::http::Response::new(());
-    // Only a status that no server may send is none: 99, or 1000.
-    *head.status_mut() =
-        StatusCode::from_u16(response.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    put(response.headers(), head.headers_mut());
+    // None is beyond what the crate has but of a response that was received, such as 600.
+    *head.status_mut() = match response.status() {
+        status @ (101 | 200..=599) => StatusCode::from_u16(status).unwrap_or_default(),
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
+    };
+    put(&response.wire_headers(), head.headers_mut());
     // RFC 9110 §7.8: who sends Upgrade lists it in Connection.
     if head.headers().contains_key("upgrade") && !head.headers().contains_key("connection") {
         head.headers_mut().insert("connection", HeaderValue::from_static("upgrade"));
@@ -151,7 +153,9 @@ impl<B: From<Vec<u8>>> From<Response> for ::http::Response<B> {
     /// `Bytes`, `Full`, axum's `Body`); `map` gives others. `Connection: close` and
     /// `Content-Length` are left to that server.
     fn from(response: Response) -> Self {
-        head(&response).map(|()| response.body.into())
+        let head = head(&response);
+        let body = if response.content().is_empty() { Vec::new() } else { response.body };
+        head.map(|()| body.into())
     }
 }
 

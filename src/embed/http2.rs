@@ -45,7 +45,7 @@ use crate::handshake::{
 };
 use crate::memory::recv_buf::RecvBuf;
 use crate::protocol::config::Config;
-use crate::tokio::{handshake_deadline, within};
+use crate::tokio::{body_deadline, handshake_deadline, within};
 
 /// A WebSocket on a stream of an HTTP/2 connection.
 pub type WebSocket = crate::tokio::WebSocket<Http2Stream>;
@@ -210,7 +210,7 @@ async fn refused(
             let _ = body.flow_control().release_capacity(data.len());
         }
     };
-    within(deadline, read).await;
+    within(body_deadline(deadline), read).await;
     ConnectError::Refused(Box::new(response))
 }
 

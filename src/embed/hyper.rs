@@ -45,7 +45,7 @@ use ::hyper::rt::{Read, Write};
 use ::hyper::upgrade::{OnUpgrade, Upgraded};
 use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::adapter::{Error, seed};
+use crate::adapter::{Error, is_peer_gone, seed};
 use crate::embed::http;
 use crate::handshake::{
     Accept, ClientHandshake, ClientRequest, ConnectError, InvalidRequest, MAX_BODY, Request,
@@ -53,7 +53,7 @@ use crate::handshake::{
 };
 use crate::memory::recv_buf::RecvBuf;
 use crate::protocol::config::Config;
-use crate::tokio::{handshake_deadline, within};
+use crate::tokio::{body_deadline, handshake_deadline, within};
 
 /// A WebSocket on an upgraded connection.
 pub type WebSocket = crate::tokio::WebSocket<UpgradedIo>;
@@ -236,18 +236,30 @@ async fn refused(
             }
         }
     };
-    within(deadline, read).await;
+    within(body_deadline(deadline), read).await;
     ConnectError::Refused(Box::new(response))
 }
 
 fn failed(error: ::hyper::Error) -> Error {
     if error.is_parse() {
         ConnectError::Malformed.into()
-    } else if error.is_incomplete_message() {
+    } else if error.is_incomplete_message() || is_reset(&error) {
         ConnectError::Gone.into()
     } else {
         Error::Io(io::Error::other(error))
     }
+}
+
+/// Whether the socket failed since the peer is gone.
+fn is_reset(error: &::hyper::Error) -> bool {
+    let mut cause = core::error::Error::source(error);
+    while let Some(inner) = cause {
+        if inner.downcast_ref::<io::Error>().is_some_and(is_peer_gone) {
+            return true;
+        }
+        cause = inner.source();
+    }
+    false
 }
 
 /// The stream of an upgraded connection, for tokio. What hyper had read of it comes first.

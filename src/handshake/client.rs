@@ -11,7 +11,9 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::extension::extensions;
-use super::head::{self, HeadError, HeadReader, Headers, Response};
+use super::head::{self, HeadError, HeadReader, Headers};
+use super::refusal::Refusal;
+use super::response::Response;
 use super::url::Url;
 use super::{InvalidRequest, is_token, key, lists_token};
 use crate::memory::recv_buf::RecvBuf;
@@ -19,12 +21,6 @@ use crate::memory::send_buf::SendBuf;
 use crate::protocol::config::Config;
 use crate::protocol::connection::Connection;
 use crate::protocol::deflate::{self, Agreed};
-
-/// This much of a refusal's body is kept.
-pub(crate) const MAX_BODY: usize = 64 << 10;
-
-/// The longest line that announces a chunk of it.
-const MAX_CHUNK_LINE: usize = 256;
 
 /// This many interim responses are read over (RFC 9110 §15.2).
 pub(crate) const MAX_INTERIM: u8 = 8;
@@ -265,7 +261,7 @@ impl core::error::Error for ConnectError {}
 impl From<HeadError> for ConnectError {
     fn from(error: HeadError) -> Self {
         match error {
-            HeadError::Malformed => Self::Malformed,
+            HeadError::Malformed | HeadError::Version => Self::Malformed,
             HeadError::FirstLineTooLong | HeadError::TooBig => Self::HeadTooBig,
         }
     }
@@ -279,7 +275,7 @@ pub struct ClientHandshake {
     connection_seed: [u8; 32],
     reader: HeadReader,
     interim: u8,
-    refusal: Option<(Box<Response>, Body)>,
+    refusal: Option<Refusal>,
     since: Option<Duration>,
     failed: Option<ConnectError>,
 }
@@ -292,17 +288,6 @@ impl fmt::Debug for ClientHandshake {
             .field("interim", &self.interim)
             .finish_non_exhaustive()
     }
-}
-
-/// Where a refusal's body ends (RFC 9112 §6.3).
-#[derive(Clone, Copy, Debug)]
-enum Body {
-    Length(u64),
-    UntilEof,
-    /// Between chunks.
-    Chunks,
-    /// In a chunk, with this much left of its data and the line end behind it.
-    Chunk(u64),
 }
 
 impl ClientHandshake {
@@ -333,7 +318,7 @@ impl ClientHandshake {
             accept: key::accept_key(&key),
             subprotocols: request.subprotocols.clone(),
             connection_seed,
-            reader: HeadReader::default(),
+            reader: HeadReader::of_response(),
             interim: 0,
             refusal: None,
             since: None,
@@ -375,8 +360,8 @@ impl ClientHandshake {
         input: &mut RecvBuf,
     ) -> Result<Option<(Connection, Response)>, ConnectError> {
         loop {
-            if self.refusal.is_some() {
-                return self.read_body(input);
+            if let Some(refusal) = &mut self.refusal {
+                return if refusal.read(input) { Err(self.refused()) } else { Ok(None) };
             }
             let Some(end) = self.reader.find_end(input.unread(), &self.config)? else {
                 return if input.is_eof() { Err(ConnectError::Gone) } else { Ok(None) };
@@ -387,11 +372,11 @@ impl ClientHandshake {
                 Ok(httparse::Status::Complete(_)) => {}
                 _ => return Err(ConnectError::Malformed),
             }
-            let mut response = Response::new(parsed.code.unwrap_or_default());
+            let mut response = Response::of_any_status(parsed.code.unwrap_or_default());
             response.headers = Headers::from_parsed(parsed.headers);
             let http_1_1 = parsed.version == Some(1);
             input.skip(end);
-            self.reader = HeadReader::default();
+            self.reader = HeadReader::of_response();
             match response.status {
                 101 if http_1_1 => {
                     return Ok(Some((self.open(&response.headers)?, response)));
@@ -403,8 +388,7 @@ impl ClientHandshake {
                     }
                 }
                 200..=999 => {
-                    let body = Body::of(&response);
-                    self.refusal = Some((Box::new(response), body));
+                    self.refusal = Some(Refusal::new(response));
                 }
                 // HTTP/1.0 has no upgrade and no interim responses (RFC 9110 §15.2).
                 _ => return Err(ConnectError::Malformed),
@@ -465,111 +449,44 @@ impl ClientHandshake {
         }
     }
 
-    fn read_body(
-        &mut self,
-        input: &mut RecvBuf,
-    ) -> Result<Option<(Connection, Response)>, ConnectError> {
-        let Some((response, body)) = &mut self.refusal else {
-            return Ok(None);
-        };
-        let ended = body.read(input, &mut response.body);
-        if ended || input.is_eof() || response.body.len() >= MAX_BODY {
-            Err(self.refused())
-        } else {
-            Ok(None)
-        }
-    }
-
     fn refused(&mut self) -> ConnectError {
         match self.refusal.take() {
-            Some((response, _)) => ConnectError::Refused(response),
+            Some(refusal) => ConnectError::Refused(refusal.into_response()),
             None => ConnectError::Gone,
         }
     }
 
-    /// When the response must be complete. The first call starts the time; an adapter makes it
-    /// before it resolves the host's name.
+    /// When the response must be complete. The first call starts the time; an adapter makes it before it resolves
+    /// the host's name.
+    ///
+    /// Ask again before each read. Once the head of a refusal has come its status decides, and the body has a
+    /// second; [`on_time`](Self::on_time) then gives the refusal with as much of it as has come.
     pub fn deadline(&mut self, now: Duration) -> Option<Duration> {
         let since = *self.since.get_or_insert(now);
-        Some(since.saturating_add(self.config.get().handshake_timeout?))
+        let timeout = self.config.get().handshake_timeout;
+        let whole = timeout.map(|timeout| since.saturating_add(timeout));
+        let body = self.refusal.as_mut().map(|refusal| refusal.deadline(now));
+        whole.into_iter().chain(body).min()
     }
 
     /// Whether that time is over.
     ///
     /// # Errors
     ///
-    /// [`ConnectError::TimedOut`] if it is, or the refusal with as much of its body as has come.
+    /// [`ConnectError::TimedOut`] if it is, or the refusal with as much of its body as has come. What
+    /// [`read`](Self::read) failed with comes again.
     pub fn on_time(&mut self, now: Duration) -> Result<(), ConnectError> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
         if self.deadline(now).is_none_or(|deadline| deadline > now) {
             return Ok(());
         }
-        if self.failed.is_none() {
-            self.failed = Some(match self.refusal {
-                Some(_) => self.refused(),
-                None => ConnectError::TimedOut,
-            });
-        }
-        self.failed.clone().map_or(Ok(()), Err)
-    }
-}
-
-impl Body {
-    fn of(response: &Response) -> Self {
-        if matches!(response.status, 204 | 304) {
-            return Self::Length(0);
-        }
-        if lists_token(response.headers.all("Transfer-Encoding"), "chunked") {
-            return Self::Chunks;
-        }
-        match response.headers.get_str("Content-Length").map(str::parse) {
-            Some(Ok(length)) => Self::Length(length),
-            _ => Self::UntilEof,
-        }
-    }
-
-    /// Moves what has come to `body`; whether that was all.
-    fn read(&mut self, input: &mut RecvBuf, body: &mut Vec<u8>) -> bool {
-        let mut take = |input: &mut RecvBuf, most: u64| {
-            let n = most.min(input.unread().len() as u64) as usize;
-            let room = MAX_BODY.saturating_sub(body.len());
-            body.extend_from_slice(&input.unread()[..n.min(room)]);
-            input.skip(n);
-            n as u64
+        let error = match self.refusal {
+            Some(_) => self.refused(),
+            None => ConnectError::TimedOut,
         };
-        loop {
-            match self {
-                Self::Length(left) => {
-                    *left -= take(input, *left);
-                    return *left == 0;
-                }
-                Self::UntilEof => {
-                    take(input, u64::MAX);
-                    return false;
-                }
-                Self::Chunks => match httparse::parse_chunk_size(input.unread()) {
-                    // Extensions of a chunk may be of any length; nobody sends them.
-                    Ok(httparse::Status::Complete((n, _))) if n > MAX_CHUNK_LINE => return true,
-                    Ok(httparse::Status::Complete((n, size))) => {
-                        input.skip(n);
-                        if size == 0 {
-                            return true;
-                        }
-                        *self = Self::Chunk(size.saturating_add(2));
-                    }
-                    Ok(httparse::Status::Partial) => return input.unread().len() >= MAX_CHUNK_LINE,
-                    Err(_) => return true,
-                },
-                Self::Chunk(left) => {
-                    if *left > 2 {
-                        *left -= take(input, *left - 2);
-                    }
-                    if *left > 2 || input.unread().len() < 2 {
-                        return false;
-                    }
-                    input.skip(2);
-                    *self = Self::Chunks;
-                }
-            }
-        }
+        self.failed = Some(error.clone());
+        Err(error)
     }
 }

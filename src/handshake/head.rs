@@ -4,30 +4,40 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::{self, Write as _};
 
-use super::{InvalidRequest, is_token, is_token_byte};
+use super::first_line::FirstLine;
+use super::{InvalidRequest, is_token};
 use crate::memory::send_buf::SendBuf;
 use crate::protocol::config::Config;
 
 /// Finds the end of a head. Each byte is looked at once, however slowly they come.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct HeadReader {
+pub(super) struct HeadReader {
+    start: FirstLine,
+    first_line: FirstLine,
     scanned: usize,
     line_start: usize,
     /// Complete lines, the first one included.
-    pub(crate) lines: usize,
+    pub(super) lines: usize,
 }
 
 /// Why a head cannot be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum HeadError {
+pub(super) enum HeadError {
     Malformed,
+    /// The first line of a request names another version than HTTP/1.1.
+    Version,
     FirstLineTooLong,
     TooBig,
 }
 
 impl HeadReader {
+    /// Expects a response; `default` expects a request.
+    pub(super) fn of_response() -> Self {
+        Self { start: FirstLine::STATUS, first_line: FirstLine::STATUS, ..Self::default() }
+    }
+
     /// The length of the head at the start of `bytes`, once its end is there.
-    pub(crate) fn find_end(
+    pub(super) fn find_end(
         &mut self,
         bytes: &[u8],
         config: &Config,
@@ -38,8 +48,8 @@ impl HeadReader {
         let bytes = &bytes[..bytes.len().min(limits.max_head_size.saturating_add(1))];
         while let Some(found) = bytes[self.scanned..].iter().position(|&byte| byte == b'\n') {
             let end = self.scanned + found;
+            self.check_line(&bytes[..end], max_line)?;
             let line = &bytes[self.line_start..end];
-            self.check_line(line, max_line)?;
             if end >= limits.max_head_size {
                 return Err(HeadError::TooBig);
             }
@@ -57,32 +67,33 @@ impl HeadReader {
             } else if end > 1 {
                 // One empty line before the first line is forgiven (RFC 9112 §2.2).
                 return Err(HeadError::Malformed);
+            } else {
+                self.first_line = self.start;
             }
             if self.lines > limits.max_headers.saturating_add(1) {
                 return Err(HeadError::TooBig);
             }
         }
+        self.check_line(bytes, max_line)?;
         self.scanned = bytes.len();
-        self.check_line(&bytes[self.line_start..], max_line)?;
         if bytes.len() > limits.max_head_size {
             return Err(HeadError::TooBig);
         }
         Ok(None)
     }
 
-    fn check_line(&self, line: &[u8], max: usize) -> Result<(), HeadError> {
-        if self.lines == 0 {
-            // What cannot begin a method or a version is no HTTP: a TLS hello, for example.
-            if line.first().is_some_and(|&byte| byte != b'\r' && !is_token_byte(byte)) {
-                return Err(HeadError::Malformed);
-            }
-            if line.len() > max {
-                return Err(HeadError::FirstLineTooLong);
-            }
-        } else if line.len() > max {
-            return Err(HeadError::TooBig);
+    /// Checks the line up to the end of `bytes`, which is its own or as far as it has come.
+    fn check_line(&mut self, bytes: &[u8], max: usize) -> Result<(), HeadError> {
+        let too_long = bytes.len() - self.line_start > max;
+        if self.lines > 0 {
+            return if too_long { Err(HeadError::TooBig) } else { Ok(()) };
         }
-        Ok(())
+        // What breaks the line before its limit is the reason, however much came at once.
+        let end = bytes.len().min(self.line_start.saturating_add(max));
+        for &byte in bytes.get(self.scanned..end).unwrap_or_default() {
+            self.first_line.step(byte)?;
+        }
+        if too_long { Err(HeadError::FirstLineTooLong) } else { Ok(()) }
     }
 }
 
@@ -218,128 +229,4 @@ pub(crate) fn write_head(first_line: fmt::Arguments<'_>, headers: &Headers, out:
         headers.write(buffer);
         buffer.extend_from_slice(b"\r\n");
     });
-}
-
-/// An HTTP response: the one that opened the connection, one that a client was refused with, or a
-/// server's answer to a request that it does not accept.
-///
-/// ```
-/// use bowline::handshake::Response;
-/// let page = Response::new(200).header("Content-Type", "text/html")?.body("<h1>Hello</h1>");
-/// # Ok::<(), bowline::handshake::InvalidRequest>(())
-/// ```
-#[derive(Clone, PartialEq, Eq)]
-pub struct Response {
-    pub(crate) status: u16,
-    pub(crate) headers: Headers,
-    pub(crate) body: Vec<u8>,
-}
-
-impl fmt::Debug for Response {
-    /// Without the values of headers and the body: they may be secret.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Response")
-            .field("status", &self.status)
-            .field("headers", &self.headers)
-            .field("body", &format_args!("{} bytes", self.body.len()))
-            .finish()
-    }
-}
-
-impl Response {
-    /// A response with this status code and nothing else.
-    pub fn new(status: u16) -> Self {
-        Self { status, headers: Headers::default(), body: Vec::new() }
-    }
-
-    /// Adds a header.
-    ///
-    /// # Errors
-    ///
-    /// If it is malformed, or one that is written for you: `Connection`, `Content-Length` and those
-    /// of the handshake.
-    pub fn header(mut self, name: &str, value: &str) -> Result<Self, InvalidRequest> {
-        self.headers.push_user(name, value)?;
-        Ok(self)
-    }
-
-    /// Sets the body.
-    pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
-        self.body = body.into();
-        self
-    }
-
-    /// The status code.
-    pub fn status(&self) -> u16 {
-        self.status
-    }
-
-    /// The headers; of one that was made here, only those that were added.
-    pub fn headers(&self) -> &Headers {
-        &self.headers
-    }
-
-    /// The body; of one that a client was refused with, at most the first 64 KiB.
-    pub fn body_bytes(&self) -> &[u8] {
-        &self.body
-    }
-
-    /// The subprotocol that the server selected.
-    pub fn subprotocol(&self) -> Option<&str> {
-        self.headers.get_str("Sec-WebSocket-Protocol")
-    }
-
-    /// Queues the response. One that opens no WebSocket says `Connection: close`: the connection is
-    /// to be closed behind it, in the way that [`Leave`](crate::Leave) describes.
-    pub fn encode(&self, out: &mut SendBuf) {
-        let mut headers = self.headers.clone();
-        if self.status != 101 {
-            let close: &[u8] = match headers.get("Upgrade") {
-                // RFC 9110 §7.8: who sends Upgrade lists it in Connection.
-                Some(_) => b"close, Upgrade",
-                None => b"close",
-            };
-            headers.push("Connection", close);
-            // §8.6 of RFC 9110: not with these.
-            if self.status >= 200 && self.status != 204 {
-                let mut length = String::new();
-                let _ = write!(length, "{}", self.body.len());
-                headers.push("Content-Length", length.as_bytes());
-            }
-        }
-        let reason = reason_phrase(self.status);
-        write_head(format_args!("HTTP/1.1 {:03} {reason}", self.status), &headers, out);
-        // RFC 9110 §15.3.5, §15.4.5: what followed would be read as another response.
-        if !matches!(self.status, 204 | 304) {
-            out.append(|buffer| buffer.extend_from_slice(&self.body));
-        }
-    }
-}
-
-/// The customary phrase; it may be empty.
-fn reason_phrase(status: u16) -> &'static str {
-    match status {
-        101 => "Switching Protocols",
-        200 => "OK",
-        204 => "No Content",
-        301 => "Moved Permanently",
-        302 => "Found",
-        304 => "Not Modified",
-        307 => "Temporary Redirect",
-        308 => "Permanent Redirect",
-        400 => "Bad Request",
-        401 => "Unauthorized",
-        403 => "Forbidden",
-        404 => "Not Found",
-        405 => "Method Not Allowed",
-        408 => "Request Timeout",
-        414 => "URI Too Long",
-        426 => "Upgrade Required",
-        429 => "Too Many Requests",
-        431 => "Request Header Fields Too Large",
-        500 => "Internal Server Error",
-        503 => "Service Unavailable",
-        505 => "HTTP Version Not Supported",
-        _ => "",
-    }
 }

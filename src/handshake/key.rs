@@ -3,7 +3,8 @@
 use alloc::string::String;
 
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::alphabet;
+use base64::engine::general_purpose::{GeneralPurpose, PAD, STANDARD};
 use sha1::{Digest, Sha1};
 
 /// Proves to the client that the answer comes from a WebSocket server (RFC 6455 §1.3).
@@ -20,10 +21,15 @@ pub fn accept_key(key: &str) -> String {
     STANDARD.encode(digest)
 }
 
-/// Whether a key is the base64 of 16 bytes, as it must be (§4.2.1).
+/// Reads base64 whose last bits belong to no byte and are not zero. RFC 4648 §3.5 leaves the choice to the
+/// decoder, and the example of a key in RFC 6455 §4.1 has such bits.
+const LENIENT: GeneralPurpose =
+    GeneralPurpose::new(&alphabet::STANDARD, PAD.with_decode_allow_trailing_bits(true));
+
+/// Whether a key is right: "a base64-encoded value that, when decoded, is 16 bytes in length" (RFC 6455 §4.2.1).
 pub(crate) fn is_valid(key: &[u8]) -> bool {
     let mut decoded = [0; 18];
-    key.len() == 24 && STANDARD.decode_slice(key, &mut decoded) == Ok(16)
+    key.len() == 24 && LENIENT.decode_slice(key, &mut decoded) == Ok(16)
 }
 
 /// A key from 16 random bytes.
@@ -48,6 +54,7 @@ mod tests {
     #[test]
     fn a_key_is_the_base64_of_sixteen_bytes() {
         assert!(is_valid(b"dGhlIHNhbXBsZSBub25jZQ=="));
+        assert!(is_valid(b"AQIDBAUGBwgJCgsMDQ4PEC=="), "the example of RFC 6455 §4.1");
         for key in [
             &b""[..],
             b"AAAAAAAAAAAAAAAAAAAA",

@@ -10,19 +10,28 @@
 
 mod client;
 mod extension;
+mod first_line;
 mod head;
 mod key;
+mod origin;
+mod refusal;
+mod request;
+mod response;
+mod rules;
 mod server;
 mod url;
 
-#[cfg(feature = "hyper")]
-pub(crate) use client::MAX_BODY;
 #[cfg(feature = "http2")]
 pub(crate) use client::MAX_INTERIM;
 pub use client::{ClientHandshake, ClientRequest, ConnectError};
-pub use head::{Headers, Response};
+pub use head::Headers;
 pub use key::accept_key;
-pub use server::{Accept, Request, RequestError, ServerHandshake, Upgrade};
+#[cfg(feature = "hyper")]
+pub(crate) use refusal::{BODY_GRACE, MAX_BODY};
+pub use request::Request;
+pub use response::Response;
+pub use rules::RequestError;
+pub use server::{Accept, ServerHandshake, Upgrade};
 
 use alloc::string::String;
 use core::fmt;
@@ -42,6 +51,8 @@ pub enum InvalidRequest {
     ReservedHeader(String),
     /// Not a token, or named twice (RFC 6455 §4.1).
     Subprotocol(String),
+    /// A status that no answer may have (RFC 9110 §15).
+    Status(u16),
     /// The client did not offer this subprotocol (RFC 6455 §4.2.2).
     SubprotocolNotOffered(String),
 }
@@ -56,6 +67,9 @@ impl fmt::Display for InvalidRequest {
                 write!(f, "header {name:?} is written by the handshake itself")
             }
             Self::Subprotocol(name) => write!(f, "invalid or repeated subprotocol {name:?}"),
+            Self::Status(status) => {
+                write!(f, "status {status} cannot be sent as an answer: use one from 200 to 599")
+            }
             Self::SubprotocolNotOffered(name) => {
                 write!(f, "subprotocol {name:?} was not offered by the client")
             }

@@ -18,7 +18,7 @@ use ::tokio::net::{TcpStream, lookup_host};
 use super::{Incoming, MaybeTls, WebSocket, now, within};
 #[cfg(feature = "rustls")]
 use crate::adapter::tls;
-use crate::adapter::{Error, share};
+use crate::adapter::{Error, opening, share};
 use crate::asynchronous;
 use crate::handshake::{Accept, ClientRequest, ConnectError, Response};
 use crate::protocol::config::Config;
@@ -73,7 +73,7 @@ pub async fn connect_with(
                     None => Err(ConnectError::TimedOut.into()),
                 };
             }
-            Some(Err(error)) => last = error,
+            Some(Err(error)) => last = opening::not_connected(*address, error),
             None => last = ErrorKind::TimedOut.into(),
         }
     }
@@ -123,7 +123,8 @@ impl Security {
             return Ok(MaybeTls::Plain(stream));
         };
         let connector = TlsConnector::from(config);
-        let stream = connector.with_alpn(tls::alpn()).connect(name, stream).await?;
+        let stream = connector.with_alpn(tls::alpn()).connect(name, stream).await;
+        let stream = stream.map_err(|error| opening::write_failed(error, ConnectError::Gone))?;
         Ok(MaybeTls::Tls(Box::new(stream)))
     }
 }

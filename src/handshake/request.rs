@@ -1,0 +1,238 @@
+//! A client's request, before anything is answered.
+
+use alloc::string::String;
+use core::fmt;
+
+use super::head::Headers;
+use super::origin::is_host;
+use super::rules::RequestError;
+use super::server::Upgrade;
+use super::{list, lists_token};
+use crate::protocol::config::Config;
+
+/// A client's request, before anything is answered.
+#[derive(Clone)]
+pub struct Request {
+    pub(super) method: String,
+    pub(super) target: String,
+    pub(super) headers: Headers,
+    /// The `:protocol` of an extended CONNECT.
+    pub(super) protocol: Option<String>,
+}
+
+impl Request {
+    /// Takes a request that another HTTP/1.1 parser has read, so that its server can upgrade.
+    /// The version must be 1.1, which that parser knows.
+    ///
+    /// ```
+    /// use bowline::handshake::{Accept, Request};
+    /// let request = Request::from_parts("GET", "/chat", [
+    ///     ("Host", "example.com"),
+    ///     ("Upgrade", "websocket"),
+    ///     ("Connection", "Upgrade"),
+    ///     ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ///     ("Sec-WebSocket-Version", "13"),
+    /// ])?;
+    /// let config = bowline::Config::default();
+    /// let (connection, response) = request.upgrade(&config)?.accept(Accept::new())?;
+    /// assert_eq!(response.status(), 101);
+    /// assert_eq!(
+    ///     response.headers().get("Sec-WebSocket-Accept"),
+    ///     Some(&b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="[..]),
+    /// );
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The same as [`ServerHandshake::read`], of those that are left.
+    pub fn from_parts<N: AsRef<str>, V: AsRef<[u8]>>(
+        method: &str,
+        target: &str,
+        headers: impl IntoIterator<Item = (N, V)>,
+    ) -> Result<Self, RequestError> {
+        let mut fields = Headers::default();
+        for (name, value) in headers {
+            fields.push(name.as_ref(), value.as_ref().trim_ascii());
+        }
+        let request = Self::unchecked(method, target, fields);
+        request.check_http()?;
+        Ok(request)
+    }
+
+    pub(crate) fn unchecked(method: &str, target: &str, headers: Headers) -> Self {
+        Self { method: method.into(), target: target.into(), headers, protocol: None }
+    }
+
+    /// Takes an extended CONNECT (RFC 8441 §4) that a parser of HTTP/2 has read: its pseudo-headers, of
+    /// which an empty one is missing, and its headers. A server must have sent
+    /// `SETTINGS_ENABLE_CONNECT_PROTOCOL` before; HTTP/3 has the same kind of request (RFC 9220).
+    ///
+    /// It is accepted with status 200, and the stream becomes the WebSocket's. `Sec-WebSocket-Key` means
+    /// nothing here.
+    ///
+    /// ```
+    /// use bowline::handshake::{Accept, Request};
+    /// let headers = [("sec-websocket-version", "13"), ("origin", "https://example.com")];
+    /// let request =
+    ///     Request::from_extended_connect("websocket", "https", "example.com", "/chat", headers)?;
+    /// let config = bowline::Config::default();
+    /// let (connection, response) = request.upgrade(&config)?.accept(Accept::new())?;
+    /// assert_eq!(response.status(), 200);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError::Target`], [`RequestError::Host`], [`RequestError::ConnectionHeader`] and
+    /// [`RequestError::Body`]. Another protocol than `websocket` is for [`upgrade`](Self::upgrade) to
+    /// refuse.
+    pub fn from_extended_connect<N: AsRef<str>, V: AsRef<[u8]>>(
+        protocol: &str,
+        scheme: &str,
+        authority: &str,
+        path: &str,
+        headers: impl IntoIterator<Item = (N, V)>,
+    ) -> Result<Self, RequestError> {
+        let mut fields = Headers::default();
+        for (name, value) in headers {
+            fields.push(name.as_ref(), value.as_ref().trim_ascii());
+        }
+        let request = Self::unchecked_connect(protocol, scheme, authority, path, fields);
+        request.check_http()?;
+        Ok(request)
+    }
+
+    pub(crate) fn unchecked_connect(
+        protocol: &str,
+        scheme: &str,
+        authority: &str,
+        path: &str,
+        headers: Headers,
+    ) -> Self {
+        let is_http = ["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known));
+        // What is wrong stays out, so that the parts of the target are those that were sent.
+        let target = if is_http && is_host(authority.as_bytes()) && path.starts_with('/') {
+            alloc::format!("{scheme}://{authority}{path}")
+        } else {
+            String::new()
+        };
+        Self { method: "CONNECT".into(), target, headers, protocol: Some(protocol.into()) }
+    }
+
+    /// Whether it is an extended CONNECT, of HTTP/2 or later.
+    #[cfg(feature = "http")]
+    pub(crate) fn is_extended_connect(&self) -> bool {
+        self.protocol.is_some()
+    }
+
+    /// The method; a WebSocket is opened with `GET`, over HTTP/2 with `CONNECT`.
+    pub fn method(&self) -> &str {
+        &self.method
+    }
+
+    /// The target as it was sent: usually path and query. Of an extended CONNECT, the whole URI.
+    pub fn target(&self) -> &str {
+        &self.target
+    }
+
+    /// The path that the target asks for, without the query.
+    pub fn path(&self) -> &str {
+        match self.split_target().1.split('?').next() {
+            None | Some("") => "/",
+            Some(path) => path,
+        }
+    }
+
+    /// The query, behind the `?`.
+    pub fn query(&self) -> Option<&str> {
+        Some(self.target.split_once('?')?.1)
+    }
+
+    /// A target may name the host as well, as if to a proxy (RFC 9112 §3.2.2): the authority if it
+    /// does, and the rest.
+    pub(super) fn split_target(&self) -> (Option<&str>, &str) {
+        match self.target.split_once("://") {
+            Some((_, rest)) if !self.target.starts_with('/') => {
+                let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+                (Some(authority), path)
+            }
+            _ => (None, &self.target),
+        }
+    }
+
+    /// All headers.
+    pub fn headers(&self) -> &Headers {
+        &self.headers
+    }
+
+    /// The host that is asked for, and its port unless it is the scheme's own: from the target if
+    /// that names one (RFC 9112 §3.2.2; `:authority` in HTTP/2), else from `Host`.
+    pub fn host(&self) -> &str {
+        let from_target = self.split_target().0;
+        from_target.or_else(|| self.headers.get_str("Host")).unwrap_or_default()
+    }
+
+    /// The `Origin` of the page that opened the connection; only browsers send it.
+    pub fn origin(&self) -> Option<&str> {
+        self.headers.get_str("Origin")
+    }
+
+    /// The value of a cookie (RFC 6265 §4.2).
+    pub fn cookie(&self, name: &str) -> Option<&str> {
+        self.headers
+            .all("Cookie")
+            .filter_map(|line| core::str::from_utf8(line).ok())
+            .flat_map(|line| line.split(';'))
+            .filter_map(|pair| pair.split_once('='))
+            .find(|(found, _)| found.trim() == name)
+            .map(|(_, value)| value.trim())
+    }
+
+    /// The subprotocols that the client offers, most preferred first.
+    pub fn subprotocols(&self) -> impl Iterator<Item = &str> {
+        list(self.headers.all("Sec-WebSocket-Protocol"))
+            .filter_map(|name| core::str::from_utf8(name).ok())
+    }
+
+    /// The first of the client's subprotocols that is in `supported`.
+    pub fn select_subprotocol(&self, supported: &[impl AsRef<str>]) -> Option<&str> {
+        self.subprotocols().find(|offered| supported.iter().any(|name| name.as_ref() == *offered))
+    }
+
+    /// Whether it asks for a WebSocket, rightly or not: if not, it may be answered like any other
+    /// request. One that does and breaks a rule is left to [`upgrade`](Self::upgrade) to refuse.
+    pub fn is_upgrade(&self) -> bool {
+        // To an extended CONNECT any answer of 2xx opens a tunnel, so that none is an ordinary request.
+        self.protocol.is_some()
+            || lists_token(self.headers.all("Upgrade"), "websocket")
+            || self.headers.get("Sec-WebSocket-Key").is_some()
+            || self.headers.get("Sec-WebSocket-Version").is_some()
+    }
+
+    /// Checks all that RFC 6455 §4.2.1 or RFC 8441 §5 asks, and the origin policy; then it may be
+    /// accepted.
+    ///
+    /// # Errors
+    ///
+    /// The first rule that it breaks.
+    pub fn upgrade(&self, config: &Config) -> Result<Upgrade<'_>, RequestError> {
+        self.check_asks()?;
+        self.check_rules()?;
+        match self.headers.get("Origin") {
+            Some(origin) if !self.allows(origin, config) => Err(RequestError::ForeignOrigin),
+            _ => Ok(Upgrade { request: self, config: config.clone() }),
+        }
+    }
+}
+
+impl fmt::Debug for Request {
+    /// Without the query and the values of headers: they may be secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request")
+            .field("method", &self.method)
+            .field("path", &self.path())
+            .field("headers", &self.headers)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,220 @@
+//! A response: the one that opens a WebSocket, or any other.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt::{self, Write as _};
+
+use super::InvalidRequest;
+use super::head::{Headers, write_head};
+use crate::memory::send_buf::SendBuf;
+
+/// An HTTP response: the one that opened the connection, one that a client was refused with, or a
+/// server's answer to a request that it does not accept.
+///
+/// ```
+/// use bowline::handshake::Response;
+/// let page = Response::new(200).header("Content-Type", "text/html")?.body("<h1>Hello</h1>");
+/// # Ok::<(), bowline::handshake::InvalidRequest>(())
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct Response {
+    pub(crate) status: u16,
+    pub(crate) headers: Headers,
+    pub(crate) body: Vec<u8>,
+}
+
+impl fmt::Debug for Response {
+    /// Without the values of headers and the body: they may be secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Response")
+            .field("status", &self.status)
+            .field("headers", &self.headers)
+            .field("body", &format_args!("{} bytes", self.body.len()))
+            .finish()
+    }
+}
+
+impl Response {
+    /// A response with this status code and nothing else.
+    ///
+    /// The status of an answer is from 200 to 599 (RFC 9110 §15). Any other becomes 500, so that the client gets
+    /// an answer that it can read: after a 1xx it would wait for another one, and 101 promises a WebSocket, which
+    /// only [`Upgrade::accept`](super::Upgrade::accept) opens. For a status that is not yours, such as that of
+    /// another server, use [`try_new`](Self::try_new).
+    pub fn new(status: u16) -> Self {
+        Self::try_new(status).unwrap_or_else(|_| Self::of_any_status(500))
+    }
+
+    /// A response with this status code, if it may be sent.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidRequest::Status`] if it is not from 200 to 599.
+    pub fn try_new(status: u16) -> Result<Self, InvalidRequest> {
+        match status {
+            200..=599 => Ok(Self::of_any_status(status)),
+            _ => Err(InvalidRequest::Status(status)),
+        }
+    }
+
+    /// One that was received, or that opens a connection.
+    pub(crate) fn of_any_status(status: u16) -> Self {
+        Self { status, headers: Headers::default(), body: Vec::new() }
+    }
+
+    /// Adds a header.
+    ///
+    /// # Errors
+    ///
+    /// If it is malformed, or one that is written for you: `Connection`, `Content-Length` and those
+    /// of the handshake.
+    pub fn header(mut self, name: &str, value: &str) -> Result<Self, InvalidRequest> {
+        self.headers.push_user(name, value)?;
+        Ok(self)
+    }
+
+    /// Sets the body.
+    pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
+        self.body = body.into();
+        self
+    }
+
+    /// The status code.
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// The headers; of one that was made here, only those that were added.
+    pub fn headers(&self) -> &Headers {
+        &self.headers
+    }
+
+    /// The body; of one that a client was refused with, at most the first 64 KiB.
+    pub fn body_bytes(&self) -> &[u8] {
+        &self.body
+    }
+
+    /// The subprotocol that the server selected.
+    pub fn subprotocol(&self) -> Option<&str> {
+        self.headers.get_str("Sec-WebSocket-Protocol")
+    }
+
+    /// Queues the response. One that opens no WebSocket says `Connection: close`: the connection is
+    /// to be closed after it, in the way that [`Linger`](crate::Linger) describes. It gets its length, and the
+    /// headers that its status must have: `Allow` for 405, `Upgrade` for 426.
+    ///
+    /// An answer to HEAD or CONNECT is another one: for those use
+    /// [`ServerHandshake::respond`](super::ServerHandshake::respond), which knows the request.
+    pub fn encode(&self, out: &mut SendBuf) {
+        self.write(true, out);
+    }
+
+    /// Queues the head, and the content unless `with_content` is false.
+    pub(super) fn write(&self, with_content: bool, out: &mut SendBuf) {
+        let status = match self.status {
+            101 | 200..=599 => self.status,
+            // Received from a server that may say so to nobody else.
+            _ => 500,
+        };
+        let mut headers = self.wire_headers();
+        if status != 101 {
+            let close: &[u8] = match headers.get("Upgrade") {
+                // RFC 9110 §7.8: "A sender of Upgrade MUST also send an "Upgrade" connection option".
+                Some(_) => b"close, Upgrade",
+                None => b"close",
+            };
+            headers.push("Connection", close);
+            if let Some(length) = self.content_length() {
+                let mut text = String::new();
+                // Writing to a string cannot fail.
+                let _ = write!(text, "{length}");
+                headers.push("Content-Length", text.as_bytes());
+            }
+        }
+        let reason = reason_phrase(status);
+        write_head(format_args!("HTTP/1.1 {status:03} {reason}"), &headers, out);
+        if with_content {
+            out.append(|buffer| buffer.extend_from_slice(self.content()));
+        }
+    }
+
+    /// The headers, with those that the status must have, and without those that frame the message.
+    pub(crate) fn wire_headers(&self) -> Headers {
+        if self.status == 101 {
+            return self.headers.clone();
+        }
+        let mut headers = self.headers.clone();
+        // Those of a response that was received belong to the connection that it came by.
+        for name in ["Connection", "Content-Length", "Transfer-Encoding"] {
+            if headers.get(name).is_some() {
+                headers = Headers::default().with_all_but(&headers, name);
+            }
+        }
+        let required: &[(&str, &[u8])] = match self.status {
+            // RFC 9110 §15.5.6: "The origin server MUST generate an Allow header field in a 405 response".
+            405 => &[("Allow", b"GET")],
+            // §15.5.22: "The server MUST send an Upgrade header field in a 426 response". RFC 6455 §4.4: and the
+            // version that it speaks.
+            426 => &[("Upgrade", b"websocket"), ("Sec-WebSocket-Version", b"13")],
+            _ => &[],
+        };
+        for (name, value) in required {
+            if headers.get(name).is_none() {
+                headers.push(name, value);
+            }
+        }
+        headers
+    }
+
+    /// What is sent of the body. RFC 9110 §15.3.5, §15.3.6, §15.4.5: nothing with these, or it would be read as
+    /// another response.
+    pub(crate) fn content(&self) -> &[u8] {
+        if matches!(self.status, 101 | 204 | 205 | 304) { &[] } else { &self.body }
+    }
+
+    /// RFC 9110 §8.6: none in a 204. In a 304 it would be the length of what a 200 sends, which only a body tells.
+    fn content_length(&self) -> Option<usize> {
+        match self.status {
+            204 => None,
+            304 => Some(self.body.len()).filter(|&length| length > 0),
+            _ => Some(self.content().len()),
+        }
+    }
+}
+
+/// The customary phrase; it may be empty.
+fn reason_phrase(status: u16) -> &'static str {
+    match status {
+        101 => "Switching Protocols",
+        200 => "OK",
+        201 => "Created",
+        202 => "Accepted",
+        204 => "No Content",
+        205 => "Reset Content",
+        301 => "Moved Permanently",
+        302 => "Found",
+        303 => "See Other",
+        304 => "Not Modified",
+        307 => "Temporary Redirect",
+        308 => "Permanent Redirect",
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        408 => "Request Timeout",
+        410 => "Gone",
+        414 => "URI Too Long",
+        421 => "Misdirected Request",
+        426 => "Upgrade Required",
+        429 => "Too Many Requests",
+        431 => "Request Header Fields Too Large",
+        500 => "Internal Server Error",
+        501 => "Not Implemented",
+        502 => "Bad Gateway",
+        503 => "Service Unavailable",
+        504 => "Gateway Timeout",
+        505 => "HTTP Version Not Supported",
+        _ => "",
+    }
+}

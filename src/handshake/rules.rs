@@ -1,0 +1,260 @@
+//! What a request must keep to (RFC 6455 §4.2.1; over HTTP/2, RFC 8441 §5), and what it is refused with.
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use super::extension::{Extension, extensions};
+use super::head::HeadError;
+use super::origin::{default_port, is_host, same_authority};
+use super::request::Request;
+use super::response::Response;
+use super::{is_token, key, list, lists_token};
+
+/// Why a request does not open a WebSocket. It is the client's fault; [`response`](Self::response)
+/// is what it is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// Not HTTP/1.1 as RFC 9112 writes it. Status 400.
+    Malformed,
+    /// A version of HTTP that this kind of request does not belong to: other than 1.1 for an upgrade
+    /// (RFC 6455 §4.2.1), lower than 2 for an extended CONNECT. Status 505.
+    HttpVersion,
+    /// The request line is longer than half of
+    /// [`Config::max_head_size`](crate::Config::max_head_size). Status 414.
+    TargetTooLong,
+    /// Larger than [`Config::max_head_size`](crate::Config::max_head_size) or
+    /// [`Config::max_headers`](crate::Config::max_headers) allow. Status 431.
+    HeadTooBig,
+    /// Not complete within [`Config::handshake_timeout`](crate::Config::handshake_timeout). Status 408.
+    TimedOut,
+    /// The client went away before the request was complete. There is nobody to answer.
+    Gone,
+    /// No `Host`, several, or a malformed one (RFC 9112 §3.2); in an extended CONNECT, several, or
+    /// another one than `:authority` (RFC 9113 §8.3.1). Status 400.
+    Host,
+    /// The request has a body (RFC 6455 §4.1 gives it none). Status 400.
+    Body,
+    /// A target with a fragment, or of no form that a GET has (RFC 9112 §3.2); an extended CONNECT
+    /// without `:scheme`, `:authority` or `:path`, or with a malformed one (RFC 8441 §4). Status 400.
+    Target,
+    /// Not GET (RFC 6455 §4.2.1), nor an extended CONNECT. Status 405.
+    Method,
+    /// An extended CONNECT for another `:protocol` than `websocket` (RFC 8441 §5). Status 501.
+    Protocol,
+    /// An extended CONNECT with `Connection`, `Upgrade` or another header of HTTP/1.1's connections
+    /// (RFC 8441 §5, RFC 9113 §8.2.2). Status 400.
+    ConnectionHeader,
+    /// No `Upgrade: websocket` with `Connection: Upgrade`: an ordinary request. Status 426.
+    NotUpgrade,
+    /// Not exactly one `Sec-WebSocket-Key` of 16 bytes in base64 (RFC 6455 §4.2.1). Status 400.
+    Key,
+    /// No `Sec-WebSocket-Version`, or several (RFC 6455 §4.2.1). Status 400.
+    VersionMissing,
+    /// A `Sec-WebSocket-Version` other than 13 (RFC 6455 §4.4). Status 426.
+    Version,
+    /// `Sec-WebSocket-Protocol` is not a list of different tokens (RFC 6455 §4.1). Status 400.
+    Subprotocols,
+    /// `Sec-WebSocket-Extensions` is not a list of extensions (RFC 6455 §9.1). Status 400.
+    Extensions,
+    /// Several `Origin` headers. Status 400.
+    Origin,
+    /// A page of another origin, refused by the origin policy (RFC 6455 §10.2): see
+    /// [`Config::allow_origin`](crate::Config::allow_origin). Status 403.
+    ForeignOrigin,
+}
+
+impl RequestError {
+    /// The answer that the client gets: status, headers that the status asks for, and the reason in
+    /// plain text.
+    pub fn response(&self) -> Response {
+        let status = match self {
+            Self::Method => 405,
+            Self::TimedOut => 408,
+            Self::TargetTooLong => 414,
+            Self::NotUpgrade | Self::Version => 426,
+            Self::HeadTooBig => 431,
+            Self::Protocol => 501,
+            Self::HttpVersion => 505,
+            Self::ForeignOrigin => 403,
+            _ => 400,
+        };
+        let mut response = Response::new(status).body(alloc::format!("{self}\n"));
+        let headers = &mut response.headers;
+        if *self == Self::Method {
+            headers.push("Allow", b"GET");
+        }
+        if status == 426 {
+            headers.push("Upgrade", b"websocket");
+        }
+        // §4.4: the versions that would do.
+        if status == 426 || *self == Self::VersionMissing {
+            headers.push("Sec-WebSocket-Version", b"13");
+        }
+        headers.push("Content-Type", b"text/plain; charset=utf-8");
+        response
+    }
+}
+
+impl fmt::Display for RequestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Malformed => "malformed HTTP request",
+            Self::HttpVersion => "only HTTP/1.1 is served here, or extended CONNECT over HTTP/2",
+            Self::TargetTooLong => "request line too long",
+            Self::HeadTooBig => "request head too big",
+            Self::TimedOut => "request not complete in time",
+            Self::Gone => "client went away during the opening handshake",
+            Self::Host => {
+                "exactly one valid Host header is needed, in HTTP/2 none or that of :authority"
+            }
+            Self::Body => "a request for a WebSocket has no body",
+            Self::Target => "invalid request target",
+            Self::Method => "only GET is served here",
+            Self::Protocol => "only the protocol websocket is served here",
+            Self::ConnectionHeader => "extended CONNECT has no headers of the connection",
+            Self::NotUpgrade => "this is a WebSocket server: send Upgrade: websocket",
+            Self::Key => "exactly one Sec-WebSocket-Key of 16 bytes in base64 is needed",
+            Self::VersionMissing => "exactly one Sec-WebSocket-Version is needed",
+            Self::Version => "only version 13 of WebSocket is served here",
+            Self::Subprotocols => "Sec-WebSocket-Protocol is not a list of different tokens",
+            Self::Extensions => "Sec-WebSocket-Extensions is malformed",
+            Self::Origin => "more than one Origin header",
+            Self::ForeignOrigin => {
+                "cross-origin request refused; the server can allow it with Config::allow_origin"
+            }
+        })
+    }
+}
+
+impl core::error::Error for RequestError {}
+
+impl From<HeadError> for RequestError {
+    fn from(error: HeadError) -> Self {
+        match error {
+            HeadError::Malformed => Self::Malformed,
+            HeadError::Version => Self::HttpVersion,
+            HeadError::FirstLineTooLong => Self::TargetTooLong,
+            HeadError::TooBig => Self::HeadTooBig,
+        }
+    }
+}
+
+impl Request {
+    /// Whether this is a request for a WebSocket at all.
+    pub(crate) fn check_asks(&self) -> Result<(), RequestError> {
+        // RFC 9110 §7.8: "Recipients SHOULD use case-insensitive comparison when matching each
+        // protocol-name". RFC 8441 §5 gives `:protocol` the values of Upgrade.
+        match self.protocol.as_deref() {
+            Some(name) if name.eq_ignore_ascii_case("websocket") => return Ok(()),
+            Some(_) => return Err(RequestError::Protocol),
+            None => {}
+        }
+        if self.method != "GET" {
+            return Err(RequestError::Method);
+        }
+        if !lists_token(self.headers.all("Upgrade"), "websocket")
+            || !lists_token(self.headers.all("Connection"), "upgrade")
+        {
+            return Err(RequestError::NotUpgrade);
+        }
+        Ok(())
+    }
+
+    /// What is the same whatever the configuration.
+    pub(crate) fn check_rules(&self) -> Result<(), RequestError> {
+        match self.headers.only("Sec-WebSocket-Version") {
+            Ok(Some(b"13")) => {}
+            Ok(Some(_)) => return Err(RequestError::Version),
+            _ => return Err(RequestError::VersionMissing),
+        }
+        // RFC 8441 §5: the key is not looked at where `:protocol` stands for it.
+        match self.headers.only("Sec-WebSocket-Key") {
+            _ if self.protocol.is_some() => {}
+            Ok(Some(found)) if key::is_valid(found) => {}
+            _ => return Err(RequestError::Key),
+        }
+        // §9.1: "if a value does not conform to the ABNF, the recipient MUST fail the connection".
+        if !self.extensions().all(|extension| extension.is_valid()) {
+            return Err(RequestError::Extensions);
+        }
+        let mut offers: Vec<_> = list(self.headers.all("Sec-WebSocket-Protocol")).collect();
+        offers.sort_unstable();
+        if !offers.iter().all(|offer| is_token(offer))
+            || offers.windows(2).any(|two| two[0] == two[1])
+        {
+            return Err(RequestError::Subprotocols);
+        }
+        self.headers.only("Origin").map_err(|()| RequestError::Origin)?;
+        Ok(())
+    }
+
+    pub(super) fn extensions(&self) -> impl Iterator<Item = Extension<'_>> {
+        extensions(self.headers.all("Sec-WebSocket-Extensions"))
+    }
+
+    /// What any HTTP request must keep to, WebSocket or not.
+    pub(crate) fn check_http(&self) -> Result<(), RequestError> {
+        if self.protocol.is_some() {
+            return self.check_extended_connect();
+        }
+        // RFC 9112 §3.2: exactly one Host, else 400.
+        match self.headers.only("Host") {
+            Ok(Some(host)) if is_host(host) => {}
+            _ => return Err(RequestError::Host),
+        }
+        // RFC 9112 §6: whoever disagrees on where the body ends can be made to see another request
+        // in it, and no request that belongs here has one.
+        if self.headers.get("Transfer-Encoding").is_some() {
+            return Err(RequestError::Body);
+        }
+        match self.headers.only("Content-Length") {
+            Ok(None | Some(b"0")) => {}
+            _ => return Err(RequestError::Body),
+        }
+        let target = self.target.as_bytes();
+        let absolute = |scheme: &str| {
+            target
+                .get(..scheme.len())
+                .is_some_and(|start| start.eq_ignore_ascii_case(scheme.as_bytes()))
+        };
+        let form = target.starts_with(b"/")
+            || (absolute("http://") || absolute("https://"))
+                && self.split_target().0.is_some_and(|authority| is_host(authority.as_bytes()));
+        let form = match self.method.as_str() {
+            "CONNECT" => is_host(target),
+            "OPTIONS" => form || target == b"*",
+            _ => form,
+        };
+        if !form || !target.iter().all(|&byte| byte.is_ascii_graphic() && byte != b'#') {
+            return Err(RequestError::Target);
+        }
+        Ok(())
+    }
+
+    /// The same for an extended CONNECT: RFC 8441 §4, RFC 9113 §8.2.2 and §8.3.1.
+    fn check_extended_connect(&self) -> Result<(), RequestError> {
+        const OF_CONNECTIONS: [&str; 5] =
+            ["Connection", "Upgrade", "Transfer-Encoding", "Keep-Alive", "Proxy-Connection"];
+        let target = self.target.as_bytes();
+        if target.is_empty() || !target.iter().all(|&byte| byte.is_ascii_graphic() && byte != b'#')
+        {
+            return Err(RequestError::Target);
+        }
+        if OF_CONNECTIONS.iter().any(|name| self.headers.get(name).is_some()) {
+            return Err(RequestError::ConnectionHeader);
+        }
+        let scheme = self.target.split(':').next().unwrap_or_default();
+        match self.headers.only("Host") {
+            Ok(None) => {}
+            Ok(Some(host))
+                if is_host(host)
+                    && same_authority(host, self.host().as_bytes(), default_port(scheme)) => {}
+            _ => return Err(RequestError::Host),
+        }
+        match self.headers.only("Content-Length") {
+            Ok(None | Some(b"0")) => Ok(()),
+            _ => Err(RequestError::Body),
+        }
+    }
+}
