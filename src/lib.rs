@@ -115,7 +115,7 @@ pub use protocol::Deflate;
 pub use protocol::{
     CloseCode, Config, Connection, End, Initiator, Linger, Message, MessageRef, Part, Prepared,
     Progress, ProtocolError, Receiver, Refusal, Replies, Role, Rule, SendError, SendState, Sender,
-    Text, Timeout, Truncation, Vectored,
+    Settings, Text, Timeout, Truncation, Vectored,
 };
 
 /// The bytes that public types are made of: version 1 of the [`bytes`] crate.
