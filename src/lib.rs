@@ -113,9 +113,9 @@ pub use memory::{Budget, RecvBuf, SendBuf};
 #[cfg(feature = "deflate")]
 pub use protocol::Deflate;
 pub use protocol::{
-    CloseCode, Config, Connection, End, Initiator, Linger, Message, MessageRef, Part, Prepared,
-    Progress, ProtocolError, Receiver, Refusal, Replies, Role, Rule, SendError, SendState, Sender,
-    Settings, Text, Timeout, Truncation, Vectored,
+    CloseAnswer, CloseCode, Config, Connection, End, Initiator, Linger, Message, MessageRef, Part,
+    Prepared, Progress, ProtocolError, Receiver, Refusal, Replies, Role, Rule, SendError,
+    SendState, Sender, Settings, Text, Timeout, Truncation, Vectored,
 };
 
 /// The bytes that public types are made of: version 1 of the [`bytes`] crate.

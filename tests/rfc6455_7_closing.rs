@@ -35,7 +35,7 @@ fn the_closing_handshake_is_one_close_each_way_whoever_begins() {
         let answer = other.take_out();
         one.receive(&answer);
         assert_eq!(one.events, [text("last words")]);
-        assert_closed(one, Initiator::Local, Some(4000), "");
+        assert_closed(one, Initiator::Local, Some(4000), "done");
         assert_closed(other, Initiator::Remote, Some(4000), "done");
         let frames: Vec<_> = decode(other.role, &answer).into_iter().map(|f| f.opcode).collect();
         assert_eq!(frames, [TEXT, CLOSE]);

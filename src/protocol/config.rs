@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::memory::budget::{Budget, FREE};
+use crate::protocol::close::CloseAnswer;
 
 /// Settings of a connection: limits, timeouts, and what a server accepts.
 ///
@@ -76,6 +77,8 @@ pub struct Settings {
     pub pong_timeout: Option<Duration>,
     /// After how long without a message the connection is closed: [`Config::idle_timeout`].
     pub idle_timeout: Option<Duration>,
+    /// What the peer's Close is answered with: [`Config::close_answer`].
+    pub close_answer: CloseAnswer,
     /// Whether pings and pongs are received like messages: [`Config::report_control_frames`].
     pub report_control_frames: bool,
     /// How messages are compressed, if the peer agrees: [`Config::deflate`].
@@ -113,6 +116,7 @@ impl Default for Settings {
             ping_interval: None,
             pong_timeout: Some(Duration::from_secs(20)),
             idle_timeout: None,
+            close_answer: CloseAnswer::ECHO,
             report_control_frames: false,
             #[cfg(feature = "deflate")]
             deflate: None,
@@ -352,6 +356,16 @@ impl Config {
     pub fn idle_timeout(self, duration: impl Into<Option<Duration>>) -> Self {
         let duration = timeout(duration);
         self.with(|s| s.idle_timeout = duration)
+    }
+
+    /// What the peer's Close is answered with (RFC 6455 §5.5.1).
+    ///
+    /// Default [`CloseAnswer::ECHO`]: the code and the reason of the peer's Close, as most implementations
+    /// do. So the `onclose` of a web page sees its own reason, and a relay that closes its other side with
+    /// [`End::code`](crate::End::code) and [`End::reason`](crate::End::reason) hands on what it was told.
+    /// A server that should repeat nothing of what a client sends has [`CloseAnswer::new`].
+    pub fn close_answer(self, answer: CloseAnswer) -> Self {
+        self.with(|s| s.close_answer = answer)
     }
 
     /// Whether pings and pongs are received like messages. Pings are answered in either case.

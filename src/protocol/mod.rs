@@ -17,7 +17,7 @@ pub(crate) mod send;
 pub(crate) mod send_state;
 pub(crate) mod utf8;
 
-pub use close::CloseCode;
+pub use close::{CloseAnswer, CloseCode};
 pub use config::{Config, Settings};
 pub use connection::Connection;
 #[cfg(feature = "deflate")]

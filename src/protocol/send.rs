@@ -12,7 +12,7 @@ use rand::{Rng, SeedableRng};
 
 use crate::memory::budget::{Budget, FREE};
 use crate::memory::send_buf::SendBuf;
-use crate::protocol::close::{CloseCode, MAX_REASON};
+use crate::protocol::close::{self, CloseCode};
 use crate::protocol::config::Config;
 use crate::protocol::deflate::{self, Deflating, Side};
 use crate::protocol::error::{Refusal, SendError};
@@ -316,6 +316,8 @@ impl Sender {
     /// Queues a Close frame; nothing can be sent after it (RFC 6455 §5.5.1). Messages that the peer
     /// sent before its own Close can still be received.
     ///
+    /// [`CloseCode::NO_STATUS`] with an empty reason sends a Close frame without a body.
+    ///
     /// # Errors
     ///
     /// [`Refusal::CloseCode`], [`Refusal::CloseReasonTooLong`], or [`Refusal::Closed`] if it was
@@ -326,17 +328,11 @@ impl Sender {
         reason: &str,
         out: &mut SendBuf,
     ) -> Result<(), SendError> {
-        let code = code.into();
-        if !code.is_sendable() {
-            return Err(Refusal::CloseCode.into());
-        }
-        if reason.len() > MAX_REASON {
-            return Err(Refusal::CloseReasonTooLong.into());
-        }
+        let code = close::body(code.into(), reason)?;
         if self.closed {
             return Err(Refusal::Closed.into());
         }
-        self.close(CloseReply(Some(code)), reason, out);
+        self.close(code, reason, out);
         Ok(())
     }
 
@@ -360,10 +356,10 @@ impl Sender {
             });
             out.mark();
         }
-        if let Some(reply) = replies.take_close()
+        if let Some((CloseReply(code), reason)) = replies.take_close()
             && !self.closed
         {
-            self.close(reply, "", out);
+            self.close(code, &reason, out);
         }
     }
 
@@ -527,7 +523,7 @@ impl Sender {
         });
     }
 
-    fn close(&mut self, CloseReply(code): CloseReply, reason: &str, out: &mut SendBuf) {
+    fn close(&mut self, code: Option<CloseCode>, reason: &str, out: &mut SendBuf) {
         let mut payload = [0; MAX_CONTROL];
         let mut len = 0;
         if let Some(code) = code {
