@@ -289,7 +289,7 @@ impl Sender {
         if opcode.is_control() || self.open.is_some_and(|open| open != opcode) {
             return Err(Refusal::PartMismatch.into());
         }
-        self.has_room(out)?;
+        self.has_room(part.as_bytes().len(), out)?;
         self.afford(part.as_bytes().len(), out)?;
         let continues = self.open.is_some();
         if !continues {
@@ -425,7 +425,7 @@ impl Sender {
 
     #[inline]
     fn admit(&self, message: &MessageRef<'_>, out: &SendBuf) -> Result<(), Refusal> {
-        self.has_room(out)?;
+        self.has_room(message.as_bytes().len(), out)?;
         if message.opcode().is_control() {
             if message.as_bytes().len() > MAX_CONTROL {
                 return Err(Refusal::ControlTooLong);
@@ -437,10 +437,10 @@ impl Sender {
     }
 
     #[inline]
-    fn has_room(&self, out: &SendBuf) -> Result<(), Refusal> {
+    fn has_room(&self, len: usize, out: &SendBuf) -> Result<(), Refusal> {
         if self.closed {
             Err(Refusal::Closed)
-        } else if out.len() >= self.config.get().max_send_queue.max(1) {
+        } else if !queue_has_room(out.len(), len, self.config.get().max_send_queue) {
             Err(Refusal::QueueFull)
         } else {
             Ok(())
@@ -538,6 +538,14 @@ impl Sender {
     }
 }
 
+/// Whether a message of `len` bytes is taken where so many wait. It is taken whole if there is any room, unless
+/// the sum came near the end of what a `usize` counts: the same bytes can be queued many times by reference.
+#[inline]
+fn queue_has_room(waiting: usize, len: usize, max_send_queue: usize) -> bool {
+    const MOST: usize = isize::MAX as usize;
+    waiting < max_send_queue && (waiting == 0 || waiting < MOST.saturating_sub(len))
+}
+
 /// Apart, since both ways of `plain` in one need more registers than there are.
 #[inline(never)]
 fn append_masked(out: &mut SendBuf, opcode: Opcode, len: u16, payload: &[u8], keys: &mut StdRng) {
@@ -588,5 +596,22 @@ impl Drop for Vectored<'_> {
                 self.out.charge_added(budget);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::queue_has_room;
+
+    #[test]
+    fn a_queue_never_holds_more_than_can_be_counted() {
+        let most = isize::MAX as usize;
+        assert!(queue_has_room(0, most, 1));
+        assert!(!queue_has_room(1, 0, 1));
+        assert!(queue_has_room(99, most - 100, 100));
+        assert!(!queue_has_room(100, 0, 100));
+        assert!(queue_has_room(99, most - 100, usize::MAX));
+        assert!(!queue_has_room(100, most - 100, usize::MAX));
+        assert!(!queue_has_room(most, 0, usize::MAX));
     }
 }
