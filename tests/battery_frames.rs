@@ -146,7 +146,7 @@ fn c68_the_longest_reason_is_no_violation() {
     for role in ROLES {
         let bytes = to(role, true, CLOSE, &close_payload(1000, &[b'r'; 123]));
         let outcome = run(role, &bytes, &Config::default());
-        assert_eq!(outcome.sent, [(CLOSE, close_payload(1000, b""))]);
+        assert_eq!(outcome.sent, [(CLOSE, close_payload(1000, &[b'r'; 123]))]);
     }
 }
 

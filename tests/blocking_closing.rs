@@ -375,7 +375,7 @@ fn messages_after_start_close_still_come_and_close_counts_what_it_drops() {
 #[test]
 fn close_refuses_what_cannot_be_sent_and_leaves_the_connection_open() {
     let (mut ws, far) = open(Role::Server, &Config::default());
-    match ws.close(1005, "") {
+    match ws.close(1006, "") {
         Err(Error::Send(error)) => assert_eq!(error.refusal(), Refusal::CloseCode),
         other => panic!("{other:?}"),
     }

@@ -194,7 +194,7 @@ fn messages_after_start_close_still_come_and_close_counts_what_it_drops() {
 fn close_refuses_what_cannot_be_sent_and_leaves_the_connection_open() {
     let (mut ws, far) = open(Role::Server, &no_timeouts());
     for (code, reason, refusal) in [
-        (1005, "".into(), Refusal::CloseCode),
+        (1005, "why".into(), Refusal::CloseCode),
         (1000, "x".repeat(124), Refusal::CloseReasonTooLong),
     ] {
         match finish(ws.close(code, &reason)) {

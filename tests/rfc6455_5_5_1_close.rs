@@ -2,7 +2,7 @@
 
 mod common;
 
-use bowline::{CloseCode, Config, MessageRef, Progress, Refusal, Rule};
+use bowline::{CloseAnswer, CloseCode, Config, MessageRef, Progress, Refusal, Role, Rule};
 use common::*;
 
 /// §7.4.2 and the IANA registry: 1004 is reserved, 1005, 1006 and 1015 must not be set.
@@ -15,8 +15,8 @@ fn may_be_on_the_wire(code: u16) -> bool {
 #[track_caller]
 fn assert_closed(outcome: &Outcome, code: Option<u16>, reason: &str) {
     assert_eq!(outcome.over, Over::Closed(code, reason.into()));
-    // "An endpoint typically echos the status code it received."
-    let echo = code.map_or(vec![], |code| close_payload(code, b""));
+    // "The endpoint typically echos the status code it received", and implementations the reason.
+    let echo = code.map_or(vec![], |code| close_payload(code, reason.as_bytes()));
     assert_eq!(outcome.sent, [(CLOSE, echo)]);
 }
 
@@ -56,16 +56,88 @@ fn every_code_can_be_sent_or_is_refused() {
             let result = side.connection.start_close(code, "", &mut side.out);
             assert_eq!(CloseCode::from(code).is_sendable(), may_be_on_the_wire(code));
             assert_eq!(u16::from(CloseCode::from(code)), code);
-            if may_be_on_the_wire(code) {
+            if may_be_on_the_wire(code) || code == CloseCode::NO_STATUS.get() {
                 result.unwrap();
                 assert!(side.connection.close_sent());
-                assert_eq!(side.take_sent(), [(CLOSE, close_payload(code, b""))]);
+                // 1005 says that there is no code.
+                let body = if code == 1005 { vec![] } else { close_payload(code, b"") };
+                assert_eq!(side.take_sent(), [(CLOSE, body)]);
             } else {
                 assert_eq!(result.unwrap_err().refusal(), Refusal::CloseCode);
                 assert!(side.out.is_empty() && !side.connection.close_sent());
                 // The connection goes on.
                 side.connection.send("still open", &mut side.out).unwrap();
             }
+        }
+    }
+}
+
+#[test]
+fn an_empty_close_is_sent_with_no_status_and_an_empty_reason() {
+    for role in ROLES {
+        let mut side = Side::new(role, Config::default());
+        let reason = side.connection.start_close(1005, "why", &mut side.out).unwrap_err();
+        assert_eq!(reason.refusal(), Refusal::CloseCode);
+        assert!(side.out.is_empty() && !side.connection.close_sent());
+        side.connection.start_close(CloseCode::NO_STATUS, "", &mut side.out).unwrap();
+        let header = side.out.pending()[..2].to_vec();
+        assert_eq!(header, [0x88, if role == Role::Client { 0x80 } else { 0 }]);
+        assert_eq!(side.take_sent(), [(CLOSE, vec![])]);
+        let again = side.connection.start_close(1005, "", &mut side.out).unwrap_err();
+        assert_eq!(again.refusal(), Refusal::Closed);
+        side.receive(&to(role, true, CLOSE, b""));
+        assert_eq!(side.connection.end().unwrap().code(), CloseCode::NO_STATUS);
+        assert!(side.take_out().is_empty());
+    }
+}
+
+#[test]
+fn the_answer_to_a_close_can_be_chosen() {
+    let long = "r".repeat(123);
+    let fixed = |code: u16, reason: &str| CloseAnswer::new(code, reason).unwrap();
+    let cases = [
+        (CloseAnswer::default(), close_payload(4000, b"why")),
+        (CloseAnswer::ECHO, close_payload(4000, b"why")),
+        (CloseAnswer::ECHO_CODE, close_payload(4000, b"")),
+        (fixed(1000, "bye"), close_payload(1000, b"bye")),
+        (fixed(3000, &long), close_payload(3000, long.as_bytes())),
+        (fixed(1005, ""), vec![]),
+    ];
+    for role in ROLES {
+        for (answer, expected) in &cases {
+            let config = Config::default().close_answer(answer.clone());
+            let close = to(role, true, CLOSE, &close_payload(4000, b"why"));
+            assert_eq!(run(role, &close, &config).sent, [(CLOSE, expected.clone())]);
+            // It is no answer to a broken rule, and none where this side began.
+            let outcome = run(role, &[0xF1], &config);
+            assert_eq!(outcome.sent, [(CLOSE, close_payload(1002, b""))]);
+            let mut side = Side::new(role, config);
+            side.connection.start_close(4001, "ours", &mut side.out).unwrap();
+            side.receive(&close);
+            assert_eq!(side.take_sent(), [(CLOSE, close_payload(4001, b"ours"))]);
+        }
+    }
+    for (code, reason, refusal) in [
+        (1006, "", Refusal::CloseCode),
+        (1005, "why", Refusal::CloseCode),
+        (0, "", Refusal::CloseCode),
+        (1000, &*"r".repeat(124), Refusal::CloseReasonTooLong),
+    ] {
+        assert_eq!(CloseAnswer::new(code, reason).unwrap_err().refusal(), refusal);
+    }
+}
+
+#[test]
+fn a_relay_hands_on_every_close_as_it_came() {
+    let bodies = [vec![], close_payload(1000, b""), close_payload(4999, "größer".as_bytes())];
+    for role in ROLES {
+        for body in &bodies {
+            let mut near = Side::new(role, Config::default());
+            near.receive(&to(role, true, CLOSE, body));
+            let end = near.connection.end().unwrap();
+            let mut far = Side::new(role, Config::default());
+            far.connection.start_close(end.code(), end.reason(), &mut far.out).unwrap();
+            assert_eq!(far.take_sent(), [(CLOSE, body.clone())]);
         }
     }
 }
@@ -241,8 +313,11 @@ fn after_the_peers_close_nothing_is_sent_but_the_answer() {
         for _ in 0..3 {
             assert_eq!(side.advance(), Ok(Progress::Ended));
         }
-        let expected =
-            [(TEXT, b"before".to_vec()), (PONG, b"?".to_vec()), (CLOSE, close_payload(3000, b""))];
+        let expected = [
+            (TEXT, b"before".to_vec()),
+            (PONG, b"?".to_vec()),
+            (CLOSE, close_payload(3000, b"bye")),
+        ];
         assert_eq!(side.take_sent(), expected);
         assert!(!side.connection.answer(&mut side.out));
     }

@@ -35,7 +35,7 @@ fn the_closing_handshake_is_one_close_each_way_whoever_begins() {
         let answer = other.take_out();
         one.receive(&answer);
         assert_eq!(one.events, [text("last words")]);
-        assert_closed(one, Initiator::Local, Some(4000), "");
+        assert_closed(one, Initiator::Local, Some(4000), "done");
         assert_closed(other, Initiator::Remote, Some(4000), "done");
         let frames: Vec<_> = decode(other.role, &answer).into_iter().map(|f| f.opcode).collect();
         assert_eq!(frames, [TEXT, CLOSE]);
@@ -352,6 +352,46 @@ fn after_a_violation_what_the_peer_still_sends_is_discarded_up_to_a_limit() {
         let mut side = Side::new(role, for_ever);
         let _ = side.try_receive(&[0xF1]).unwrap_err();
         assert_eq!(side.connection.leave().deadline(SECOND), None);
+    }
+}
+
+#[test]
+fn an_end_is_normal_only_if_the_peers_close_tells_of_no_error() {
+    for role in ROLES {
+        for ours in [None, Some(1000)] {
+            let mut cases: Vec<_> = (0..=u16::MAX)
+                .filter(|&code| CloseCode::from(code).is_sendable())
+                .map(|code| (close_payload(code, b"why"), Some(code)))
+                .collect();
+            cases.push((vec![], None));
+            for (body, code) in cases {
+                let mut side = Side::new(role, Config::default());
+                if let Some(code) = ours {
+                    side.connection.start_close(code, "", &mut side.out).unwrap();
+                }
+                assert_eq!(side.try_receive(&to(role, true, CLOSE, &body)), Ok(Progress::Ended));
+                let end = side.connection.end().unwrap();
+                let normal = matches!(code, None | Some(1000 | 1001));
+                assert_eq!((end.is_clean(), end.is_normal()), (true, normal), "{code:?}");
+                assert_eq!(end.result(), if normal { Ok(()) } else { Err(end.clone()) });
+                assert_eq!(end.code(), code.unwrap_or(1005));
+                assert_eq!(end.reason(), if code.is_some() { "why" } else { "" });
+            }
+        }
+    }
+}
+
+#[test]
+fn an_end_without_the_peers_close_is_not_normal_and_has_no_reason() {
+    let mut ends = vec![End::OverBudget, End::Unconfirmed];
+    ends.extend([Timeout::Close, Timeout::Progress, Timeout::Send].map(End::TimedOut));
+    ends.extend([Truncation::BetweenMessages, Truncation::InPayload].map(End::PeerGone));
+    let mut side = Side::new(Role::Server, Config::default());
+    ends.push(End::Failed(side.try_receive(&[0xF1]).unwrap_err()));
+    for end in ends {
+        assert_eq!((end.is_clean(), end.is_normal(), end.reason()), (false, false, ""));
+        assert_eq!(end.result(), Err(end.clone()));
+        assert_eq!(end.code(), CloseCode::ABNORMAL);
     }
 }
 

@@ -100,6 +100,20 @@ async fn a_member_may_send_messages_of_its_own_between() {
 }
 
 #[tokio::test]
+async fn a_member_with_a_send_queue_of_zero_gets_one_message_at_a_time() {
+    for slow in [SlowPeer::Drop, SlowPeer::Skip, SlowPeer::KeepNewest] {
+        let group = Broadcast::new(slow);
+        let (server, mut client) = pair(64 << 10, &Config::default().max_send_queue(0)).await;
+        let served = serve(&group, server);
+        for i in 0..3 {
+            assert_eq!(group.send(numbered(i)).await.sent, 1, "{slow:?}");
+            assert_eq!(client.recv().await.unwrap(), Some(numbered(i)));
+        }
+        drop(served);
+    }
+}
+
+#[tokio::test]
 async fn a_member_whose_queue_is_full_below_the_mark_is_slow_too() {
     let config = Config::default().max_send_queue(8 << 10);
     for slow in [SlowPeer::Drop, SlowPeer::Skip, SlowPeer::KeepNewest] {

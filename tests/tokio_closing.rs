@@ -424,7 +424,7 @@ async fn messages_after_start_close_still_come_and_close_counts_what_it_drops() 
 #[tokio::test(start_paused = true)]
 async fn close_refuses_what_cannot_be_sent_and_leaves_the_connection_open() {
     let (mut ws, far) = open(Role::Server, &Config::default());
-    match ws.close(1005, "").await {
+    match ws.close(1006, "").await {
         Err(Error::Send(error)) => assert_eq!(error.refusal(), Refusal::CloseCode),
         other => panic!("{other:?}"),
     }

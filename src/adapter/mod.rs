@@ -29,14 +29,16 @@ pub(crate) const FLUSH_FROM: usize = 64 << 10;
 #[cfg(any(feature = "tokio", feature = "futures-io"))]
 pub(crate) const FLUSH_PARTS_FROM: usize = 16 << 10;
 
-/// Why an operation of an adapter failed. A clean close is none of these: then `recv` gives `None`.
+/// Why an operation of an adapter failed. A Close of the peer's is none of these, whatever its code: then
+/// `recv` gives `None`, and [`End::is_normal`] of the connection's `end` tells whether it was an error.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
     /// The socket failed, or a timeout that was set for this one call ran out
     /// ([`io::ErrorKind::WouldBlock`] or [`io::ErrorKind::TimedOut`]); the latter may be tried again.
     Io(io::Error),
-    /// The connection has ended, not cleanly: how. Every later `recv` gives the same.
+    /// The connection has ended: how. `recv` gives this where no Close of the peer's came, now and on every
+    /// later call. [`End::result`] gives it where the peer's Close had an error code.
     Ended(End),
     /// The message was not taken for sending; it is given back.
     Send(SendError),
@@ -107,6 +109,12 @@ impl From<TlsError> for Error {
     }
 }
 
+impl From<End> for Error {
+    fn from(end: End) -> Self {
+        Self::Ended(end)
+    }
+}
+
 impl From<SendError> for Error {
     fn from(error: SendError) -> Self {
         Self::Send(error)
@@ -141,7 +149,8 @@ impl From<Infallible> for Error {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Closed {
-    /// How the connection ended: clean if the peer's Close came in time.
+    /// How the connection ended: clean if the peer's Close came in time. The peer may have answered with an
+    /// error code: [`End::is_normal`] tells.
     pub end: End,
     /// How many messages of the peer came between, and were dropped. To receive them, use
     /// `start_close` and go on with `recv`.

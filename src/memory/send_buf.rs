@@ -1,4 +1,13 @@
-//! The output queue: whole frames, in order, small ones side by side and large ones by reference.
+//! The output queue: whole frames in order. Small frames share a buffer, large payloads are queued by reference.
+//!
+//! What the queue holds follows what waits in it. [`SendBuf::kept`] is the same as a number, for a budget:
+//!
+//! | part | holds at most |
+//! |---|---|
+//! | `head`, a buffer that the thread lends | 126 KiB, until [`SendBuf::release`] |
+//! | `head`, grown beyond that | four times what waits in it, and 126 KiB |
+//! | `tail`, copied | twice what waits in it |
+//! | `tail`, by reference | the payload, until its last byte has left |
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -15,33 +24,35 @@ use crate::protocol::frame;
 ///
 /// Write [`pending_slices`](Self::pending_slices) with one vectored write, or
 /// [`pending`](Self::pending) with a plain one, and tell how much was taken with
-/// [`sent`](Self::sent). It never holds half a frame that could be left unfinished: frames enter
-/// whole and leave in order.
+/// [`sent`](Self::sent). Frames enter whole and leave in order.
 #[derive(Default)]
 pub struct SendBuf {
     head: Vec<u8>,
     head_sent: usize,
-    /// Behind `head`; absent until a large payload is queued by reference, or a budget is charged.
+    /// What waits after `head`. Absent until a large payload is queued by reference, or a budget is charged.
     tail: Option<Box<Tail>>,
     /// Bytes that ever left; wraps.
     left: u32,
     /// How many bytes have to leave until the marked frames in the queue are gone.
     marked: u32,
+    /// Whether the stream took bytes that it still holds back.
+    buffered: bool,
 }
 
 #[derive(Default)]
 struct Tail {
     chunks: VecDeque<Chunk>,
+    /// The bytes that wait in the chunks.
     len: usize,
-    /// The memory of the chunks that are this queue's alone.
+    /// The memory of the chunks that this queue alone keeps alive.
     own: usize,
     charge: Option<Charge>,
 }
 
 enum Chunk {
     Copied(Vec<u8>),
-    /// What is left of it, and how much memory it is this queue's alone: all, until the last byte has left,
-    /// or none if other queues have it as well.
+    /// The bytes that have not left, and the memory that this queue alone keeps alive for them: all of the
+    /// payload until its last byte has left, or none if other queues hold it too.
     Shared(Bytes, usize),
 }
 
@@ -53,26 +64,41 @@ impl Chunk {
         }
     }
 
-    /// The memory that is this queue's alone.
+    /// The memory that this queue alone keeps alive.
     fn own(&self) -> usize {
         match self {
             Self::Copied(bytes) => bytes.capacity(),
             Self::Shared(_, own) => *own,
         }
     }
+
+    /// Copies what has not left of a payload, if most of it has left and nobody else holds it.
+    fn shrink(&mut self) {
+        if let Self::Shared(bytes, own) = self
+            && bytes.len() <= *own / 4
+            && bytes.is_unique()
+        {
+            *self = Self::Copied(bytes.to_vec());
+        }
+    }
 }
 
 impl Tail {
     fn push(&mut self, chunk: Chunk) {
-        self.len += chunk.bytes().len();
-        self.own += chunk.own();
+        self.count(&chunk);
         self.chunks.push_back(chunk);
+    }
+
+    fn count(&mut self, chunk: &Chunk) {
+        self.len += chunk.bytes().len();
+        // The same payload can be queued several times, so this can be more than there is memory.
+        self.own = self.own.saturating_add(chunk.own());
     }
 
     fn removed(&mut self, chunk: Option<Chunk>) -> Option<Chunk> {
         let chunk = chunk?;
         self.len -= chunk.bytes().len();
-        self.own -= chunk.own();
+        self.own = self.own.saturating_sub(chunk.own());
         Some(chunk)
     }
 
@@ -84,6 +110,17 @@ impl Tail {
     fn pop_back(&mut self) -> Option<Chunk> {
         let chunk = self.chunks.pop_back();
         self.removed(chunk)
+    }
+
+    fn release(&mut self) {
+        if let Some(mut chunk) = self.pop_front() {
+            chunk.shrink();
+            self.count(&chunk);
+            self.chunks.push_front(chunk);
+        }
+        if self.chunks.capacity() / 4 > self.chunks.len() {
+            self.chunks.shrink_to(2 * self.chunks.len());
+        }
     }
 }
 
@@ -119,7 +156,7 @@ impl SendBuf {
         self.pending_slices().next().unwrap_or_default()
     }
 
-    /// All that waits, if it lies side by side, as small frames do.
+    /// All that waits, if it is in one buffer, as small frames are.
     #[cfg(feature = "std")]
     pub(crate) fn only_slice(&self) -> Option<&[u8]> {
         let alone = self.tail.as_ref().is_none_or(|tail| tail.chunks.is_empty());
@@ -145,8 +182,7 @@ impl SendBuf {
             if self.head_sent < self.head.len() {
                 // A queue that never runs empty must not keep all that it ever sent.
                 if self.head_sent >= pool::WIDE / 2 && self.head_sent >= self.head.len() / 2 {
-                    self.head.drain(..self.head_sent);
-                    self.head_sent = 0;
+                    self.forget_sent();
                 }
                 return;
             }
@@ -175,15 +211,28 @@ impl SendBuf {
         }
     }
 
-    /// The memory that is this queue's alone, once [`release`](Self::release) was called, with `more`
-    /// bytes in the first buffer.
+    /// Moves what waits in the first buffer to its start. A buffer that has grown shrinks with what is in it.
+    fn forget_sent(&mut self) {
+        self.head.drain(..self.head_sent);
+        self.head_sent = 0;
+        if self.head.capacity() / 2 > self.head.len() {
+            self.head.shrink_to(pool::WIDE);
+        }
+    }
+
+    /// The memory that this queue alone keeps alive once [`release`](Self::release) was called, with `more`
+    /// bytes that will be added.
     fn kept(&self, more: usize) -> usize {
-        let waiting = self.head.len() - self.head_sent + more;
+        let waiting = self.head.len() - self.head_sent;
+        let is_last = self.tail.as_ref().is_none_or(|tail| tail.chunks.is_empty());
+        let (of_head, of_tail) = if is_last { (more, 0) } else { (0, more) };
+        let waiting = waiting.saturating_add(of_head);
         let head = match self.head.capacity() {
-            capacity if waiting == 0 || is_moved(capacity, waiting) => waiting,
-            capacity => capacity.max(self.head.len() + more),
+            capacity if is_moved(capacity, waiting) => waiting,
+            capacity => capacity.max(self.head.len().saturating_add(of_head)),
         };
-        head + self.tail.as_ref().map_or(0, |tail| tail.own)
+        let tail = self.tail.as_ref().map_or(0, |tail| tail.own);
+        head.saturating_add(tail).saturating_add(of_tail)
     }
 
     /// Charges what is kept, with `more` bytes that will be added; whether the budget has room for it.
@@ -211,8 +260,8 @@ impl SendBuf {
         }
     }
 
-    /// Gives memory back while the socket takes nothing: what fills no quarter of its buffer moves to an
-    /// allocation of its own size.
+    /// Gives memory back while the socket takes nothing. What fills at most a quarter of its buffer moves to
+    /// an allocation of its own size.
     pub fn release(&mut self) {
         let waiting = &self.head[self.head_sent..];
         if is_moved(self.head.capacity(), waiting.len()) {
@@ -220,9 +269,23 @@ impl SendBuf {
             self.head_sent = 0;
             pool::give_back_send(core::mem::replace(&mut self.head, waiting));
         }
-        if self.tail.is_some() {
+        if let Some(tail) = &mut self.tail {
+            tail.release();
             self.recharge();
         }
+    }
+
+    /// Tells whether the stream took bytes that it still holds back, as TLS and `BufWriter` do until they are
+    /// flushed. While it does, they count as waiting for
+    /// [`Sender::deadline`](crate::Sender::deadline), although none wait here. So a peer that takes
+    /// nothing does not hide in the stream's own buffer.
+    pub fn set_buffered(&mut self, buffered: bool) {
+        self.buffered = buffered;
+    }
+
+    /// Whether the stream still holds bytes back: see [`set_buffered`](Self::set_buffered).
+    pub fn is_buffered(&self) -> bool {
+        self.buffered
     }
 
     /// Lets `write` append to the queue.
@@ -237,9 +300,8 @@ impl SendBuf {
         write(&mut self.head);
     }
 
-    /// Makes sure that there is room for a frame with `len` bytes of payload behind the small frames, and
-    /// nothing behind those; false if that takes more than a buffer of the usual size, or would let the
-    /// queue reach `mark`.
+    /// Whether a frame with `len` bytes of payload can be appended to the first buffer, and nothing waits
+    /// after it. False if the buffer would have to grow, or the queue would reach `mark`.
     #[inline]
     pub(crate) fn fits(&mut self, len: usize, mark: u32) -> bool {
         if self.tail.is_some() || self.head.len() - self.head_sent + len >= mark as usize {
@@ -258,7 +320,7 @@ impl SendBuf {
         (header, size): ([u8; 8], usize),
         write: impl FnOnce(&mut Vec<u8>),
     ) {
-        // All of it, one store, whatever its size.
+        // The whole array is one store; a copy of `size` bytes would be a call.
         let end = self.head.len() + size;
         self.head.extend_from_slice(&header);
         self.head.truncate(end);
@@ -278,18 +340,24 @@ impl SendBuf {
             Some(Chunk::Copied(buffer)) => buffer,
             shared => {
                 shared.into_iter().for_each(|chunk| tail.push(chunk));
-                pool::take_send()
+                // It grows with what is put in it. A buffer of the pool for each small frame between large
+                // ones would be 126 times what waits.
+                Vec::new()
             }
         };
         write(&mut buffer);
+        // Compression asks for more room than it fills.
+        if buffer.capacity() / 2 > buffer.len() {
+            buffer.shrink_to_fit();
+        }
         tail.push(Chunk::Copied(buffer));
     }
 
-    /// Queues a payload by reference, behind its header.
+    /// Queues a header, and its payload by reference.
     pub(crate) fn append_shared(&mut self, header: &[u8], bytes: Bytes) {
         if self.head.capacity() == 0 && self.tail.as_ref().is_none_or(|tail| tail.chunks.is_empty())
         {
-            // No whole buffer for a few bytes, while a slow peer takes the payload.
+            // No buffer of the pool for a few bytes, for as long as a slow peer takes the payload.
             self.head = header.to_vec();
         } else {
             self.append(|buffer| buffer.extend_from_slice(header));
@@ -300,7 +368,7 @@ impl SendBuf {
         }
     }
 
-    /// Queues a frame that other queues have as well, by reference.
+    /// Queues by reference a frame that other queues hold too.
     pub(crate) fn append_common(&mut self, frame: Bytes) {
         if !frame.is_empty() {
             self.tail.get_or_insert_default().push(Chunk::Shared(frame, 0));
@@ -323,9 +391,12 @@ impl SendBuf {
     }
 }
 
+/// Buffers below this are not worth moving what waits in them.
+const SMALL: usize = 256;
+
 /// Whether [`SendBuf::release`] moves so many waiting bytes from a buffer of this size to one of their own.
 fn is_moved(capacity: usize, waiting: usize) -> bool {
-    capacity == pool::WIDE && waiting <= pool::WIDE / 4
+    waiting == 0 || capacity >= SMALL && waiting <= capacity / 4
 }
 
 impl fmt::Debug for SendBuf {

@@ -1,7 +1,10 @@
 //! Close codes (RFC 6455 §7.4).
 
+use alloc::string::String;
+use alloc::sync::Arc;
 use core::fmt;
 
+use crate::protocol::error::{Refusal, SendError};
 use crate::protocol::frame::MAX_CONTROL;
 
 /// Why a connection was closed (RFC 6455 §7.4).
@@ -26,7 +29,8 @@ impl CloseCode {
     pub const PROTOCOL_ERROR: Self = Self(1002);
     /// 1003: the application cannot accept this kind of data.
     pub const UNSUPPORTED_DATA: Self = Self(1003);
-    /// 1005: the Close frame carried no code. Never on the wire.
+    /// 1005: the Close frame carried no code. Never on the wire: to close with it sends an empty Close
+    /// frame.
     pub const NO_STATUS: Self = Self(1005);
     /// 1006: the connection ended without a Close frame. Never on the wire.
     pub const ABNORMAL: Self = Self(1006);
@@ -92,4 +96,73 @@ impl fmt::Debug for CloseCode {
 }
 
 /// The longest reason: a control frame's payload less the code (§5.5).
-pub(crate) const MAX_REASON: usize = MAX_CONTROL - 2;
+const MAX_REASON: usize = MAX_CONTROL - 2;
+
+/// The code in a Close frame that is to be sent with this code and reason; `None` if it has no body.
+///
+/// RFC 6455 §7.4.1: 1005 "MUST NOT be set as a status code in a Close control frame". It says that there is
+/// none, so there can be no reason either (§5.5.1: the reason follows the code).
+pub(crate) fn body(code: CloseCode, reason: &str) -> Result<Option<CloseCode>, Refusal> {
+    if code == CloseCode::NO_STATUS && reason.is_empty() {
+        return Ok(None);
+    }
+    if !code.is_sendable() {
+        return Err(Refusal::CloseCode);
+    }
+    if reason.len() > MAX_REASON {
+        return Err(Refusal::CloseReasonTooLong);
+    }
+    Ok(Some(code))
+}
+
+/// What the peer's Close is answered with: see [`Config::close_answer`](crate::Config::close_answer).
+///
+/// It has no part in a Close that this side begins, nor in the one that a broken rule is answered with.
+///
+/// ```
+/// use bowline::{CloseAnswer, CloseCode, Config};
+/// let config = Config::default().close_answer(CloseAnswer::new(CloseCode::NORMAL, "bye")?);
+/// assert!(CloseAnswer::new(CloseCode::ABNORMAL, "").is_err());
+/// # let _ = config;
+/// # Ok::<(), bowline::SendError>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CloseAnswer(Answer);
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+enum Answer {
+    #[default]
+    Echo,
+    EchoCode,
+    Fixed(Option<CloseCode>, Arc<str>),
+}
+
+impl CloseAnswer {
+    /// The peer's code and reason. This is the default, and what most implementations do. RFC 6455 §5.5.1:
+    /// "the endpoint typically echos the status code it received".
+    pub const ECHO: Self = Self(Answer::Echo);
+
+    /// The peer's code without its reason.
+    pub const ECHO_CODE: Self = Self(Answer::EchoCode);
+
+    /// This code and reason, whatever the peer's Close says. [`CloseCode::NO_STATUS`] with an empty reason
+    /// is a Close without a body.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::CloseCode`] for a code that may not be sent, and [`Refusal::CloseReasonTooLong`] for a
+    /// reason of more than 123 bytes.
+    pub fn new(code: impl Into<CloseCode>, reason: &str) -> Result<Self, SendError> {
+        let code = body(code.into(), reason)?;
+        Ok(Self(Answer::Fixed(code, reason.into())))
+    }
+
+    /// The answer to a Close frame with this code and reason.
+    pub(crate) fn to(&self, code: Option<CloseCode>, reason: &str) -> (Option<CloseCode>, String) {
+        match &self.0 {
+            Answer::Echo => (code, reason.into()),
+            Answer::EchoCode => (code, String::new()),
+            Answer::Fixed(code, reason) => (*code, (**reason).into()),
+        }
+    }
+}

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::memory::budget::{Budget, FREE};
+use crate::protocol::close::CloseAnswer;
 
 /// Settings of a connection: limits, timeouts, and what a server accepts.
 ///
@@ -19,34 +20,76 @@ use crate::memory::budget::{Budget, FREE};
 ///     .max_message_size(64 << 20)
 ///     .allow_origin("https://app.example");
 /// ```
+///
+/// # Durations
+///
+/// Every [`Duration`] here has the same three special values:
+///
+/// - `None`: never. The timer does not exist.
+/// - [`Duration::MAX`], and anything from 2^30 seconds (34 years) on: never, the same as `None`. So a
+///   deadline never exceeds what a clock can hold.
+/// - Zero: at once. The timer has run out when the connection first waits. What is done without a wait is
+///   not affected.
 #[derive(Clone, Debug, Default)]
 pub struct Config(Arc<Settings>);
 
+/// The values of a [`Config`], to be read with [`Config::get`]. The methods of `Config` set them, and say
+/// what each is for.
+///
+/// ```
+/// use bowline::Config;
+/// let config = Config::default().max_send_queue(0);
+/// assert_eq!(config.get().max_send_queue, 1);
+/// assert_eq!(config.get().max_message_size, 1 << 20);
+/// ```
 #[derive(Clone, Debug)]
-pub(crate) struct Settings {
-    pub(crate) max_message_size: u64,
-    pub(crate) max_frame_size: Option<u64>,
-    /// What is shorter than this both admit, if it has a short header.
-    pub(crate) whole_below: u16,
-    pub(crate) max_fragments: u32,
-    pub(crate) max_pending_pongs: usize,
-    pub(crate) max_send_queue: usize,
-    /// A send queue that stays below this, with what is added, needs no closer look.
-    pub(crate) send_mark: usize,
-    pub(crate) budget: Option<Budget>,
-    pub(crate) max_head_size: usize,
-    pub(crate) max_headers: usize,
-    pub(crate) handshake_timeout: Option<Duration>,
-    pub(crate) close_timeout: Option<Duration>,
-    pub(crate) progress_timeout: Option<Duration>,
-    pub(crate) send_timeout: Option<Duration>,
-    pub(crate) ping_interval: Option<Duration>,
-    pub(crate) pong_timeout: Duration,
-    pub(crate) idle_timeout: Option<Duration>,
-    pub(crate) report_control_frames: bool,
-    pub(crate) origins: Origins,
+#[non_exhaustive]
+pub struct Settings {
+    /// The most bytes of a received message: [`Config::max_message_size`].
+    pub max_message_size: u64,
+    /// The most payload bytes of a received frame, if that has a limit: [`Config::max_frame_size`].
+    pub max_frame_size: Option<u64>,
+    /// The most fragments of a received message that has few bytes, at least 1:
+    /// [`Config::max_fragments`].
+    pub max_fragments: u32,
+    /// The most bytes of automatic pongs that wait: [`Config::max_pending_pongs`].
+    pub max_pending_pongs: usize,
+    /// From how many waiting bytes on a further message is not taken, at least 1:
+    /// [`Config::max_send_queue`].
+    pub max_send_queue: usize,
+    /// The memory that this connection shares with others: [`Config::memory_budget`].
+    pub budget: Option<Budget>,
+    /// The most bytes of an HTTP head: [`Config::max_head_size`].
+    pub max_head_size: usize,
+    /// The most header lines of an HTTP head: [`Config::max_headers`].
+    pub max_headers: usize,
+    /// How long the opening handshake may take: [`Config::handshake_timeout`].
+    pub handshake_timeout: Option<Duration>,
+    /// How long the closing handshake may take: [`Config::close_timeout`].
+    pub close_timeout: Option<Duration>,
+    /// In which time a message that has begun must go on: [`Config::progress_timeout`].
+    pub progress_timeout: Option<Duration>,
+    /// In which time the peer must take what waits for it: [`Config::send_timeout`].
+    pub send_timeout: Option<Duration>,
+    /// After how long without life the peer is pinged: [`Config::ping_interval`].
+    pub ping_interval: Option<Duration>,
+    /// How long the peer may take for its pong: [`Config::pong_timeout`].
+    pub pong_timeout: Option<Duration>,
+    /// After how long without a message the connection is closed: [`Config::idle_timeout`].
+    pub idle_timeout: Option<Duration>,
+    /// What the peer's Close is answered with: [`Config::close_answer`].
+    pub close_answer: CloseAnswer,
+    /// Whether pings and pongs are received like messages: [`Config::report_control_frames`].
+    pub report_control_frames: bool,
+    /// How messages are compressed, if the peer agrees: [`Config::deflate`].
     #[cfg(feature = "deflate")]
-    pub(crate) deflate: Option<crate::protocol::deflate::Deflate>,
+    pub deflate: Option<crate::protocol::deflate::Deflate>,
+    pub(crate) origins: Origins,
+    /// Derived: frames with a short header and less payload than this pass both `max_message_size` and
+    /// `max_frame_size`.
+    pub(crate) whole_below: u16,
+    /// Derived: a send queue below this has room, and no budget is charged for it.
+    pub(crate) send_mark: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -60,11 +103,9 @@ impl Default for Settings {
         Self {
             max_message_size: 1 << 20,
             max_frame_size: None,
-            whole_below: u16::MAX,
             max_fragments: 1024,
             max_pending_pongs: 4096,
             max_send_queue: 1 << 20,
-            send_mark: 1 << 20,
             budget: None,
             max_head_size: 16 << 10,
             max_headers: 100,
@@ -73,12 +114,15 @@ impl Default for Settings {
             progress_timeout: Some(Duration::from_secs(20)),
             send_timeout: Some(Duration::from_secs(20)),
             ping_interval: None,
-            pong_timeout: Duration::from_secs(20),
+            pong_timeout: Some(Duration::from_secs(20)),
             idle_timeout: None,
+            close_answer: CloseAnswer::ECHO,
             report_control_frames: false,
-            origins: Origins::SameAnd(Vec::new()),
             #[cfg(feature = "deflate")]
             deflate: None,
+            origins: Origins::SameAnd(Vec::new()),
+            whole_below: u16::MAX,
+            send_mark: 1 << 20,
         }
     }
 }
@@ -92,8 +136,16 @@ impl Settings {
 
     fn set_send_mark(&mut self) {
         let look = if self.budget.is_some() { FREE } else { usize::MAX };
-        self.send_mark = self.max_send_queue.max(1).min(look);
+        self.send_mark = self.max_send_queue.min(look);
     }
+}
+
+/// From here on a duration means never: 34 years.
+const NEVER: Duration = Duration::from_secs(1 << 30);
+
+/// What a setter of a duration was given. What no clock can add to its time is never, as `None` is.
+fn timeout(timeout: impl Into<Option<Duration>>) -> Option<Duration> {
+    timeout.into().filter(|&timeout| timeout < NEVER)
 }
 
 impl Config {
@@ -102,7 +154,8 @@ impl Config {
         Self::default()
     }
 
-    pub(crate) fn get(&self) -> &Settings {
+    /// The settings, to be read.
+    pub fn get(&self) -> &Settings {
         &self.0
     }
 
@@ -110,7 +163,7 @@ impl Config {
     /// pong timeout, also where its ping does not fit the socket.
     #[cfg(feature = "std")]
     pub(crate) fn write_timeout(&self) -> Option<Duration> {
-        let pong = self.0.ping_interval.map(|_| self.0.pong_timeout);
+        let pong = self.0.ping_interval.and(self.0.pong_timeout);
         self.0.send_timeout.into_iter().chain(pong).min()
     }
 
@@ -162,11 +215,12 @@ impl Config {
     /// How many bytes may wait to be sent before a further message has to wait for room (adapters)
     /// or is given back ([`Refusal::QueueFull`](crate::Refusal::QueueFull), core). A message is
     /// taken whole when there is any room, so the queue holds at most this plus one message.
+    /// Zero means 1: one message at a time, once all that waited has left.
     ///
     /// Default 1 MiB: enough to keep a fast network busy, little enough that a stuck peer shows.
     pub fn max_send_queue(self, bytes: usize) -> Self {
         self.with(|s| {
-            s.max_send_queue = bytes;
+            s.max_send_queue = bytes.max(1);
             s.set_send_mark();
         })
     }
@@ -202,44 +256,56 @@ impl Config {
     }
 
     /// How long the opening handshake may take as a whole; bytes that arrive do not prolong it. For
-    /// a client it begins before the name is resolved. `None`: for ever.
+    /// a client it begins before the name is resolved.
+    ///
+    /// `None` or [`Duration::MAX`]: it may take for ever. Zero: it fails at its first wait.
     ///
     /// Default 10 s: slow networks finish in two, and a peer that sends a byte now and then must not
     /// hold a place for ever.
-    pub fn handshake_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
-        let timeout = timeout.into();
-        self.with(|s| s.handshake_timeout = timeout)
+    pub fn handshake_timeout(self, duration: impl Into<Option<Duration>>) -> Self {
+        let duration = timeout(duration);
+        self.with(|s| s.handshake_timeout = duration)
     }
 
     /// How long to wait for the peer's Close after ours, for its end of the connection after both,
-    /// and for it to read the Close (or the HTTP refusal) that it is failed with. `None`: for ever.
+    /// and for it to read the Close (or the HTTP refusal) that it is failed with.
+    ///
+    /// `None` or [`Duration::MAX`]: for ever. Zero: Close is sent, and nothing is waited for.
     ///
     /// Default 5 s.
-    pub fn close_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
-        let timeout = timeout.into();
-        self.with(|s| s.close_timeout = timeout)
+    pub fn close_timeout(self, duration: impl Into<Option<Duration>>) -> Self {
+        let duration = timeout(duration);
+        self.with(|s| s.close_timeout = duration)
     }
 
     /// A frame or message that has begun must bring at least 1 KiB of payload, or end, in every
     /// period of this length. Else: Close 1008 and [`Timeout::Progress`](crate::Timeout::Progress).
-    /// `None`: no such rule. An idle connection is never affected.
+    /// An idle connection is never affected.
+    ///
+    /// `None` or [`Duration::MAX`]: no such rule. Zero: a message has to be there whole when the connection
+    /// waits.
     ///
     /// Default 20 s: 51 bytes a second, slower than any working network.
-    pub fn progress_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
-        let timeout = timeout.into();
-        self.with(|s| s.progress_timeout = timeout)
+    pub fn progress_timeout(self, duration: impl Into<Option<Duration>>) -> Self {
+        let duration = timeout(duration);
+        self.with(|s| s.progress_timeout = duration)
     }
 
     /// While bytes wait to be sent, the peer must take some in every period of this length; else the
-    /// connection ends with [`Timeout::Send`](crate::Timeout::Send). `None`: no such rule.
+    /// connection ends with [`Timeout::Send`](crate::Timeout::Send).
+    ///
+    /// `None` or [`Duration::MAX`]: no such rule. Zero: the socket has to take all at once.
     ///
     /// Default 20 s.
-    pub fn send_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
-        let timeout = timeout.into();
-        self.with(|s| s.send_timeout = timeout)
+    pub fn send_timeout(self, duration: impl Into<Option<Duration>>) -> Self {
+        let duration = timeout(duration);
+        self.with(|s| s.send_timeout = duration)
     }
 
-    /// Keepalive: ping a peer that has shown no life for so long. `None`: no pings.
+    /// Keepalive: ping a peer that has shown no life for so long.
+    ///
+    /// `None` or [`Duration::MAX`]: no pings. Zero: a ping at the first wait, and another as soon as its pong
+    /// has come.
     ///
     /// Life is the pong that answers our last ping, or 1 KiB of payload. Nothing else is: not a ping, not
     /// another pong, and not a few small messages, which can be sent by who reads nothing. So a connection
@@ -250,15 +316,18 @@ impl Config {
     /// [`send_timeout`](Self::send_timeout) then finds a dead peer. Turn it on where connections wait long
     /// for messages: a peer that lost its network says nothing, and proxies drop connections that are silent
     /// for a minute. 30 s suits both. The pings go out while something waits in `recv`.
-    pub fn ping_interval(self, interval: impl Into<Option<Duration>>) -> Self {
-        let interval = interval.into();
-        self.with(|s| s.ping_interval = interval)
+    pub fn ping_interval(self, duration: impl Into<Option<Duration>>) -> Self {
+        let duration = timeout(duration);
+        self.with(|s| s.ping_interval = duration)
     }
 
     /// Keepalive: how long a peer may take for the pong, or for each 1 KiB of payload before it. Else:
     /// Close 1008, as far as the socket takes it at once, and
     /// [`Timeout::Keepalive`](crate::Timeout::Keepalive). So a dead peer is found within this time and the
     /// [`ping_interval`](Self::ping_interval), without which it means nothing.
+    ///
+    /// `None` or [`Duration::MAX`]: a pong may take for ever. Zero: the pong has to be there when the
+    /// connection first waits for it.
     ///
     /// Default 20 s: a phone that changes networks is back in ten. What is received keeps a peer alive
     /// since the pong may be queued behind a large frame.
@@ -268,12 +337,15 @@ impl Config {
     ///
     /// A peer may answer only the last of several pings (RFC 6455 §5.5.3), so leave pings to keepalive
     /// where it is on, or send them seldom.
-    pub fn pong_timeout(self, timeout: Duration) -> Self {
-        self.with(|s| s.pong_timeout = timeout)
+    pub fn pong_timeout(self, duration: impl Into<Option<Duration>>) -> Self {
+        let duration = timeout(duration);
+        self.with(|s| s.pong_timeout = duration)
     }
 
     /// Close a connection (1001) on which nothing of a message was received for so long; pings and pongs
-    /// do not count, nor does what is sent. `None`: it may idle for ever.
+    /// do not count, nor does what is sent.
+    ///
+    /// `None` or [`Duration::MAX`]: it may idle for ever. Zero: it is closed at the first wait.
     ///
     /// It is an ordinary close: the peer's answer is waited for, what it sent before still comes, and
     /// [`End::Closed`](crate::End::Closed) says that this side began. The code is 1001 and not 1000 since
@@ -281,9 +353,19 @@ impl Config {
     /// needs it should connect again.
     ///
     /// Default `None`: an idle connection costs next to nothing, and many are meant to idle.
-    pub fn idle_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
-        let timeout = timeout.into();
-        self.with(|s| s.idle_timeout = timeout)
+    pub fn idle_timeout(self, duration: impl Into<Option<Duration>>) -> Self {
+        let duration = timeout(duration);
+        self.with(|s| s.idle_timeout = duration)
+    }
+
+    /// What the peer's Close is answered with (RFC 6455 §5.5.1).
+    ///
+    /// Default [`CloseAnswer::ECHO`]: the code and the reason of the peer's Close, as most implementations
+    /// do. So the `onclose` of a web page sees its own reason, and a relay that closes its other side with
+    /// [`End::code`](crate::End::code) and [`End::reason`](crate::End::reason) hands on what it was told.
+    /// A server that should repeat nothing of what a client sends has [`CloseAnswer::new`].
+    pub fn close_answer(self, answer: CloseAnswer) -> Self {
+        self.with(|s| s.close_answer = answer)
     }
 
     /// Whether pings and pongs are received like messages. Pings are answered in either case.

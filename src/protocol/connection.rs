@@ -232,6 +232,7 @@ impl Connection {
 
     /// Queues a Close frame; nothing can be sent after it (RFC 6455 §5.5.1). Go on with
     /// [`advance`](Self::advance): messages that the peer sent before its own Close still come.
+    /// [`CloseCode::NO_STATUS`] with an empty reason sends a Close frame without a body.
     ///
     /// # Errors
     ///

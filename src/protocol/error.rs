@@ -287,10 +287,29 @@ pub enum Timeout {
 }
 
 /// How a connection ended (RFC 6455 §7.1.4 to §7.1.7).
+///
+/// `recv` of an adapter gives `None` after any Close of the peer's, also one with an error code such as
+/// 1011. [`is_normal`](Self::is_normal) tells those apart, and [`result`](Self::result) makes an error of
+/// all ends that are not normal:
+///
+/// ```
+/// use bowline::{End, Initiator};
+/// # use bowline::{Config, Connection, RecvBuf, SendBuf};
+/// # let mut connection = Connection::client(Config::default(), [0; 32]);
+/// # let (mut input, mut out) = (RecvBuf::with_unread(b"\x88\x06\x03\xf3oops"), SendBuf::new());
+/// # let _ = connection.advance(&mut input, &mut out);
+/// # let end = connection.end().unwrap();
+/// // The server sent Close with 1011 (internal error) and "oops".
+/// assert!(matches!(end, End::Closed { initiator: Initiator::Remote, .. }));
+/// assert!(end.is_clean() && !end.is_normal());
+/// assert_eq!((end.code().get(), end.reason()), (1011, "oops"));
+/// let error = end.result().unwrap_err();
+/// assert_eq!(error.to_string(), "closed by the peer, code 1011, reason \"oops\"");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum End {
-    /// Clean: Close frames went both ways.
+    /// Clean: Close frames went both ways, whatever their codes say.
     #[non_exhaustive]
     Closed {
         /// Who began.
@@ -315,9 +334,42 @@ pub enum End {
 }
 
 impl End {
-    /// Whether Close frames went both ways.
+    /// Whether Close frames went both ways. The peer's may have had an error code: see
+    /// [`is_normal`](Self::is_normal).
     pub fn is_clean(&self) -> bool {
         matches!(self, Self::Closed { .. })
+    }
+
+    /// Whether the connection ended cleanly, and the peer's Close tells of no error: its code is 1000, 1001,
+    /// or there is none.
+    ///
+    /// RFC 6455 §7.4.1: 1000 is "a normal closure, meaning that the purpose for which the connection was
+    /// established has been fulfilled"; with 1001 "an endpoint is 'going away', such as a server going down
+    /// or a browser having navigated away from a page". A Close without a code is what `close()` of a
+    /// browser sends. All other codes tell of an error, or have a meaning that the program gave them.
+    ///
+    /// It does not matter who began. A peer that answers our Close repeats our code, so a connection that
+    /// this side closed with an error code did not end normally either.
+    pub fn is_normal(&self) -> bool {
+        match self {
+            Self::Closed { code: None, .. } => true,
+            Self::Closed { code: Some(code), .. } => {
+                matches!(*code, CloseCode::NORMAL | CloseCode::GOING_AWAY)
+            }
+            _ => false,
+        }
+    }
+
+    /// `Ok` for a [normal](Self::is_normal) end, and the end itself as an error for all others.
+    ///
+    /// After a loop over `recv`, this with `?` lets a program fail where the peer closed with an error
+    /// code.
+    ///
+    /// # Errors
+    ///
+    /// This end, unless it is normal.
+    pub fn result(&self) -> Result<(), Self> {
+        if self.is_normal() { Ok(()) } else { Err(self.clone()) }
     }
 
     /// The close code as the RFC and browsers report it (§7.1.5): the peer's code, 1005 if its
@@ -328,7 +380,18 @@ impl End {
             _ => CloseCode::ABNORMAL,
         }
     }
+
+    /// The reason in the peer's Close frame as the RFC and browsers report it (§7.1.6): empty if there was
+    /// none, or if no Close frame came.
+    pub fn reason(&self) -> &str {
+        match self {
+            Self::Closed { reason, .. } => reason,
+            _ => "",
+        }
+    }
 }
+
+impl core::error::Error for End {}
 
 impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

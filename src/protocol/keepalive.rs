@@ -171,7 +171,7 @@ impl Keepalive {
     fn dead_at(&self, settings: &Settings) -> Option<Duration> {
         self.asked?;
         let since = self.asked_at.max(self.alive_at?);
-        Some(since.saturating_add(settings.pong_timeout))
+        Some(since.saturating_add(settings.pong_timeout?))
     }
 
     fn idle_at(&self, settings: &Settings) -> Option<Duration> {

@@ -17,8 +17,8 @@ pub(crate) mod send;
 pub(crate) mod send_state;
 pub(crate) mod utf8;
 
-pub use close::CloseCode;
-pub use config::Config;
+pub use close::{CloseAnswer, CloseCode};
+pub use config::{Config, Settings};
 pub use connection::Connection;
 #[cfg(feature = "deflate")]
 pub use deflate::Deflate;

@@ -62,6 +62,8 @@ struct Owed {
     pongs: Pongs,
     ping: Option<[u8; PING]>,
     close: Option<CloseReply>,
+    /// The reason in that Close; only the answer to the peer's Close has one.
+    reason: String,
 }
 
 /// Payloads, each behind one byte of length.
@@ -89,7 +91,10 @@ impl Replies {
         let owed = self.0.get_or_insert_default();
         newer.pongs.payloads().for_each(|payload| owed.pongs.push(payload, config));
         owed.ping = newer.ping.or(owed.ping);
-        owed.close = owed.close.or(newer.close);
+        if owed.close.is_none() {
+            owed.close = newer.close;
+            owed.reason = newer.reason;
+        }
     }
 
     fn pong(&mut self, payload: &[u8], config: &Config) {
@@ -101,7 +106,13 @@ impl Replies {
     }
 
     fn close(&mut self, reply: CloseReply) {
-        self.0.get_or_insert_default().close = Some(reply);
+        self.close_with(reply, String::new());
+    }
+
+    fn close_with(&mut self, reply: CloseReply, reason: String) {
+        let owed = self.0.get_or_insert_default();
+        owed.close = Some(reply);
+        owed.reason = reason;
     }
 
     /// Takes the pongs and the ping, calling `send` for each payload.
@@ -129,9 +140,10 @@ impl Replies {
         self.0.as_ref().is_some_and(|owed| owed.close.is_some())
     }
 
-    pub(crate) fn take_close(&mut self) -> Option<CloseReply> {
+    pub(crate) fn take_close(&mut self) -> Option<(CloseReply, String)> {
         let owed = self.0.as_mut()?;
-        let close = owed.close.take();
+        let reason = core::mem::take(&mut owed.reason);
+        let close = owed.close.take().map(|reply| (reply, reason));
         if owed.pongs.bytes.is_empty() && owed.ping.is_none() {
             self.0 = None;
         }
@@ -1013,7 +1025,10 @@ impl Receiver {
         }
     }
 
-    /// The peer's Close came: it answers ours, or is answered with its own code (§5.5.1).
+    /// The peer's Close came: it answers ours, or is answered.
+    ///
+    /// RFC 6455 §5.5.1: "If an endpoint receives a Close frame and did not previously send a Close frame,
+    /// the endpoint MUST send a Close frame in response."
     fn closed(
         &mut self,
         code: Option<CloseCode>,
@@ -1022,8 +1037,9 @@ impl Receiver {
         replies: &mut Replies,
     ) {
         let initiator = if close_sent { Initiator::Local } else { Initiator::Remote };
+        let (answer, said) = self.config.get().close_answer.to(code, &reason);
         self.give_up(End::Closed { initiator, code, reason });
-        replies.close(CloseReply(code));
+        replies.close_with(CloseReply(answer), said);
     }
 
     /// Closes the connection from outside, since this side shuts down (§7.4.1).

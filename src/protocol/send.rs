@@ -12,7 +12,7 @@ use rand::{Rng, SeedableRng};
 
 use crate::memory::budget::{Budget, FREE};
 use crate::memory::send_buf::SendBuf;
-use crate::protocol::close::{CloseCode, MAX_REASON};
+use crate::protocol::close::{self, CloseCode};
 use crate::protocol::config::Config;
 use crate::protocol::deflate::{self, Deflating, Side};
 use crate::protocol::error::{Refusal, SendError};
@@ -289,7 +289,7 @@ impl Sender {
         if opcode.is_control() || self.open.is_some_and(|open| open != opcode) {
             return Err(Refusal::PartMismatch.into());
         }
-        self.has_room(out)?;
+        self.has_room(part.as_bytes().len(), out)?;
         self.afford(part.as_bytes().len(), out)?;
         let continues = self.open.is_some();
         if !continues {
@@ -316,6 +316,8 @@ impl Sender {
     /// Queues a Close frame; nothing can be sent after it (RFC 6455 §5.5.1). Messages that the peer
     /// sent before its own Close can still be received.
     ///
+    /// [`CloseCode::NO_STATUS`] with an empty reason sends a Close frame without a body.
+    ///
     /// # Errors
     ///
     /// [`Refusal::CloseCode`], [`Refusal::CloseReasonTooLong`], or [`Refusal::Closed`] if it was
@@ -326,17 +328,11 @@ impl Sender {
         reason: &str,
         out: &mut SendBuf,
     ) -> Result<(), SendError> {
-        let code = code.into();
-        if !code.is_sendable() {
-            return Err(Refusal::CloseCode.into());
-        }
-        if reason.len() > MAX_REASON {
-            return Err(Refusal::CloseReasonTooLong.into());
-        }
+        let code = close::body(code.into(), reason)?;
         if self.closed {
             return Err(Refusal::Closed.into());
         }
-        self.close(CloseReply(Some(code)), reason, out);
+        self.close(code, reason, out);
         Ok(())
     }
 
@@ -360,10 +356,10 @@ impl Sender {
             });
             out.mark();
         }
-        if let Some(reply) = replies.take_close()
+        if let Some((CloseReply(code), reason)) = replies.take_close()
             && !self.closed
         {
-            self.close(reply, "", out);
+            self.close(code, &reason, out);
         }
     }
 
@@ -429,7 +425,7 @@ impl Sender {
 
     #[inline]
     fn admit(&self, message: &MessageRef<'_>, out: &SendBuf) -> Result<(), Refusal> {
-        self.has_room(out)?;
+        self.has_room(message.as_bytes().len(), out)?;
         if message.opcode().is_control() {
             if message.as_bytes().len() > MAX_CONTROL {
                 return Err(Refusal::ControlTooLong);
@@ -441,10 +437,10 @@ impl Sender {
     }
 
     #[inline]
-    fn has_room(&self, out: &SendBuf) -> Result<(), Refusal> {
+    fn has_room(&self, len: usize, out: &SendBuf) -> Result<(), Refusal> {
         if self.closed {
             Err(Refusal::Closed)
-        } else if out.len() >= self.config.get().max_send_queue.max(1) {
+        } else if !queue_has_room(out.len(), len, self.config.get().max_send_queue) {
             Err(Refusal::QueueFull)
         } else {
             Ok(())
@@ -527,7 +523,7 @@ impl Sender {
         });
     }
 
-    fn close(&mut self, CloseReply(code): CloseReply, reason: &str, out: &mut SendBuf) {
+    fn close(&mut self, code: Option<CloseCode>, reason: &str, out: &mut SendBuf) {
         let mut payload = [0; MAX_CONTROL];
         let mut len = 0;
         if let Some(code) = code {
@@ -540,6 +536,14 @@ impl Sender {
         self.close_sent = true;
         self.shut();
     }
+}
+
+/// Whether a message of `len` bytes is taken where so many wait. It is taken whole if there is any room, unless
+/// the sum came near the end of what a `usize` counts: the same bytes can be queued many times by reference.
+#[inline]
+fn queue_has_room(waiting: usize, len: usize, max_send_queue: usize) -> bool {
+    const MOST: usize = isize::MAX as usize;
+    waiting < max_send_queue && (waiting == 0 || waiting < MOST.saturating_sub(len))
 }
 
 /// Apart, since both ways of `plain` in one need more registers than there are.
@@ -592,5 +596,22 @@ impl Drop for Vectored<'_> {
                 self.out.charge_added(budget);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::queue_has_room;
+
+    #[test]
+    fn a_queue_never_holds_more_than_can_be_counted() {
+        let most = isize::MAX as usize;
+        assert!(queue_has_room(0, most, 1));
+        assert!(!queue_has_room(1, 0, 1));
+        assert!(queue_has_room(99, most - 100, 100));
+        assert!(!queue_has_room(100, 0, 100));
+        assert!(queue_has_room(99, most - 100, usize::MAX));
+        assert!(!queue_has_room(100, most - 100, usize::MAX));
+        assert!(!queue_has_room(most, 0, usize::MAX));
     }
 }

@@ -68,7 +68,9 @@ pub(crate) fn receive_compressed(
             sent.push((CLOSE, close_payload(code, b"")));
         }
         Over::Closed(None, _) => sent.push((CLOSE, vec![])),
-        Over::Closed(Some(code), _) => sent.push((CLOSE, close_payload(*code, b""))),
+        Over::Closed(Some(code), reason) => {
+            sent.push((CLOSE, close_payload(*code, reason.as_bytes())));
+        }
     }
     Outcome { events, sent, over }
 }
