@@ -10,7 +10,7 @@ use std::io::{self, ErrorKind};
 
 use super::WebSocket;
 use super::io::{Io, Wrap, poll_read};
-use crate::adapter::{Error, is_peer_gone, opening, seed};
+use crate::adapter::{Error, opening, seed};
 use crate::handshake::{
     Accept, ClientHandshake, ClientRequest, ConnectError, Request, RequestError, Response,
     ServerHandshake,
@@ -83,9 +83,7 @@ pub(crate) async fn open<I: Wrap>(
     let deadline = handshake.deadline(start);
     match within::<I, _>(deadline, write_all(&mut io, &mut out)).await {
         Some(Ok(())) => {}
-        // The server may have answered before it closed the connection.
-        Some(Err(error)) if is_peer_gone(&error) => {}
-        Some(Err(error)) => return Err(error.into()),
+        Some(Err(error)) => return Err(opening::write_failed(error, ConnectError::Gone)),
         None => return Err(ConnectError::TimedOut.into()),
     }
     loop {

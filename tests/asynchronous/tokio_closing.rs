@@ -1,19 +1,15 @@
 //! How connections end through the tokio adapter (docs/design.md decisions 6, 7, 15 and 16; attack battery T01 to T08,
 //! R04, R13), with tokio's paused clock: a second passes when nobody has anything else to do.
 
-#![cfg(feature = "tokio")]
-
-mod support;
-
 use std::future::Future;
 use std::io::ErrorKind;
 use std::pin::pin;
 use std::time::Duration;
 
+use crate::support::stream::*;
+use crate::support::*;
 use bowline::tokio::WebSocket;
 use bowline::{Config, End, Error, Initiator, RecvBuf, Refusal, Role, Rule, Timeout, Truncation};
-use support::stream::*;
-use support::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, timeout};

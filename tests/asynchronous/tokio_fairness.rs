@@ -1,20 +1,16 @@
 //! Peers that never stop, and peers that never begin, through the tokio adapter (attack battery R01, R02, R15, R16).
 
-#![cfg(feature = "tokio")]
-
-mod support;
-
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::support::stream::*;
+use crate::support::*;
 use bowline::handshake::RequestError;
 use bowline::tokio::{Incoming, WebSocket, accept};
 use bowline::{Config, Error, Role};
 use futures_util::{FutureExt, StreamExt};
-use support::stream::*;
-use support::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout};
 

@@ -7,7 +7,7 @@
 use bowline::handshake::{Accept, ClientRequest, accept_key};
 use bowline::{Config, End, Error, Initiator, Message, MessageRef, Refusal, Role};
 
-use crate::adapter::{Incoming, Io, RecvHalf, SendHalf, WebSocket, accept, client, io, open};
+use super::adapter::{Incoming, Io, RecvHalf, SendHalf, WebSocket, accept, client, io, open};
 use crate::support::stream::{Far, cancelled, finish, poll};
 use crate::support::*;
 

@@ -11,7 +11,7 @@ use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
-use crate::adapter::{Io, RecvHalf, SendHalf, WebSocket, open, wrap};
+use super::adapter::{Io, RecvHalf, SendHalf, WebSocket, open, wrap};
 use crate::support::stream::{Far, Wakes, cancelled, finish, poll};
 use crate::support::*;
 

@@ -1,9 +1,5 @@
-//! Peers that never stop, over the adapter for `futures-io`. Streams in memory and no clock: a timeout of zero has run out
+//! Peers that never stop. Streams in memory and no clock: a timeout of zero has run out
 //! whenever it is looked at (attack battery R15, R16, T03).
-
-#![cfg(all(feature = "tokio", feature = "futures-io"))]
-
-mod support;
 
 use std::cell::Cell;
 use std::future::Future;
@@ -13,9 +9,9 @@ use std::time::Duration;
 
 use bowline::{Config, End, Initiator, Role, Timeout};
 use smol::future::or;
-use support::over_futures::*;
-use support::stream::{Wakes, cancelled, finish, poll};
-use support::*;
+use super::adapter::*;
+use crate::support::stream::{Wakes, cancelled, finish, poll};
+use crate::support::*;
 
 #[test]
 fn a_peer_that_never_stops_does_not_starve_the_other_tasks_of_its_thread() {

@@ -1,31 +1,19 @@
-//! The opening handshake over the adapter for `futures-io`. Streams in memory, and a timeout of zero, which has run out
+//! The opening handshake. Streams in memory, and a timeout of zero, which has run out
 //! whenever it is looked at.
 
-#![cfg(all(feature = "tokio", feature = "futures-io"))]
-
-mod opening;
-mod support;
-
-use std::future::Future;
 use std::io::ErrorKind;
 use std::pin::pin;
 use std::time::Duration;
 
 use bowline::handshake::{Accept, ClientRequest, ConnectError, RequestError, Response, accept_key};
 use bowline::{Config, Error, Role};
-use support::over_futures as adapter;
-use support::over_futures::*;
-use support::stream::{Far, cancelled, finish, poll};
-use support::*;
+use super::adapter::*;
+use crate::support::stream::{Far, cancelled, finish, poll};
+use crate::support::*;
 
 const PAGE: &str = "GET /page HTTP/1.1\r\nHost: a\r\n\r\n";
 const UPGRADE: &str = "GET /chat HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
-
-/// The clock is the real one: what ends later than the handshake's timeout of ten seconds fails.
-fn within_two_seconds<F: Future>(future: F) -> F::Output {
-    run(future)
-}
 
 fn text(far: &Far) -> String {
     String::from_utf8(far.written()).unwrap()

@@ -6,7 +6,7 @@ use std::pin::pin;
 use bowline::handshake::{ClientRequest, ConnectError, RequestError, Response};
 use bowline::{Config, Error};
 
-use crate::adapter::*;
+use super::adapter::*;
 use crate::support::no_timeouts;
 use crate::support::stream::{finish, poll};
 
@@ -53,7 +53,7 @@ fn a_refusal_that_a_reset_cuts_short_is_told() {
         let (stream, far) = io();
         far.push(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 50\r\n\r\npart");
         let request = request();
-        let result = crate::within_two_seconds(async {
+        let result = super::adapter::within_two_seconds(async {
             let mut opening = pin!(client(stream, &request, no_timeouts()));
             assert!(poll(opening.as_mut()).is_pending());
             far.change(|s| s.read_error = Some(kind));
@@ -111,7 +111,7 @@ fn a_refusal_whose_body_does_not_end_waits_for_no_timeout_of_the_handshakes() {
     for config in [no_timeouts(), Config::default()] {
         let (stream, far) = io();
         far.push(b"HTTP/1.1 200 OK\r\n\r\n<html>");
-        match crate::within_two_seconds(client(stream, &request(), config)).unwrap_err() {
+        match super::adapter::within_two_seconds(client(stream, &request(), config)).unwrap_err() {
             Error::Connect(ConnectError::Refused(response)) => {
                 assert_eq!((response.status(), response.body_bytes()), (200, &b"<html>"[..]));
             }

@@ -1,6 +1,4 @@
 //! One message to many connections, some of which do not read.
-#![cfg(feature = "tokio")]
-
 use bowline::handshake::ClientRequest;
 use bowline::tokio::{
     Broadcast, Delivery, Member, RecvHalf, SendHalf, SlowPeer, WebSocket, accept, client,

@@ -1,18 +1,14 @@
-//! Keepalive through the adapter for `futures-io`, which has no rule of it. Its clock is real, so the intervals are short;
-//! how long anything takes does not matter.
-
-#![cfg(all(feature = "tokio", feature = "futures-io"))]
-
-mod support;
+//! Keepalive through an adapter. The clock is real, so the intervals are short; how long anything takes does not
+//! matter.
 
 use std::pin::pin;
 use std::time::Duration;
 
 use bowline::{Config, End, Error, Role, Timeout};
 use smol::future::{or, yield_now};
-use support::over_futures::*;
-use support::stream::{Far, poll};
-use support::*;
+use super::adapter::*;
+use crate::support::stream::{Far, poll};
+use crate::support::*;
 
 const SHORT: Duration = Duration::from_millis(20);
 

@@ -1,57 +1,12 @@
-//! How connections end over the adapter for `futures-io`. Nothing here waits for a clock: tests/futures_timers.rs does.
-
-#![cfg(all(feature = "tokio", feature = "futures-io"))]
-
-mod support;
+//! How connections end. Nothing here waits for a clock.
 
 use std::io::ErrorKind;
 use std::pin::pin;
 
-use bowline::handshake::{Accept, ClientRequest};
-use bowline::{Config, End, Error, Initiator, Refusal, Role, Rule, Truncation};
-use smol::future::zip;
-use smol::io::{AsyncReadExt, AsyncWriteExt};
-use smol::net::{TcpListener, TcpStream};
-use support::over_futures::*;
-use support::stream::{cancelled, finish, poll};
-use support::*;
-
-async fn tcp() -> (TcpStream, TcpStream) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let (ours, peer) = zip(listener.accept(), TcpStream::connect(address)).await;
-    (ours.unwrap().0, peer.unwrap())
-}
-
-#[test]
-fn a_client_and_a_server_of_smol_talk_and_close() {
-    run(async {
-        let (ours, peer) = tcp().await;
-        let server = async {
-            let incoming = Incoming::read(ours, Config::default()).await.unwrap();
-            assert_eq!(incoming.request().path(), "/chat");
-            let accept = Accept::new().subprotocol(Some("chat"));
-            let mut ws = incoming.accept(accept).await.unwrap();
-            while let Some((message, mut out)) = ws.recv_borrowed().await.unwrap() {
-                out.feed(message).unwrap();
-            }
-            ws.end().cloned()
-        };
-        let client = async {
-            let request = ClientRequest::new("ws://a/chat").unwrap().subprotocol("chat").unwrap();
-            let (mut ws, response) = client(peer, &request, Config::default()).await.unwrap();
-            assert_eq!(response.subprotocol(), Some("chat"));
-            for size in [0, 1, 70_000, 1 << 20] {
-                ws.send(pattern(size)).await.unwrap();
-                assert_eq!(ws.recv().await.unwrap(), Some(pattern(size).into()));
-            }
-            ws.close(4000, "bye").await.unwrap()
-        };
-        let (served, closed) = zip(server, client).await;
-        assert!(closed.end.is_clean(), "{closed:?}");
-        assert!(matches!(served, Some(End::Closed { initiator: Initiator::Remote, .. })));
-    });
-}
+use bowline::{Config, End, Error, Initiator, Refusal, Role, Truncation};
+use super::adapter::*;
+use crate::support::stream::{cancelled, finish, poll};
+use crate::support::*;
 
 #[test]
 fn bytes_that_come_one_at_a_time_are_the_same_messages() {
@@ -97,33 +52,6 @@ fn a_violation_is_told_and_the_write_side_shut_before_input_is_discarded() {
             }
         }
     }
-}
-
-#[test]
-fn a_violations_close_arrives_at_a_peer_that_keeps_sending() {
-    // A close with unread input would send a reset, which destroys what was sent last.
-    run(async {
-        let (ours, mut peer) = tcp().await;
-        let (role, config) = (Role::Server, Config::default());
-        let mut ws =
-            WebSocket::from_connection(ours, connection(role, &config), Default::default());
-        let serving = async {
-            let error = ws.recv().await.unwrap_err();
-            assert!(
-                matches!(error, Error::Ended(End::Failed(e)) if e.rule() == Rule::ReservedOpcode)
-            );
-        };
-        let peering = async {
-            peer.write_all(&to(role, 0x3, b"bad")).await.unwrap();
-            peer.write_all(&to(role, BINARY, &[0; 60_000])).await.unwrap();
-            let mut wire = Vec::new();
-            peer.read_to_end(&mut wire).await.expect("a reset instead of an end");
-            peer.close().await.unwrap();
-            wire
-        };
-        let ((), wire) = zip(serving, peering).await;
-        assert_eq!(close_code(&frames(role, &wire)[0]), 1002);
-    });
 }
 
 #[test]

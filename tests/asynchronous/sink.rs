@@ -1,9 +1,4 @@
-//! What leaves when, over the adapter for `futures-io`.
-
-#![cfg(all(feature = "tokio", feature = "futures-io"))]
-
-mod send;
-mod support;
+//! What leaves when, and the combinators of the futures ecosystem.
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -12,10 +7,9 @@ use std::task::{Context, Waker};
 use bowline::{Message, Role};
 use futures_util::stream::FusedStream;
 use futures_util::{Sink, SinkExt, Stream, StreamExt};
-use support::over_futures as adapter;
-use support::over_futures::open;
-use support::stream::{Wakes, finish, poll};
-use support::*;
+use super::adapter::open;
+use crate::support::stream::{Wakes, finish, poll};
+use crate::support::*;
 
 const ROLE: Role = Role::Server;
 

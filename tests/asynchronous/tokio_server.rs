@@ -1,19 +1,15 @@
 //! `tokio::Server`: limits on who comes in, and an orderly shutdown of all. Attack battery T14, R23.
 
-#![cfg(feature = "tokio")]
-
-mod support;
-
 use std::future::{Future, pending, ready};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use crate::support::LONG;
 use bowline::handshake::{Accept, ClientRequest, ConnectError, Request, Response};
 use bowline::tokio::{Server, Shutdown, WebSocket};
 use bowline::{Config, End, Error, Message};
-use support::LONG;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;

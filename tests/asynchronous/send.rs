@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use bowline::{End, Error, Message, RecvBuf, Refusal, Role};
 use futures_util::{FutureExt, Sink, SinkExt, Stream, StreamExt};
 
-use crate::adapter::{WebSocket, io, open, wrap};
+use super::adapter::{WebSocket, io, open, wrap};
 use crate::support::stream::*;
 use crate::support::*;
 

@@ -1,0 +1,47 @@
+//! The asynchronous adapters. What any of them does is tested over each of them, by the same modules; what only
+//! tokio has, or only its paused clock can show, has files named for it.
+
+#![cfg(all(feature = "tokio", feature = "futures-io"))]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+/// The modules that run over each adapter.
+macro_rules! over {
+    ($name:ident, $adapter:ident) => {
+        #[path = ""]
+        mod $name {
+            use crate::support::$adapter as adapter;
+
+            #[path = "cancel.rs"]
+            mod cancel;
+            #[path = "closing.rs"]
+            mod closing;
+            #[path = "fairness.rs"]
+            mod fairness;
+            #[path = "handshake.rs"]
+            mod handshake;
+            #[path = "keepalive.rs"]
+            mod keepalive;
+            #[path = "opening.rs"]
+            mod opening;
+            #[path = "send.rs"]
+            mod send;
+            #[path = "sink.rs"]
+            mod sink;
+            #[path = "split.rs"]
+            mod split;
+            #[path = "timers.rs"]
+            mod timers;
+        }
+    };
+}
+
+over!(on_tokio, over_tokio);
+over!(on_futures, over_futures);
+
+mod futures_closing;
+mod tokio_broadcast;
+mod tokio_closing;
+mod tokio_fairness;
+mod tokio_server;
