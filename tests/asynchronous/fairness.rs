@@ -34,6 +34,61 @@ fn a_peer_that_never_stops_does_not_starve_the_other_tasks_of_its_thread() {
     }
 }
 
+#[test]
+fn every_kind_of_frame_counts_for_a_turn() {
+    let role = Role::Server;
+    let fragments = [
+        fragment_to(role, false, TEXT, b"x"),
+        fragment_to(role, false, CONTINUATION, b"").repeat(1000),
+    ];
+    for (first, endless) in [
+        (vec![], to(role, PING, b"")),
+        (vec![], to(role, PONG, b"")),
+        (vec![], to(role, PING, &[7; 125])),
+        (fragments[0].clone(), fragment_to(role, false, CONTINUATION, &[b'x'; 40])),
+        (header_to(role, BINARY | 0x80, 1 << 30), vec![7; 4096]),
+    ] {
+        let config = Config::default().max_message_size(2 << 30);
+        for split in [false, true] {
+            let (mut ws, far) = open(role, &config);
+            far.push(&first);
+            far.lock().endless = endless.repeat((200 << 10) / endless.len());
+            let (wakes, waker) = Wakes::new();
+            let cx = &mut Context::from_waker(&waker);
+            if split {
+                let (_sender, mut receiver) = ws.split();
+                assert!(pin!(receiver.recv()).poll(cx).is_pending());
+            } else {
+                assert!(pin!(ws.recv()).poll(cx).is_pending());
+            }
+            assert!(wakes.count() > 0, "it goes on by itself");
+            let read = far.lock().read_bytes;
+            // A mebibyte of payload, and less if frames are small.
+            let most = if endless.len() < 200 { 200 << 10 } else { 1300 << 10 };
+            assert!(read <= most, "{read} bytes of frames of {} bytes in one turn", endless.len());
+        }
+    }
+}
+
+#[test]
+fn a_peer_that_is_sent_away_and_never_stops_does_not_keep_the_thread() {
+    // After a violation, what comes is read and dropped, in turns too.
+    let role = Role::Server;
+    let (mut ws, far) = open(role, &Config::default().close_timeout(None));
+    far.push(b"\xff\xff\xff\xff");
+    far.change(|s| (s.endless, s.chunk) = (vec![7; 100], 1));
+    let (wakes, waker) = Wakes::new();
+    let mut reads = 0;
+    let mut recv = Box::pin(async { ws.recv().await.map(|_| ()) });
+    for _ in 0..20 {
+        assert!(recv.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        let done = far.lock().reads - reads;
+        assert!((1..=130).contains(&done), "{done} reads in one turn");
+        reads += done;
+    }
+    assert!(wakes.count() >= 20);
+}
+
 /// How many messages come in one turn, and whether it goes on by itself.
 fn in_one_turn(ws: &mut WebSocket<Io>) -> (usize, bool) {
     let got = Cell::new(0);

@@ -19,6 +19,8 @@ macro_rules! over {
             mod closing;
             #[path = "fairness.rs"]
             mod fairness;
+            #[path = "halves.rs"]
+            mod halves;
             #[path = "handshake.rs"]
             mod handshake;
             #[path = "keepalive.rs"]

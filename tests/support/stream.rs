@@ -15,8 +15,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{Frame, connection, frames};
 
-#[derive(Debug)]
 pub(crate) struct State {
+    /// Runs in the middle of each read.
+    pub(crate) on_read: Option<Box<dyn Fn() + Send>>,
     input: VecDeque<u8>,
     /// What comes again and again once `input` is empty: a peer that never stops.
     pub(crate) endless: Vec<u8>,
@@ -45,6 +46,12 @@ pub(crate) struct State {
     pub(crate) room_after_next_pending: bool,
     reader: Option<Waker>,
     writer: Option<Waker>,
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("State").field("room", &self.room).finish_non_exhaustive()
+    }
 }
 
 impl State {
@@ -76,6 +83,7 @@ pub(crate) struct Far(Arc<Mutex<State>>);
 
 pub(crate) fn io() -> (Io, Far) {
     let state = Arc::new(Mutex::new(State {
+        on_read: None,
         input: VecDeque::new(),
         endless: Vec::new(),
         eof: false,
@@ -164,6 +172,9 @@ impl AsyncRead for Io {
     ) -> Poll<io::Result<()>> {
         let mut state = self.0.lock().unwrap();
         state.reads += 1;
+        if let Some(run) = &state.on_read {
+            run();
+        }
         if state.stutters(0, cx) {
             return Poll::Pending;
         }
