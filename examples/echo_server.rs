@@ -10,7 +10,7 @@ use std::time::Duration;
 use bowline::Error;
 use bowline::handshake::Accept;
 use bowline::tokio::{Server, WebSocket};
-use common::{Options, fail, page};
+use common::{Options, about, fail, page};
 use tokio::net::{TcpListener, TcpStream};
 
 const PROGRAM: &str = "echo_server";
@@ -18,14 +18,13 @@ const PROGRAM: &str = "echo_server";
 #[tokio::main]
 async fn main() {
     let options = Options::parse(PROGRAM);
-    let listen = options.listen.clone();
     if let Err(error) = run(options).await {
-        fail(PROGRAM, 1, format_args!("{listen}: {error}"));
+        fail(PROGRAM, 1, error);
     }
 }
 
 async fn run(options: Options) -> std::io::Result<()> {
-    let listener = TcpListener::bind(&options.listen).await?;
+    let listener = TcpListener::bind(&options.listen).await.map_err(about(&options.listen))?;
     // Its handler is installed when it is polled first: before anybody knows that the server runs.
     let mut interrupt = pin!(tokio::signal::ctrl_c());
     if poll_fn(|cx| Poll::Ready(interrupt.as_mut().poll(cx))).await.is_ready() {

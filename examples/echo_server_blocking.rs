@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use bowline::blocking::Incoming;
 use bowline::handshake::Accept;
 use bowline::{Config, Error};
-use common::{Options, fail, page};
+use common::{Options, about, fail, page};
 
 const PROGRAM: &str = "echo_server_blocking";
 
@@ -26,12 +26,12 @@ const PATIENCE: Duration = Duration::from_secs(7);
 fn main() {
     let options = Options::parse(PROGRAM);
     if let Err(error) = run(&options) {
-        fail(PROGRAM, 1, format_args!("{}: {error}", options.listen));
+        fail(PROGRAM, 1, error);
     }
 }
 
 fn run(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
-    let listener = TcpListener::bind(&options.listen)?;
+    let listener = TcpListener::bind(&options.listen).map_err(about(&options.listen))?;
     let stop = Arc::new(AtomicBool::new(false));
     let open = Arc::new(AtomicUsize::new(0));
     {

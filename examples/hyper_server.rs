@@ -13,7 +13,7 @@ use bowline::Error;
 use bowline::bytes::Bytes;
 use bowline::handshake::RequestError;
 use bowline::hyper::{Upgrading, upgrade_with};
-use common::{Options, fail, page_at};
+use common::{Options, about, fail, page_at};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -29,12 +29,12 @@ const PROGRAM: &str = "hyper_server";
 async fn main() {
     let options = Arc::new(Options::parse(PROGRAM));
     if let Err(error) = run(&options).await {
-        fail(PROGRAM, 1, format_args!("{}: {error}", options.listen));
+        fail(PROGRAM, 1, error);
     }
 }
 
 async fn run(options: &Arc<Options>) -> std::io::Result<()> {
-    let listener = TcpListener::bind(&options.listen).await?;
+    let listener = TcpListener::bind(&options.listen).await.map_err(about(&options.listen))?;
     // Its handler is installed when it is polled first: before anybody knows that the server runs.
     let mut interrupt = pin!(tokio::signal::ctrl_c());
     if poll_fn(|cx| Poll::Ready(interrupt.as_mut().poll(cx))).await.is_ready() {

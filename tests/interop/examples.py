@@ -4,6 +4,7 @@
 import contextlib
 import os
 import pathlib
+import re
 import socket
 import ssl
 import subprocess
@@ -12,6 +13,8 @@ import tempfile
 import urllib.request
 
 from peer import EXAMPLES, ROOT, SERVERS, TIMEOUT, Checks, Server, equal
+
+SECURE_SERVERS = ["tls_server", "http2_server"]
 
 OFFER = """\
 GET / HTTP/1.1
@@ -49,6 +52,58 @@ def bad_flag_is_refused(name):
     assert result.returncode != 0, "a bad flag was taken"
     assert "no-such-flag" in result.stderr, f"the message does not name the flag: {result.stderr!r:.200}"
     assert "panicked" not in result.stderr, "it panicked"
+
+
+# What an option cannot be, by the word that stands for its value in the help.
+BAD_VALUES = {
+    "BYTES": ["x", "-1", ""],
+    "COUNT": ["x", "-1", ""],
+    "MIB": ["x", "-1", ""],
+    "SECONDS": ["x", "-1", "nan", "inf", "1e300", ""],
+    "POLICY": ["x", ""],
+    "NAME": ["a b", ""],
+    "'NAME: VALUE'": ["x", "a b: x", ": x"],
+}
+# Any text can be one of these.
+ANY_VALUE = {"ADDR", "FILE", "URL", "ORIGIN"}
+
+
+def bad_values_name_their_option(name):
+    """Goes by the help, so that an option that is added is tried as well."""
+    options = re.findall(r"^  (--[a-z-]+) ('[^']+'|[A-Z]+)  ", run(name, "--help").stdout, re.MULTILINE)
+    assert options, "the help lists no options"
+    for option, value in options:
+        if value in ANY_VALUE or (name, option) == ("autobahn_client", "--agent"):
+            continue
+        for bad in BAD_VALUES[value]:
+            # Its own option comes last, and the others that it needs before it.
+            more = ["--adapter", "tokio", "--url", "ws://localhost"] if name == "autobahn_client" else []
+            more += ["ws://localhost"] if name == "connect" else []
+            more += ["--listen", "127.0.0.1:0"] if "--listen" in dict(options) else []
+            result = run(name, *more, option, bad)
+            got = f"{option} {bad!r}: status {result.returncode}, {result.stderr!r:.200}"
+            assert result.returncode == 2 and option in result.stderr and "panicked" not in result.stderr, got
+
+
+def certificate_is_to_blame(name):
+    with tempfile.TemporaryDirectory() as folder:
+        file = str(pathlib.Path(folder, "missing", "cert.pem"))
+        result = run(name, "--listen", "127.0.0.1:0", "--certificate", file)
+    equal(result.returncode, 1)
+    assert file in result.stderr, f"the message does not name the file: {result.stderr!r:.200}"
+    assert "127.0.0.1" not in result.stderr, f"the message blames the address: {result.stderr!r:.200}"
+
+
+def subprotocol_is_selected(name, scheme):
+    with tempfile.TemporaryDirectory() as folder:
+        file = pathlib.Path(folder, "cert.pem")
+        flags = ["--certificate", file] if scheme == "wss" else []
+        with Server(name, "--subprotocol", "chat", *flags, scheme=scheme) as server:
+            result = run(
+                "connect", "--subprotocol", "other", "--subprotocol", "chat", server.url, env={"SSL_CERT_FILE": str(file)}
+            )
+    equal(result.returncode, 0)
+    assert "subprotocol chat" in result.stderr, result.stderr
 
 
 def page_is_served(name):
@@ -136,8 +191,8 @@ def connect_to_nobody():
     assert result.stderr and "panicked" not in result.stderr, f"no message: {result.stderr!r:.200}"
 
 
-def port_is_taken(name):
-    with Server(name) as server:
+def port_is_taken(name, scheme="ws"):
+    with Server(name, scheme=scheme) as server:
         result = run(name, "--listen", server.address)
     assert result.returncode != 0, "two servers listen on one port"
     assert server.address in result.stderr, f"the message does not name the address: {result.stderr!r:.200}"
@@ -161,6 +216,11 @@ def main():
     checks = Checks()
     planned = [(help_is_shown, name) for name in example_names()]
     planned += [(bad_flag_is_refused, name) for name in example_names()]
+    planned += [(bad_values_name_their_option, name) for name in example_names()]
+    planned += [(subprotocol_is_selected, name, "ws") for name in SERVERS]
+    planned += [(subprotocol_is_selected, name, "wss") for name in SECURE_SERVERS]
+    planned += [(certificate_is_to_blame, name) for name in SECURE_SERVERS]
+    planned += [(port_is_taken, name, "wss") for name in SECURE_SERVERS]
     planned += [
         (check, name)
         for name in SERVERS
