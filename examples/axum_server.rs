@@ -13,8 +13,8 @@ use axum::http::{Method, Uri};
 use axum::response::Response;
 use axum::routing::any;
 use axum::serve::ListenerExt;
-use bowline::Error;
 use bowline::axum::{WebSocket, WebSocketUpgrade};
+use bowline::{End, Error};
 use common::{Options, about, fail, page_at};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -91,7 +91,7 @@ async fn echo(mut ws: WebSocket, mut stopped: watch::Receiver<bool>) -> Result<(
         tokio::select! {
             message = ws.recv() => match message? {
                 Some(message) => ws.feed(message).await?,
-                None => return Ok(()),
+                None => return Ok(ws.end().map_or(Ok(()), End::result)?),
             },
             () = until(&mut stopped) => {
                 ws.close(1001, "the server is going away").await?;

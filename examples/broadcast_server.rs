@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bowline::handshake::Accept;
 use bowline::tokio::{Broadcast, Incoming, SlowPeer};
-use bowline::{Config, Deflate, Error};
+use bowline::{Config, Deflate, End, Error};
 use common::{Arguments, about, fail, help, page, wrong_usage};
 use lexopt::prelude::*;
 use tokio::net::{TcpListener, TcpStream};
@@ -146,7 +146,7 @@ async fn serve(
                 Some(message) => {
                     group.send(message).await;
                 }
-                None => return Ok(()),
+                None => return Ok(receiver.end().map_or(Ok(()), End::result)?),
             },
             _ = stopped.changed(), if !closing => {
                 closing = true;

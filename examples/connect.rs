@@ -101,7 +101,9 @@ async fn run(request: &ClientRequest, config: Config) -> Result<(), Error> {
             },
         }
     }
-    if let Some(end @ End::Closed { .. }) = ws.end() {
+    // `recv` gives no message after any Close. An error code of the peer's is one of this program's.
+    ws.end().map_or(Ok(()), End::result)?;
+    if let Some(end) = ws.end() {
         eprintln!("{end}");
     }
     Ok(())

@@ -7,9 +7,9 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use bowline::Error;
 use bowline::handshake::Accept;
 use bowline::tokio::{Server, WebSocket};
+use bowline::{End, Error};
 use common::{Options, about, fail, page};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -57,5 +57,5 @@ async fn echo(mut ws: WebSocket<TcpStream>) -> Result<(), Error> {
     while let Some(message) = ws.recv().await? {
         ws.feed(message).await?;
     }
-    Ok(())
+    Ok(ws.end().map_or(Ok(()), End::result)?)
 }

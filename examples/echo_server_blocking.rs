@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use bowline::blocking::Incoming;
 use bowline::handshake::Accept;
-use bowline::{Config, Error};
+use bowline::{Config, End, Error};
 use common::{Options, about, fail, page};
 
 const PROGRAM: &str = "echo_server_blocking";
@@ -88,7 +88,7 @@ fn serve(
     loop {
         match ws.recv() {
             Ok(Some(message)) => ws.feed(message)?,
-            Ok(None) => return Ok(()),
+            Ok(None) => return Ok(ws.end().map_or(Ok(()), End::result)?),
             Err(Error::Io(error))
                 if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
             Err(error) => return Err(error),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bowline::futures::Incoming;
 use bowline::handshake::Accept;
-use bowline::{Config, Error, Message};
+use bowline::{Config, End, Error, Message};
 use common::{Options, about, fail, page};
 use smol::channel::Receiver;
 use smol::future::or;
@@ -103,7 +103,7 @@ async fn serve(
         });
         match next.await {
             Next::Message(Ok(Some(message))) => ws.feed(message).await?,
-            Next::Message(Ok(None)) => return Ok(()),
+            Next::Message(Ok(None)) => return Ok(ws.end().map_or(Ok(()), End::result)?),
             Next::Message(Err(error)) => return Err(error),
             Next::Stop => {
                 ws.close(1001, "the server is going away").await?;

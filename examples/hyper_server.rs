@@ -9,10 +9,10 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use bowline::Error;
 use bowline::bytes::Bytes;
 use bowline::handshake::RequestError;
 use bowline::hyper::{Upgrading, upgrade_with};
+use bowline::{End, Error};
 use common::{Options, about, fail, page_at};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -121,7 +121,7 @@ async fn echo(upgrading: Upgrading, mut stopped: watch::Receiver<()>) -> Result<
         tokio::select! {
             message = ws.recv() => match message? {
                 Some(message) => ws.feed(message).await?,
-                None => return Ok(()),
+                None => return Ok(ws.end().map_or(Ok(()), End::result)?),
             },
             _ = stopped.changed() => {
                 ws.close(1001, "the server is going away").await?;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bowline::handshake::{Accept, Request, Response};
 use bowline::tokio::{Server, WebSocket};
-use bowline::{Config, Deflate, Error};
+use bowline::{Config, Deflate, End, Error};
 use common::{Arguments, about, fail, help, page, wrong_usage};
 use lexopt::prelude::*;
 use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
@@ -156,5 +156,5 @@ async fn send_back(mut ws: WebSocket<TcpStream>) -> Result<(), Error> {
     while let Some(message) = ws.recv().await? {
         ws.feed(message).await?;
     }
-    Ok(())
+    Ok(ws.end().map_or(Ok(()), End::result)?)
 }

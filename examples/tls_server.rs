@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use bowline::End;
 use bowline::handshake::Accept;
 use bowline::tokio::Incoming;
 use bowline::tokio_rustls::TlsAcceptor;
@@ -107,7 +108,7 @@ async fn serve(
         tokio::select! {
             message = ws.recv() => match message? {
                 Some(message) => ws.feed(message).await?,
-                None => return Ok(()),
+                None => return Ok(ws.end().map_or(Ok(()), End::result)?),
             },
             _ = stopped.changed() => {
                 ws.close(1001, "the server is going away").await?;

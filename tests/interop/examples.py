@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """Drives the built examples as a new user would, with nothing but Python's standard library."""
 
+import base64
 import contextlib
+import hashlib
 import os
 import pathlib
 import re
@@ -24,6 +26,14 @@ Connection: Upgrade
 Sec-WebSocket-Version: 13
 Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==
 Sec-WebSocket-Extensions: permessage-deflate
+
+"""
+
+OPENED = """\
+HTTP/1.1 101 Switching Protocols
+Upgrade: websocket
+Connection: Upgrade
+Sec-WebSocket-Accept: %s
 
 """
 
@@ -118,10 +128,10 @@ def connect_through_a_pipe(name):
             equal((result.returncode, result.stdout.splitlines()), (0, ["one", "δύο", "three"]))
 
 
-def head(peer):
+def head(peer, case=str.lower):
     """A request or an answer, up to its empty line, in lower case."""
     with peer.makefile("r", encoding="latin-1") as lines:
-        return "".join(iter(lines.readline, "\n")).lower()
+        return case("".join(iter(lines.readline, "\n")))
 
 
 def deflate_if_told(name):
@@ -146,6 +156,21 @@ def connect_offers_deflate_if_told():
                     peer.settimeout(TIMEOUT)
                     request = head(peer)
         equal("\nsec-websocket-extensions: permessage-deflate" in request, bool(flags))
+
+
+def connect_tells_an_error_code_from_a_normal_end():
+    for body, code in [(b"", 0), (b"\x03\xe8", 0), (b"\x03\xe9", 0), (b"\x03\xf3oops", 1), (b"\x0f\xa0", 1)]:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            listener.settimeout(TIMEOUT)
+            command = [EXAMPLES / "connect", f"ws://127.0.0.1:{listener.getsockname()[1]}/"]
+            with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as client:
+                with listener.accept()[0] as peer:
+                    peer.settimeout(TIMEOUT)
+                    key = re.search("(?i)sec-websocket-key: (.*)", head(peer, str))[1].strip()
+                    accept = hashlib.sha1((key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").encode()).digest()
+                    answer = OPENED.replace("\n", "\r\n") % base64.b64encode(accept).decode()
+                    peer.sendall(answer.encode() + bytes([0x88, len(body)]) + body)
+                equal((client.wait(TIMEOUT), "oops" in client.stderr.read()), (code, b"oops" in body))
 
 
 def everybody_gets_it():
@@ -230,6 +255,7 @@ def main():
         ]  # fmt: skip
     ]
     planned += [(everybody_gets_it,), (connect_over_tls,), (connect_to_nobody,), (connect_offers_deflate_if_told,)]
+    planned += [(connect_tells_an_error_code_from_a_normal_end,)]
     for check, *names in planned:
         try:
             check(*names)
