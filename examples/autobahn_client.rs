@@ -4,7 +4,7 @@ mod common;
 
 use bowline::handshake::ClientRequest;
 use bowline::{Config, Deflate, Error};
-use common::{fail, help};
+use common::{Arguments, fail, help, wrong_usage};
 use lexopt::prelude::*;
 
 const PROGRAM: &str = "autobahn_client";
@@ -39,42 +39,39 @@ struct Options {
 fn parse() -> Result<Options, lexopt::Error> {
     let (mut adapter, mut url, mut agent) = (None, None, None);
     let mut config = Config::default().max_message_size(64 << 20);
-    let mut arguments = lexopt::Parser::from_env();
+    let mut arguments = Arguments::from_env();
     while let Some(argument) = arguments.next()? {
         match argument {
-            Long("adapter") => adapter = Some(arguments.value()?.string()?),
-            Long("url") => url = Some(arguments.value()?.string()?),
-            Long("agent") => agent = Some(arguments.value()?.string()?),
+            Long("adapter") => {
+                let known = |name: &str| match name {
+                    "blocking" => Ok((Adapter::Blocking, name.to_owned())),
+                    "tokio" => Ok((Adapter::Tokio, name.to_owned())),
+                    "futures" => Ok((Adapter::Futures, name.to_owned())),
+                    _ => Err("expected blocking, tokio or futures"),
+                };
+                adapter = Some(arguments.convert(known)?);
+            }
+            Long("url") => url = Some(arguments.text()?),
+            Long("agent") => agent = Some(arguments.text()?),
             // Some cases answer with a window of 15 bits, which is refused where less was offered.
             Long("deflate") => config = config.deflate(Deflate::high_compression()),
-            Long("max-message-size") => {
-                config = config.max_message_size(arguments.value()?.parse()?);
-            }
+            Long("max-message-size") => config = config.max_message_size(arguments.number()?),
             Short('h') | Long("help") => help(HELP),
             _ => return Err(argument.unexpected()),
         }
     }
-    let adapter = adapter.ok_or("--adapter is missing")?;
-    let kind = match &*adapter {
-        "blocking" => Adapter::Blocking,
-        "tokio" => Adapter::Tokio,
-        "futures" => Adapter::Futures,
-        _ => return Err("--adapter is none of blocking, tokio and futures".into()),
-    };
+    let (adapter, name) = adapter.ok_or("--adapter is missing")?;
     let url: String = url.ok_or("--url is missing")?;
     Ok(Options {
-        adapter: kind,
+        adapter,
         url: url.trim_end_matches('/').into(),
-        agent: agent.unwrap_or_else(|| format!("bowline-{adapter}")),
+        agent: agent.unwrap_or_else(|| format!("bowline-{name}")),
         config,
     })
 }
 
 fn main() {
-    let options = match parse() {
-        Ok(options) => options,
-        Err(error) => fail(PROGRAM, 2, format_args!("{error}; see --help")),
-    };
+    let options = parse().unwrap_or_else(|error| wrong_usage(PROGRAM, error));
     let result = match options.adapter {
         Adapter::Blocking => run_blocking(&options),
         Adapter::Tokio => tokio::runtime::Builder::new_current_thread()

@@ -13,9 +13,9 @@ use axum::http::{Method, Uri};
 use axum::response::Response;
 use axum::routing::any;
 use axum::serve::ListenerExt;
-use bowline::Error;
 use bowline::axum::{WebSocket, WebSocketUpgrade};
-use common::{Options, fail, page_at};
+use bowline::{End, Error};
+use common::{Options, about, fail, page_at};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -31,12 +31,12 @@ struct App {
 async fn main() {
     let options = Arc::new(Options::parse(PROGRAM));
     if let Err(error) = run(&options).await {
-        fail(PROGRAM, 1, format_args!("{}: {error}", options.listen));
+        fail(PROGRAM, 1, error);
     }
 }
 
 async fn run(options: &Arc<Options>) -> std::io::Result<()> {
-    let listener = TcpListener::bind(&options.listen).await?;
+    let listener = TcpListener::bind(&options.listen).await.map_err(about(&options.listen))?;
     // Its handler is installed when it is polled first: before anybody knows that the server runs.
     let mut interrupt = pin!(tokio::signal::ctrl_c());
     if poll_fn(|cx| Poll::Ready(interrupt.as_mut().poll(cx))).await.is_ready() {
@@ -91,7 +91,7 @@ async fn echo(mut ws: WebSocket, mut stopped: watch::Receiver<bool>) -> Result<(
         tokio::select! {
             message = ws.recv() => match message? {
                 Some(message) => ws.feed(message).await?,
-                None => return Ok(()),
+                None => return Ok(ws.end().map_or(Ok(()), End::result)?),
             },
             () = until(&mut stopped) => {
                 ws.close(1001, "the server is going away").await?;

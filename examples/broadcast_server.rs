@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use bowline::handshake::Accept;
 use bowline::tokio::{Broadcast, Incoming, SlowPeer};
-use bowline::{Config, Deflate, Error};
-use common::{fail, help, page};
+use bowline::{Config, Deflate, End, Error};
+use common::{Arguments, about, fail, help, page, wrong_usage};
 use lexopt::prelude::*;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -29,7 +29,7 @@ Options:
   --any-origin             let pages of any origin connect, not only its own
   --slow POLICY            for peers that do not read: drop, skip or keep-newest [default: skip]
   --high-water-mark BYTES  a peer for which more than this waits does not read [default: 65536]
-  --report SECONDS         so often, print how many bytes wait for the slowest peer
+  --report SECONDS         print this often how many bytes wait for the slowest peer [default: none]
   --deflate                permessage-deflate, if the other side agrees
   -h, --help               print this
 ";
@@ -39,7 +39,7 @@ struct Options {
     config: Config,
     slow: SlowPeer,
     high_water_mark: usize,
-    report: Option<u64>,
+    report: Option<Duration>,
 }
 
 fn parse() -> Result<Options, lexopt::Error> {
@@ -50,21 +50,21 @@ fn parse() -> Result<Options, lexopt::Error> {
         high_water_mark: 64 << 10,
         report: None,
     };
-    let mut arguments = lexopt::Parser::from_env();
+    let mut arguments = Arguments::from_env();
     while let Some(argument) = arguments.next()? {
         match argument {
-            Long("listen") => options.listen = arguments.value()?.parse()?,
+            Long("listen") => options.listen = arguments.text()?,
             Long("any-origin") => options.config = options.config.allow_any_origin(),
             Long("slow") => {
-                options.slow = match arguments.value()?.string()?.as_str() {
-                    "drop" => SlowPeer::Drop,
-                    "skip" => SlowPeer::Skip,
-                    "keep-newest" => SlowPeer::KeepNewest,
-                    _ => return Err("--slow is drop, skip or keep-newest".into()),
-                }
+                options.slow = arguments.convert(|policy| match policy {
+                    "drop" => Ok(SlowPeer::Drop),
+                    "skip" => Ok(SlowPeer::Skip),
+                    "keep-newest" => Ok(SlowPeer::KeepNewest),
+                    _ => Err("expected drop, skip or keep-newest"),
+                })?;
             }
-            Long("high-water-mark") => options.high_water_mark = arguments.value()?.parse()?,
-            Long("report") => options.report = Some(arguments.value()?.parse()?),
+            Long("high-water-mark") => options.high_water_mark = arguments.number()?,
+            Long("report") => options.report = arguments.seconds()?,
             Long("deflate") => options.config = options.config.deflate(Deflate::default()),
             Short('h') | Long("help") => help(HELP),
             _ => return Err(argument.unexpected()),
@@ -75,17 +75,14 @@ fn parse() -> Result<Options, lexopt::Error> {
 
 #[tokio::main]
 async fn main() {
-    let options = match parse() {
-        Ok(options) => options,
-        Err(error) => fail(PROGRAM, 2, format_args!("{error}; see --help")),
-    };
+    let options = parse().unwrap_or_else(|error| wrong_usage(PROGRAM, error));
     if let Err(error) = run(&options).await {
-        fail(PROGRAM, 1, format_args!("{}: {error}", options.listen));
+        fail(PROGRAM, 1, error);
     }
 }
 
 async fn run(options: &Options) -> std::io::Result<()> {
-    let listener = TcpListener::bind(&options.listen).await?;
+    let listener = TcpListener::bind(&options.listen).await.map_err(about(&options.listen))?;
     // Its handler is installed when it is polled first: before anybody knows that the server runs.
     let mut interrupt = pin!(tokio::signal::ctrl_c());
     if poll_fn(|cx| Poll::Ready(interrupt.as_mut().poll(cx))).await.is_ready() {
@@ -93,8 +90,8 @@ async fn run(options: &Options) -> std::io::Result<()> {
     }
     println!("listening on ws://{}", listener.local_addr()?);
     let group = Broadcast::with_high_water_mark(options.slow, options.high_water_mark);
-    if let Some(seconds) = options.report {
-        tokio::spawn(report(group.clone(), Duration::from_secs(seconds.max(1))));
+    if let Some(every) = options.report {
+        tokio::spawn(report(group.clone(), every));
     }
     let (stop, stopped) = watch::channel(());
     let mut connections = JoinSet::new();
@@ -149,7 +146,7 @@ async fn serve(
                 Some(message) => {
                     group.send(message).await;
                 }
-                None => return Ok(()),
+                None => return Ok(receiver.end().map_or(Ok(()), End::result)?),
             },
             _ = stopped.changed(), if !closing => {
                 closing = true;
@@ -160,9 +157,8 @@ async fn serve(
 }
 
 async fn report(group: Broadcast, every: Duration) {
-    let mut every = tokio::time::interval(every);
     loop {
-        every.tick().await;
+        tokio::time::sleep(every).await;
         let queued = group.queued();
         let longest = queued.iter().max().unwrap_or(&0);
         println!("{} connected, at most {longest} bytes wait for one", queued.len());

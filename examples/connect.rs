@@ -7,7 +7,7 @@ use std::process::exit;
 
 use bowline::handshake::{ClientRequest, ConnectError};
 use bowline::{Config, Deflate, End, Error, Message};
-use common::{fail, help};
+use common::{Arguments, fail, help, wrong_usage};
 use lexopt::prelude::*;
 use tokio::io::{AsyncBufReadExt, BufReader, stdin};
 
@@ -31,40 +31,42 @@ Options:
 fn parse() -> Result<(ClientRequest, Config), lexopt::Error> {
     let (mut url, mut config) = (None, Config::default());
     let (mut headers, mut subprotocols, mut origin) = (Vec::new(), Vec::new(), None);
-    let mut arguments = lexopt::Parser::from_env();
+    let mut arguments = Arguments::from_env();
     while let Some(argument) = arguments.next()? {
         match argument {
-            Long("header") => headers.push(arguments.value()?.string()?),
-            Long("subprotocol") => subprotocols.push(arguments.value()?.string()?),
-            Long("origin") => origin = Some(arguments.value()?.string()?),
+            Long("header") => headers.push(arguments.text()?),
+            Long("subprotocol") => subprotocols.push(arguments.subprotocol()?),
+            Long("origin") => origin = Some(arguments.text()?),
             Long("deflate") => config = config.deflate(Deflate::default()),
             Short('h') | Long("help") => help(HELP),
             Value(value) if url.is_none() => url = Some(value.string()?),
             _ => return Err(argument.unexpected()),
         }
     }
-    let invalid = |error: bowline::handshake::InvalidRequest| error.to_string();
     let url: String = url.ok_or("no URL")?;
-    let mut request = ClientRequest::new(&url).map_err(invalid)?;
+    let mut request = ClientRequest::new(&url).map_err(|error| error.to_string())?;
     for header in headers {
-        let (name, value) = header.split_once(':').ok_or("--header has no colon")?;
-        request = request.header(name.trim(), value.trim()).map_err(invalid)?;
+        let (name, value) =
+            header.split_once(':').ok_or_else(|| format!("--header {header:?} has no colon"))?;
+        request = request
+            .header(name.trim(), value.trim())
+            .map_err(|error| format!("--header {header:?}: {error}"))?;
     }
     for name in subprotocols {
-        request = request.subprotocol(&name).map_err(invalid)?;
+        request = request
+            .subprotocol(&name)
+            .map_err(|error| format!("--subprotocol {name:?}: {error}"))?;
     }
     if let Some(origin) = origin {
-        request = request.origin(&origin).map_err(invalid)?;
+        request =
+            request.origin(&origin).map_err(|error| format!("--origin {origin:?}: {error}"))?;
     }
     Ok((request, config))
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
-    let (request, config) = match parse() {
-        Ok(parsed) => parsed,
-        Err(error) => fail(PROGRAM, 2, format_args!("{error}; see --help")),
-    };
+    let (request, config) = parse().unwrap_or_else(|error| wrong_usage(PROGRAM, error));
     match run(&request, config).await {
         // Standard input may still be read by a thread that cannot be interrupted.
         Ok(()) => exit(0),
@@ -99,7 +101,9 @@ async fn run(request: &ClientRequest, config: Config) -> Result<(), Error> {
             },
         }
     }
-    if let Some(end @ End::Closed { .. }) = ws.end() {
+    // `recv` gives no message after any Close. An error code of the peer's is one of this program's.
+    ws.end().map_or(Ok(()), End::result)?;
+    if let Some(end) = ws.end() {
         eprintln!("{end}");
     }
     Ok(())

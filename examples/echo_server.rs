@@ -7,10 +7,10 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use bowline::Error;
 use bowline::handshake::Accept;
 use bowline::tokio::{Server, WebSocket};
-use common::{Options, fail, page};
+use bowline::{End, Error};
+use common::{Options, about, fail, page};
 use tokio::net::{TcpListener, TcpStream};
 
 const PROGRAM: &str = "echo_server";
@@ -18,14 +18,13 @@ const PROGRAM: &str = "echo_server";
 #[tokio::main]
 async fn main() {
     let options = Options::parse(PROGRAM);
-    let listen = options.listen.clone();
     if let Err(error) = run(options).await {
-        fail(PROGRAM, 1, format_args!("{listen}: {error}"));
+        fail(PROGRAM, 1, error);
     }
 }
 
 async fn run(options: Options) -> std::io::Result<()> {
-    let listener = TcpListener::bind(&options.listen).await?;
+    let listener = TcpListener::bind(&options.listen).await.map_err(about(&options.listen))?;
     // Its handler is installed when it is polled first: before anybody knows that the server runs.
     let mut interrupt = pin!(tokio::signal::ctrl_c());
     if poll_fn(|cx| Poll::Ready(interrupt.as_mut().poll(cx))).await.is_ready() {
@@ -58,5 +57,5 @@ async fn echo(mut ws: WebSocket<TcpStream>) -> Result<(), Error> {
     while let Some(message) = ws.recv().await? {
         ws.feed(message).await?;
     }
-    Ok(())
+    Ok(ws.end().map_or(Ok(()), End::result)?)
 }

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use bowline::blocking::Incoming;
 use bowline::handshake::Accept;
-use bowline::{Config, Error};
-use common::{Options, fail, page};
+use bowline::{Config, End, Error};
+use common::{Options, about, fail, page};
 
 const PROGRAM: &str = "echo_server_blocking";
 
@@ -26,12 +26,12 @@ const PATIENCE: Duration = Duration::from_secs(7);
 fn main() {
     let options = Options::parse(PROGRAM);
     if let Err(error) = run(&options) {
-        fail(PROGRAM, 1, format_args!("{}: {error}", options.listen));
+        fail(PROGRAM, 1, error);
     }
 }
 
 fn run(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
-    let listener = TcpListener::bind(&options.listen)?;
+    let listener = TcpListener::bind(&options.listen).map_err(about(&options.listen))?;
     let stop = Arc::new(AtomicBool::new(false));
     let open = Arc::new(AtomicUsize::new(0));
     {
@@ -88,7 +88,7 @@ fn serve(
     loop {
         match ws.recv() {
             Ok(Some(message)) => ws.feed(message)?,
-            Ok(None) => return Ok(()),
+            Ok(None) => return Ok(ws.end().map_or(Ok(()), End::result)?),
             Err(Error::Io(error))
                 if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
             Err(error) => return Err(error),

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use bowline::futures::Incoming;
 use bowline::handshake::Accept;
-use bowline::{Config, Error, Message};
-use common::{Options, fail, page};
+use bowline::{Config, End, Error, Message};
+use common::{Options, about, fail, page};
 use smol::channel::Receiver;
 use smol::future::or;
 use smol::net::{TcpListener, TcpStream};
@@ -20,7 +20,7 @@ fn main() {
     let options = Options::parse(PROGRAM);
     let executor = Arc::new(Executor::new());
     if let Err(error) = smol::block_on(executor.run(run(&options, &executor))) {
-        fail(PROGRAM, 1, format_args!("{}: {error}", options.listen));
+        fail(PROGRAM, 1, error);
     }
 }
 
@@ -28,7 +28,7 @@ async fn run(
     options: &Options,
     executor: &Executor<'static>,
 ) -> Result<(), Box<dyn std::error::Error>> {
-    let listener = TcpListener::bind(&options.listen).await?;
+    let listener = TcpListener::bind(&options.listen).await.map_err(about(&options.listen))?;
     // Nothing is ever sent: that it is closed tells everybody to stop.
     let (stop, stopped) = smol::channel::bounded::<()>(1);
     // Who has a clone of the sender is not done yet.
@@ -103,7 +103,7 @@ async fn serve(
         });
         match next.await {
             Next::Message(Ok(Some(message))) => ws.feed(message).await?,
-            Next::Message(Ok(None)) => return Ok(()),
+            Next::Message(Ok(None)) => return Ok(ws.end().map_or(Ok(()), End::result)?),
             Next::Message(Err(error)) => return Err(error),
             Next::Stop => {
                 ws.close(1001, "the server is going away").await?;

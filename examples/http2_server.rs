@@ -6,16 +6,17 @@ mod common;
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use bowline::bytes::Bytes;
 use bowline::handshake::RequestError;
-use bowline::hyper::{Upgrading, upgrade};
+use bowline::hyper::{Upgrading, upgrade_with};
 use bowline::tokio_rustls::TlsAcceptor;
-use bowline::{Config, Error};
-use common::tls::TlsOptions;
-use common::{fail, page_at};
+use bowline::{End, Error};
+use common::tls::acceptor;
+use common::{Options, about, fail, page_at};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -29,51 +30,40 @@ use tokio::time::timeout;
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 const PROGRAM: &str = "http2_server";
-const HELP: &str = "
-http2_server: a WebSocket server over HTTP/2 and HTTP/1.1 that sends every message back
-
-Usage: http2_server [OPTIONS]
-
+const WHAT: &str = "a WebSocket server over HTTP/2 and HTTP/1.1";
+const ABOUT: &str = "\
 It makes a certificate for localhost when it starts, which nobody trusts until told to. A browser asks whether
 to go on to https://localhost:9001/; from then on it opens WebSockets over HTTP/2.
 
 It serves a page to try it with on GET /, and says of each WebSocket which version of HTTP it came over.
-Ctrl-C ends it, with Close 1001 to all.
-
-Options:
-  --listen ADDR       where to listen; port 0 picks one [default: 127.0.0.1:9001]
-  --certificate FILE  write the certificate there
-  --any-origin        let pages of any origin connect, not only its own
-  --deflate           permessage-deflate, if the other side agrees
-  -h, --help          print this
-";
+Ctrl-C ends it, with Close 1001 to all.";
 
 #[tokio::main]
 async fn main() {
-    let options = TlsOptions::parse(PROGRAM, HELP);
+    let options = Arc::new(Options::parse_tls(PROGRAM, WHAT, ABOUT));
     if let Err(error) = run(&options).await {
-        fail(PROGRAM, 1, format_args!("{}: {error}", options.listen));
+        fail(PROGRAM, 1, error);
     }
 }
 
-async fn run(options: &TlsOptions) -> Result<()> {
-    let listener = TcpListener::bind(&options.listen).await?;
+async fn run(options: &Arc<Options>) -> Result<()> {
+    let listener = TcpListener::bind(&options.listen).await.map_err(about(&options.listen))?;
     // Its handler is installed when it is polled first: before anybody knows that the server runs.
     let mut interrupt = pin!(tokio::signal::ctrl_c());
     if poll_fn(|cx| Poll::Ready(interrupt.as_mut().poll(cx))).await.is_ready() {
         return Ok(());
     }
-    let acceptor = options.acceptor(&["h2", "http/1.1"])?;
+    let acceptor = acceptor(&["h2", "http/1.1"], options.certificate.as_deref())?;
     println!("listening on wss://{}", listener.local_addr()?);
     let (stop, stopped) = watch::channel(());
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((socket, peer)) => {
-                    let (acceptor, config) = (acceptor.clone(), options.config.clone());
+                    let (acceptor, options) = (acceptor.clone(), options.clone());
                     let stopped = stopped.clone();
                     tokio::spawn(async move {
-                        if let Err(error) = serve(socket, acceptor, config, stopped).await {
+                        if let Err(error) = serve(socket, acceptor, options, stopped).await {
                             eprintln!("{peer}: {error}");
                         }
                     });
@@ -98,7 +88,7 @@ async fn run(options: &TlsOptions) -> Result<()> {
 async fn serve(
     socket: TcpStream,
     acceptor: TlsAcceptor,
-    config: Config,
+    options: Arc<Options>,
     stopped: watch::Receiver<()>,
 ) -> Result<()> {
     socket.set_nodelay(true)?;
@@ -108,7 +98,7 @@ async fn serve(
         _ = stop.changed() => return Ok(()),
     };
     let service = service_fn(|request| {
-        let response = answer(request, &config, &stopped);
+        let response = answer(request, &options, &stopped);
         async { Ok::<_, Infallible>(response) }
     });
     let mut http = auto::Builder::new(TokioExecutor::new());
@@ -133,10 +123,10 @@ async fn serve(
 
 fn answer(
     mut request: Request<Incoming>,
-    config: &Config,
+    options: &Options,
     stopped: &watch::Receiver<()>,
 ) -> Response<Full<Bytes>> {
-    match upgrade(&mut request, config.clone()) {
+    match upgrade_with(&mut request, options.config.clone(), &options.subprotocols) {
         Ok((response, upgrading)) => {
             println!("WebSocket over {:?}", request.version());
             let stopped = stopped.clone();
@@ -163,7 +153,7 @@ async fn echo(
         tokio::select! {
             message = ws.recv() => match message? {
                 Some(message) => ws.feed(message).await?,
-                None => return Ok(()),
+                None => return Ok(ws.end().map_or(Ok(()), End::result)?),
             },
             _ = stopped.changed() => {
                 ws.close(1001, "the server is going away").await?;

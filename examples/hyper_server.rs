@@ -9,11 +9,11 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use bowline::Error;
 use bowline::bytes::Bytes;
 use bowline::handshake::RequestError;
 use bowline::hyper::{Upgrading, upgrade_with};
-use common::{Options, fail, page_at};
+use bowline::{End, Error};
+use common::{Options, about, fail, page_at};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -29,12 +29,12 @@ const PROGRAM: &str = "hyper_server";
 async fn main() {
     let options = Arc::new(Options::parse(PROGRAM));
     if let Err(error) = run(&options).await {
-        fail(PROGRAM, 1, format_args!("{}: {error}", options.listen));
+        fail(PROGRAM, 1, error);
     }
 }
 
 async fn run(options: &Arc<Options>) -> std::io::Result<()> {
-    let listener = TcpListener::bind(&options.listen).await?;
+    let listener = TcpListener::bind(&options.listen).await.map_err(about(&options.listen))?;
     // Its handler is installed when it is polled first: before anybody knows that the server runs.
     let mut interrupt = pin!(tokio::signal::ctrl_c());
     if poll_fn(|cx| Poll::Ready(interrupt.as_mut().poll(cx))).await.is_ready() {
@@ -121,7 +121,7 @@ async fn echo(upgrading: Upgrading, mut stopped: watch::Receiver<()>) -> Result<
         tokio::select! {
             message = ws.recv() => match message? {
                 Some(message) => ws.feed(message).await?,
-                None => return Ok(()),
+                None => return Ok(ws.end().map_or(Ok(()), End::result)?),
             },
             _ = stopped.changed() => {
                 ws.close(1001, "the server is going away").await?;

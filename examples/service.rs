@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use bowline::handshake::{Accept, Request, Response};
 use bowline::tokio::{Server, WebSocket};
-use bowline::{Config, Deflate, Error};
-use common::{fail, help, page};
+use bowline::{Config, Deflate, End, Error};
+use common::{Arguments, about, fail, help, page, wrong_usage};
 use lexopt::prelude::*;
 use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
 
@@ -27,8 +27,8 @@ ends it: with Close 1001 to all, and a count of those that answered.
 Options:
   --listen ADDR             where to listen; port 0 picks one [default: 127.0.0.1:9001]
   --max-connections COUNT   more get status 503 [default: 10000]
-  --ping-interval SECONDS   ping who has shown no life for so long; 0 pings nobody [default: 30]
-  --grace SECONDS           how long the end may take [default: 10]
+  --ping-interval SECONDS   ping a peer that has shown no life for this long, or none for no pings [default: 30]
+  --grace SECONDS           how long the end may take, or none for as long as it needs [default: 10]
   --allow-origin ORIGIN     let pages of this origin connect too (repeatable)
   --any-origin              let pages of any origin connect
   --deflate                 permessage-deflate, if the other side agrees
@@ -48,58 +48,48 @@ struct Options {
 fn parse() -> Result<Options, lexopt::Error> {
     let mut options = Options {
         listen: "127.0.0.1:9001".into(),
-        config: Config::default(),
+        config: Config::default().ping_interval(Duration::from_secs(30)),
         subprotocols: Vec::new(),
         max_connections: 10_000,
         grace: Duration::from_secs(10),
     };
-    let mut ping_interval = Duration::from_secs(30);
-    let mut arguments = lexopt::Parser::from_env();
+    let mut arguments = Arguments::from_env();
     while let Some(argument) = arguments.next()? {
         let config = &options.config;
         match argument {
-            Long("listen") => options.listen = arguments.value()?.parse()?,
-            Long("max-connections") => options.max_connections = arguments.value()?.parse()?,
-            Long("ping-interval") => ping_interval = arguments.value()?.parse_with(seconds)?,
-            Long("grace") => options.grace = arguments.value()?.parse_with(seconds)?,
+            Long("listen") => options.listen = arguments.text()?,
+            Long("max-connections") => options.max_connections = arguments.number()?,
+            Long("ping-interval") => {
+                options.config = config.clone().ping_interval(arguments.seconds()?);
+            }
+            Long("grace") => options.grace = arguments.seconds()?.unwrap_or(Duration::MAX),
             Long("allow-origin") => {
-                options.config = config.clone().allow_origin(arguments.value()?.string()?);
+                options.config = config.clone().allow_origin(arguments.text()?);
             }
             Long("any-origin") => options.config = config.clone().allow_any_origin(),
             Long("deflate") => options.config = config.clone().deflate(Deflate::default()),
-            Long("subprotocol") => options.subprotocols.push(arguments.value()?.parse()?),
+            Long("subprotocol") => options.subprotocols.push(arguments.subprotocol()?),
             Long("max-message-size") => {
-                options.config = config.clone().max_message_size(arguments.value()?.parse()?);
+                options.config = config.clone().max_message_size(arguments.number()?);
             }
             Short('h') | Long("help") => help(HELP),
             _ => return Err(argument.unexpected()),
         }
     }
-    if !ping_interval.is_zero() {
-        options.config = options.config.ping_interval(ping_interval);
-    }
     Ok(options)
-}
-
-fn seconds(text: &str) -> Result<Duration, Box<dyn std::error::Error + Send + Sync>> {
-    Ok(Duration::try_from_secs_f64(text.parse()?)?)
 }
 
 #[tokio::main]
 async fn main() {
-    let options = match parse() {
-        Ok(options) => options,
-        Err(error) => fail(PROGRAM, 2, format_args!("{error}; see --help")),
-    };
-    let listen = options.listen.clone();
+    let options = parse().unwrap_or_else(|error| wrong_usage(PROGRAM, error));
     if let Err(error) = run(options).await {
-        fail(PROGRAM, 1, format_args!("{listen}: {error}"));
+        fail(PROGRAM, 1, error);
     }
 }
 
 async fn run(options: Options) -> std::io::Result<()> {
     let Options { listen, config, subprotocols, max_connections, grace } = options;
-    let listener = bind(&listen).await?;
+    let listener = bind(&listen).await.map_err(about(&listen))?;
     // Its handlers are installed when it is polled first: before anybody knows that the server runs.
     let mut told_to_end = pin!(told_to_end());
     if poll_fn(|cx| Poll::Ready(told_to_end.as_mut().poll(cx))).await.is_ready() {
@@ -166,5 +156,5 @@ async fn send_back(mut ws: WebSocket<TcpStream>) -> Result<(), Error> {
     while let Some(message) = ws.recv().await? {
         ws.feed(message).await?;
     }
-    Ok(())
+    Ok(ws.end().map_or(Ok(()), End::result)?)
 }

@@ -1,9 +1,12 @@
 #!/usr/bin/env python3
 """Drives the built examples as a new user would, with nothing but Python's standard library."""
 
+import base64
 import contextlib
+import hashlib
 import os
 import pathlib
+import re
 import socket
 import ssl
 import subprocess
@@ -13,6 +16,8 @@ import urllib.request
 
 from peer import EXAMPLES, ROOT, SERVERS, TIMEOUT, Checks, Server, equal
 
+SECURE_SERVERS = ["tls_server", "http2_server"]
+
 OFFER = """\
 GET / HTTP/1.1
 Host: localhost
@@ -21,6 +26,14 @@ Connection: Upgrade
 Sec-WebSocket-Version: 13
 Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==
 Sec-WebSocket-Extensions: permessage-deflate
+
+"""
+
+OPENED = """\
+HTTP/1.1 101 Switching Protocols
+Upgrade: websocket
+Connection: Upgrade
+Sec-WebSocket-Accept: %s
 
 """
 
@@ -51,6 +64,58 @@ def bad_flag_is_refused(name):
     assert "panicked" not in result.stderr, "it panicked"
 
 
+# What an option cannot be, by the word that stands for its value in the help.
+BAD_VALUES = {
+    "BYTES": ["x", "-1", ""],
+    "COUNT": ["x", "-1", ""],
+    "MIB": ["x", "-1", ""],
+    "SECONDS": ["x", "-1", "nan", "inf", "1e300", ""],
+    "POLICY": ["x", ""],
+    "NAME": ["a b", ""],
+    "'NAME: VALUE'": ["x", "a b: x", ": x"],
+}
+# Any text can be one of these.
+ANY_VALUE = {"ADDR", "FILE", "URL", "ORIGIN"}
+
+
+def bad_values_name_their_option(name):
+    """Goes by the help, so that an option that is added is tried as well."""
+    options = re.findall(r"^  (--[a-z-]+) ('[^']+'|[A-Z]+)  ", run(name, "--help").stdout, re.MULTILINE)
+    assert options, "the help lists no options"
+    for option, value in options:
+        if value in ANY_VALUE or (name, option) == ("autobahn_client", "--agent"):
+            continue
+        for bad in BAD_VALUES[value]:
+            # Its own option comes last, and the others that it needs before it.
+            more = ["--adapter", "tokio", "--url", "ws://localhost"] if name == "autobahn_client" else []
+            more += ["ws://localhost"] if name == "connect" else []
+            more += ["--listen", "127.0.0.1:0"] if "--listen" in dict(options) else []
+            result = run(name, *more, option, bad)
+            got = f"{option} {bad!r}: status {result.returncode}, {result.stderr!r:.200}"
+            assert result.returncode == 2 and option in result.stderr and "panicked" not in result.stderr, got
+
+
+def certificate_is_to_blame(name):
+    with tempfile.TemporaryDirectory() as folder:
+        file = str(pathlib.Path(folder, "missing", "cert.pem"))
+        result = run(name, "--listen", "127.0.0.1:0", "--certificate", file)
+    equal(result.returncode, 1)
+    assert file in result.stderr, f"the message does not name the file: {result.stderr!r:.200}"
+    assert "127.0.0.1" not in result.stderr, f"the message blames the address: {result.stderr!r:.200}"
+
+
+def subprotocol_is_selected(name, scheme):
+    with tempfile.TemporaryDirectory() as folder:
+        file = pathlib.Path(folder, "cert.pem")
+        flags = ["--certificate", file] if scheme == "wss" else []
+        with Server(name, "--subprotocol", "chat", *flags, scheme=scheme) as server:
+            result = run(
+                "connect", "--subprotocol", "other", "--subprotocol", "chat", server.url, env={"SSL_CERT_FILE": str(file)}
+            )
+    equal(result.returncode, 0)
+    assert "subprotocol chat" in result.stderr, result.stderr
+
+
 def page_is_served(name):
     with Server(name) as server, urllib.request.urlopen(server.page, timeout=TIMEOUT) as response:
         equal((response.status, response.headers.get_content_type()), (200, "text/html"))
@@ -63,10 +128,10 @@ def connect_through_a_pipe(name):
             equal((result.returncode, result.stdout.splitlines()), (0, ["one", "δύο", "three"]))
 
 
-def head(peer):
+def head(peer, case=str.lower):
     """A request or an answer, up to its empty line, in lower case."""
     with peer.makefile("r", encoding="latin-1") as lines:
-        return "".join(iter(lines.readline, "\n")).lower()
+        return case("".join(iter(lines.readline, "\n")))
 
 
 def deflate_if_told(name):
@@ -91,6 +156,21 @@ def connect_offers_deflate_if_told():
                     peer.settimeout(TIMEOUT)
                     request = head(peer)
         equal("\nsec-websocket-extensions: permessage-deflate" in request, bool(flags))
+
+
+def connect_tells_an_error_code_from_a_normal_end():
+    for body, code in [(b"", 0), (b"\x03\xe8", 0), (b"\x03\xe9", 0), (b"\x03\xf3oops", 1), (b"\x0f\xa0", 1)]:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            listener.settimeout(TIMEOUT)
+            command = [EXAMPLES / "connect", f"ws://127.0.0.1:{listener.getsockname()[1]}/"]
+            with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as client:
+                with listener.accept()[0] as peer:
+                    peer.settimeout(TIMEOUT)
+                    key = re.search("(?i)sec-websocket-key: (.*)", head(peer, str))[1].strip()
+                    accept = hashlib.sha1((key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").encode()).digest()
+                    answer = OPENED.replace("\n", "\r\n") % base64.b64encode(accept).decode()
+                    peer.sendall(answer.encode() + bytes([0x88, len(body)]) + body)
+                equal((client.wait(TIMEOUT), "oops" in client.stderr.read()), (code, b"oops" in body))
 
 
 def everybody_gets_it():
@@ -136,8 +216,8 @@ def connect_to_nobody():
     assert result.stderr and "panicked" not in result.stderr, f"no message: {result.stderr!r:.200}"
 
 
-def port_is_taken(name):
-    with Server(name) as server:
+def port_is_taken(name, scheme="ws"):
+    with Server(name, scheme=scheme) as server:
         result = run(name, "--listen", server.address)
     assert result.returncode != 0, "two servers listen on one port"
     assert server.address in result.stderr, f"the message does not name the address: {result.stderr!r:.200}"
@@ -161,6 +241,11 @@ def main():
     checks = Checks()
     planned = [(help_is_shown, name) for name in example_names()]
     planned += [(bad_flag_is_refused, name) for name in example_names()]
+    planned += [(bad_values_name_their_option, name) for name in example_names()]
+    planned += [(subprotocol_is_selected, name, "ws") for name in SERVERS]
+    planned += [(subprotocol_is_selected, name, "wss") for name in SECURE_SERVERS]
+    planned += [(certificate_is_to_blame, name) for name in SECURE_SERVERS]
+    planned += [(port_is_taken, name, "wss") for name in SECURE_SERVERS]
     planned += [
         (check, name)
         for name in SERVERS
@@ -170,6 +255,7 @@ def main():
         ]  # fmt: skip
     ]
     planned += [(everybody_gets_it,), (connect_over_tls,), (connect_to_nobody,), (connect_offers_deflate_if_told,)]
+    planned += [(connect_tells_an_error_code_from_a_normal_end,)]
     for check, *names in planned:
         try:
             check(*names)

@@ -271,7 +271,7 @@ async def keepalive_outlives_the_timeout(proxy, folder, scheme):
 
 
 async def without_keepalive_the_timeout_cuts(proxy, folder, scheme):
-    with service("--ping-interval", "0") as server:
+    with service("--ping-interval", "none") as server:
         async with proxy(folder, server.address) as front, front.connect(scheme) as ws:
             equal(await closed(ws), None)
 

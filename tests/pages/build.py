@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Builds every program of README.md and docs/ as a reader would: in a package of its own, with the dependencies that the page names.
 
-A program is a block of `rust` that is not marked `ignore`. Its dependencies are the last block of `toml` before it on its page.
+A program is a block of `rust` that is not marked `ignore`. One that is marked `continued` belongs to the program before it. The
+dependencies of a program are the last block of `toml` before it on its page.
 The tests of the documentation build the programs too, but with all that bowline's own tests depend on.
 
     tests/pages/build.py [PAGE...]      without a page: all
@@ -44,7 +45,12 @@ def programs(page, text):
         elif words[0] == "rust" and "ignore" not in words:
             if dependencies is None:
                 raise Wrong(f"{page}:{line}: no dependencies are named before this program")
-            found.append(Program(line, dependencies, source))
+            if "continued" in words:
+                if not found:
+                    raise Wrong(f"{page}:{line}: there is no program before this to continue")
+                found[-1] = found[-1]._replace(source=f"{found[-1].source}\n{source}")
+            else:
+                found.append(Program(line, dependencies, source))
     return found
 
 

@@ -28,6 +28,13 @@ class ProgramsTest(unittest.TestCase):
         page = PROGRAM.replace("no_run", "ignore") + PROGRAM.replace("rust,no_run", "sh")
         self.assertEqual(build.programs("page.md", page), [])
 
+    def test_a_program_goes_on_in_blocks_that_say_so(self):
+        more = "```rust,continued\nfn more() {}\n```\n"
+        [program] = build.programs("page.md", f"{NAMES_BOWLINE}{PROGRAM}\ntext\n\n{more}")
+        self.assertEqual(program.source, "fn main() {}\n\nfn more() {}\n")
+        with self.assertRaisesRegex(build.Wrong, "page.md:4: there is no program"):
+            build.programs("page.md", NAMES_BOWLINE + more)
+
     def test_a_program_without_dependencies_is_refused(self):
         with self.assertRaisesRegex(build.Wrong, "page.md:1: no dependencies"):
             build.programs("page.md", PROGRAM + NAMES_BOWLINE)
