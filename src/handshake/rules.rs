@@ -103,7 +103,7 @@ impl RequestError {
 impl fmt::Display for RequestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Malformed => "malformed HTTP request",
+            Self::Malformed => "malformed HTTP request: this port speaks HTTP/1.1, for WebSockets",
             Self::HttpVersion => "only HTTP/1.1 is served here, or extended CONNECT over HTTP/2",
             Self::TargetTooLong => "request line too long",
             Self::HeadTooBig => "request head too big",
@@ -117,7 +117,9 @@ impl fmt::Display for RequestError {
             Self::Method => "only GET is served here",
             Self::Protocol => "only the protocol websocket is served here",
             Self::ConnectionHeader => "extended CONNECT has no headers of the connection",
-            Self::NotUpgrade => "this is a WebSocket server: send Upgrade: websocket",
+            Self::NotUpgrade => {
+                "this is a WebSocket server: send Upgrade: websocket and Connection: Upgrade"
+            }
             Self::Key => "exactly one Sec-WebSocket-Key of 16 bytes in base64 is needed",
             Self::VersionMissing => "exactly one Sec-WebSocket-Version is needed",
             Self::Version => "only version 13 of WebSocket is served here",
@@ -127,7 +129,9 @@ impl fmt::Display for RequestError {
             Self::ForeignOrigin => {
                 "cross-origin request refused; the server can allow it with Config::allow_origin"
             }
-            Self::ForeignHost => "this host is not served here",
+            Self::ForeignHost => {
+                "this host is not served here; the server can name it with Config::allow_host"
+            }
         })
     }
 }
