@@ -113,9 +113,9 @@ pub use memory::{Budget, RecvBuf, SendBuf};
 #[cfg(feature = "deflate")]
 pub use protocol::Deflate;
 pub use protocol::{
-    CloseAnswer, CloseCode, Config, Connection, End, Initiator, Leave, LeaveStep, Message,
-    MessageRef, Part, Prepared, Progress, ProtocolError, Receiver, Refusal, Replies, Role, Rule,
-    SendError, SendState, Sender, Settings, Text, Timeout, Truncation, Vectored,
+    CloseAnswer, CloseCode, Config, Connection, End, Initiator, InvalidPolicy, Leave, LeaveStep,
+    Message, MessageRef, Part, Prepared, Progress, ProtocolError, Receiver, Refusal, Replies, Role,
+    Rule, SendError, SendState, Sender, Settings, Text, Timeout, Truncation, Vectored,
 };
 
 /// The former name of [`Leave`].

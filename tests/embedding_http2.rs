@@ -341,7 +341,7 @@ async fn what_breaks_a_rule_is_refused() {
     let cases = [
         // X07
         (protocol("foo"), 501, "protocol"),
-        (protocol("WebSocket"), 501, "protocol"),
+        (protocol("websockets"), 501, "protocol"),
         (without_version(None), 400, "exactly one Sec-WebSocket-Version"),
         (without_version(Some("8")), 426, "version 13"),
         (with("sec-websocket-version", "13"), 400, "exactly one Sec-WebSocket-Version"),

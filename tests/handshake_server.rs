@@ -6,7 +6,7 @@ use std::time::Duration;
 use bowline::handshake::{
     Accept, InvalidRequest, Request, RequestError, Response, ServerHandshake,
 };
-use bowline::{Config, Connection, MessageRef, Progress, RecvBuf, SendBuf};
+use bowline::{Config, Connection, InvalidPolicy, MessageRef, Progress, RecvBuf, SendBuf};
 
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 
@@ -563,6 +563,10 @@ fn each_error_is_answered_with_its_status() {
         (RequestError::Subprotocols, 400),
         (RequestError::Origin, 400),
         (RequestError::ForeignOrigin, 403),
+        (RequestError::ForeignHost, 421),
+        (RequestError::Extensions, 400),
+        (RequestError::ConnectionHeader, 400),
+        (RequestError::Protocol, 501),
     ];
     for (error, status) in statuses {
         let response = error.response();
@@ -803,29 +807,211 @@ fn named_origins_may_connect_and_no_others() {
 }
 
 #[test]
-fn what_is_no_origin_allows_nobody() {
-    let config = Config::default()
-        .allow_origin("*")
-        .allow_origin("null")
-        .allow_origin("")
-        .allow_origin("evil.example")
-        .allow_origin("https://*.evil.example")
-        .allow_origin("https://evil.example/")
-        .allow_origin("https://user@evil.example")
-        .allow_origin("https://evil.example:x");
-    for origin in [
-        "https://evil.example",
-        "https://a.evil.example",
-        "null",
-        "*",
-        "",
-        // The same string twice is still no origin.
-        "https://evil.example/",
-        "https://user@evil.example",
-        "https://evil.example:x",
-        "https://evil.example:y",
+fn an_origin_that_no_browser_sends_is_refused_when_it_is_named() {
+    for (named, why) in [
+        ("*", "allow_any_origin"),
+        ("null", "allow_any_origin"),
+        (" NULL ", "allow_any_origin"),
+        ("", "scheme"),
+        ("nonsense", "scheme"),
+        ("app.example", "scheme"),
+        ("app.example:443", "scheme"),
+        ("//app.example", "scheme"),
+        ("http:app.example", "scheme"),
+        ("https:/app.example", "scheme"),
+        ("://app.example", "scheme"),
+        ("1https://app.example", "scheme"),
+        ("ht tps://app.example", "scheme"),
+        ("*://app.example", "scheme"),
+        ("ws://app.example", "http://"),
+        ("WSS://app.example", "http://"),
+        ("data://x", "null"),
+        ("about://blank", "null"),
+        ("blob://x", "null"),
+        ("https://", "no host"),
+        ("https:///", "no host"),
+        ("https://:443", "no host"),
+        ("https://app.example//", "path"),
+        ("https://app.example/chat", "path"),
+        ("https://app.example/chat/", "path"),
+        ("https://app.example?x", "path"),
+        ("https://app.example#x", "path"),
+        ("https://app.example\\", "path"),
+        ("https://user@app.example", "user"),
+        ("https://user:pass@app.example", "user"),
+        ("https://*.app.example", "patterns"),
+        ("https://*", "patterns"),
+        ("https://app.example:*", "patterns"),
+        ("chrome-extension://*", "patterns"),
+        ("https://a.example,b.example", "one"),
+        ("https://a.example b.example", "one"),
+        ("https://caf\u{e9}.example", "xn--"),
+        ("https://caf%C3%A9.example", "percent"),
+        ("https://app.example:x", "malformed"),
+        ("https://app.example:65536", "malformed"),
+        ("https://app.example:+443", "malformed"),
+        ("https://[::1", "malformed"),
+        ("https://[::g]", "malformed"),
+        ("https://[127.0.0.1]", "malformed"),
+        ("https://::1", "brackets"),
+        ("https://::1:9001", "brackets"),
+        ("https://a:1:2", "brackets"),
+        ("http://127.1", "number"),
+        ("http://2130706433", "number"),
+        ("http://0x7f.1", "number"),
+        ("http://127.0.0.01", "number"),
+        ("http://127.0.0.1.", "number"),
+        ("http://1.2.3.4.5", "number"),
+        ("http://256.0.0.1", "number"),
+        ("file:", "scheme"),
+        ("file:///home/me/page.html", "file://"),
+        ("file://localhost", "file://"),
     ] {
-        assert!(!allows("example.com", origin, &config), "{origin}");
+        let Err(error) = Config::default().try_allow_origin(named) else {
+            panic!("{named:?} is taken");
+        };
+        assert!(matches!(&error, InvalidPolicy::Origin(given, _) if given == named), "{error:?}");
+        let shown = error.to_string();
+        assert!(shown.contains(&format!("{named:?}")) && shown.contains(why), "{named:?}: {shown}");
+        // Whatever else is allowed, it is a mistake.
+        assert!(Config::default().allow_any_origin().try_allow_origin(named).is_err(), "{named:?}");
+    }
+}
+
+#[test]
+#[should_panic(expected = "no browser sends the origin \"nonsense\": it has no scheme")]
+fn a_program_with_an_origin_that_no_browser_sends_does_not_start() {
+    let _ = Config::default().allow_origin("nonsense");
+}
+
+#[test]
+#[should_panic(expected = "no browser sends the host \"http://a.example\": leave out the scheme")]
+fn a_program_with_a_host_that_no_browser_sends_does_not_start() {
+    let _ = Config::default().allow_host("http://a.example");
+}
+
+#[test]
+fn a_named_origin_is_the_one_that_the_browser_sends_however_it_is_written() {
+    for (named, sent) in [
+        (" https://app.example ", "https://app.example"),
+        ("https://app.example/", "https://app.example"),
+        ("HTTPS://App.Example/", "https://app.example"),
+        ("https://app.example:443", "https://app.example"),
+        ("https://app.example:0443", "https://app.example"),
+        ("https://app.example:", "https://app.example"),
+        ("http://app.example:80/", "http://app.example"),
+        ("http://app.example:8080/", "http://app.example:8080"),
+        ("http://[0:0::1]:3000", "http://[::1]:3000"),
+        ("http://[FE80::1]", "http://[fe80::1]"),
+        ("http://[::ffff:192.0.2.1]", "http://[::ffff:c000:201]"),
+        ("http://192.0.2.1:9001", "http://192.0.2.1:9001"),
+        ("http://localhost:3000", "http://localhost:3000"),
+        ("https://xn--caf-dma.example", "https://xn--caf-dma.example"),
+        ("https://under_score.example", "https://under_score.example"),
+        ("https://example.1st", "https://example.1st"),
+        // Browsers send it for pages of files; others send null then.
+        ("file://", "file://"),
+        ("FILE:///", "file://"),
+        ("chrome-extension://abcdef", "chrome-extension://abcdef"),
+        ("moz-extension://0123-45/", "moz-extension://0123-45"),
+        ("app://obsidian.md", "app://obsidian.md"),
+        ("capacitor://localhost", "capacitor://localhost"),
+    ] {
+        let config = Config::default().try_allow_origin(named).expect(named);
+        assert!(allows("example.com", sent, &config), "{named:?} {sent}");
+        // What it is not stays out.
+        for other in
+            ["null", "https://evil.example", "file://evil.example", "file:///", "", "://", "x://"]
+        {
+            assert!(!allows("example.com", other, &config), "{named:?} {other}");
+        }
+        assert!(
+            !allows("example.com", &format!("{sent}/"), &config),
+            "{named:?}: no browser sends it"
+        );
+    }
+    // Without a name, the pages of files are foreign.
+    assert!(!allows("example.com", "file://", &Config::default()));
+}
+
+// The host (RFC 9110 §7.2), against DNS rebinding.
+
+#[test]
+fn a_server_that_names_its_hosts_serves_no_others() {
+    let upgrade = |host: &str, config: &Config| {
+        let mut fields = FIELDS.to_vec();
+        fields[0].1 = host;
+        // A page of the attacker's, whose name leads to this server: Host and Origin agree.
+        let origin = format!("http://{host}");
+        fields.push(("Origin", &origin));
+        from_parts(&fields).expect("a valid request").upgrade(config).map(drop)
+    };
+    let any = Config::default();
+    assert_eq!(upgrade("evil.example", &any), Ok(()), "any host, unless some are named");
+    let named = Config::default().allow_host("localhost").allow_host("chat.example:8443");
+    let named = named.allow_host("[::1]").allow_host(" 127.0.0.1:80 ");
+    for host in [
+        "localhost",
+        "LOCALHOST:9001",
+        "chat.example:8443",
+        "[::1]:9001",
+        "[0:0:0:0:0:0:0:1]",
+        "127.0.0.1",
+        "127.0.0.1:80",
+    ] {
+        assert_eq!(upgrade(host, &named), Ok(()), "{host}");
+    }
+    for host in [
+        "evil.example",
+        "localhost.evil.example",
+        "evillocalhost",
+        "localhost.",
+        "chat.example",
+        "chat.example:443",
+        "x.chat.example:8443",
+        "[::2]",
+        "127.0.0.1:81",
+        "127.0.0.2",
+    ] {
+        assert_eq!(upgrade(host, &named), Err(RequestError::ForeignHost), "{host}");
+        // Whatever the origin policy says.
+        let all = named.clone().allow_any_origin();
+        assert_eq!(upgrade(host, &all), Err(RequestError::ForeignHost), "{host}");
+    }
+    // RFC 9112 §3.2.2: the host of an absolute target counts.
+    let rebound = request("http://evil.example/", &[]);
+    let config = Config::default().allow_host("example.com");
+    assert_eq!(rebound.upgrade(&config).unwrap_err(), RequestError::ForeignHost);
+    // RFC 9110 §15.5.20.
+    let answer = wire(&RequestError::ForeignHost.response());
+    assert!(answer.starts_with("HTTP/1.1 421 Misdirected Request\r\n"), "{answer}");
+}
+
+#[test]
+fn a_host_that_no_browser_sends_is_refused_when_it_is_named() {
+    for named in [
+        "",
+        "*",
+        "*.example",
+        "http://a.example",
+        "a.example/",
+        "a.example/chat",
+        "user@a.example",
+        "a b",
+        "a,b",
+        "::1",
+        "[::1",
+        "a:x",
+        "a:1:2",
+        ":80",
+        "127.1",
+        "caf\u{e9}.example",
+    ] {
+        let Err(error) = Config::default().try_allow_host(named) else {
+            panic!("{named:?} is taken");
+        };
+        assert!(matches!(&error, InvalidPolicy::Host(given, _) if given == named), "{error:?}");
+        assert!(error.to_string().contains(&format!("the host {named:?}: ")), "{error}");
     }
 }
 

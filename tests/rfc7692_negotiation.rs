@@ -406,6 +406,86 @@ mod with_compression {
     }
 
     #[test]
+    fn a_client_offers_by_default_what_browsers_offer() {
+        // Other offers are refused with 400 by some servers, and agreed to but never answered by others.
+        let browsers = "permessage-deflate; client_max_window_bits";
+        let limited = |server: &str, client: &str| {
+            format!("permessage-deflate{server}; client_max_window_bits{client}, {browsers}")
+        };
+        let alone = "; server_no_context_takeover; client_no_context_takeover";
+        for (settings, expected) in [
+            (Deflate::default(), browsers.into()),
+            (Deflate::new(), browsers.into()),
+            (
+                Deflate::default().level(9).memory_level(9).threshold(0).max_ratio(9),
+                browsers.into(),
+            ),
+            (Deflate::high_compression(), browsers.into()),
+            (Deflate::low_memory(), format!("permessage-deflate{alone}; client_max_window_bits")),
+            // Windows are offered by choice, each by its own.
+            (
+                Deflate::default().server_max_window_bits(12),
+                limited("; server_max_window_bits=12", ""),
+            ),
+            (Deflate::default().client_max_window_bits(10), limited("", "=10")),
+            (
+                Deflate::default().server_max_window_bits(9).client_max_window_bits(9),
+                limited("; server_max_window_bits=9", "=9"),
+            ),
+            (Deflate::default().server_max_window_bits(15), browsers.into()),
+            (Deflate::default().client_max_window_bits(15), browsers.into()),
+            // And so is the bare word, whatever else was chosen.
+            (Deflate::default().bare_offer(true), "permessage-deflate".into()),
+            (Deflate::low_memory().bare_offer(true), "permessage-deflate".into()),
+            (
+                Deflate::default().server_max_window_bits(9).bare_offer(true),
+                "permessage-deflate".into(),
+            ),
+            (Deflate::default().bare_offer(true).bare_offer(false), browsers.into()),
+        ] {
+            let config = Config::default().deflate(settings);
+            assert_eq!(handshake_client(config, &[]).1, Some(expected), "{settings:?}");
+        }
+    }
+
+    #[test]
+    fn every_answer_that_fits_the_default_offer_opens() {
+        // §7.1.1.1, §7.1.1.2, §7.1.2.1: a server may name what the client did not; §7.1.2.2: and limit the client.
+        for (settings, limits_client) in [
+            (Deflate::default(), true),
+            (Deflate::high_compression(), true),
+            (Deflate::default().bare_offer(true), false),
+            (Deflate::low_memory().bare_offer(true), false),
+        ] {
+            for answer in everything_said() {
+                let fits = match answer.client_bits {
+                    None => true,
+                    // An answer has a value, and there is none to what was not offered.
+                    Some(bits) => bits.is_some() && limits_client,
+                };
+                let config = Config::default().deflate(settings);
+                let (result, _) = handshake_client(config, &[&answer.write(false)]);
+                let expected = if fits { Ok(()) } else { Err(ConnectError::Extension) };
+                assert_eq!(result.map(drop), expected, "{settings:?} {answer:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_server_still_limits_windows_by_default() {
+        // Its memory is what counts, and §7.1.2.1 lets it limit itself unasked.
+        for (offer, answer) in [
+            ("; client_max_window_bits", "; server_max_window_bits=12; client_max_window_bits=12"),
+            ("", "; server_max_window_bits=12"),
+        ] {
+            let config = Config::default().deflate(Deflate::default().bare_offer(true));
+            let offer = format!("permessage-deflate{offer}");
+            let (_, found) = handshake_server(config, &[&offer]);
+            assert_eq!(found, Some(format!("permessage-deflate{answer}")));
+        }
+    }
+
+    #[test]
     fn settings_beyond_what_a_window_can_have_count_as_the_nearest() {
         for (bits, nearest) in [(0, 9), (7, 9), (8, 9), (16, 15), (255, 15)] {
             let config = |bits| {

@@ -68,7 +68,16 @@ impl fmt::Display for TlsError {
             }
             Self::NoRoots(why) => write!(f, "the platform has no root certificates: {why}"),
             Self::ServerName => f.write_str("no certificate can be for the host of the URL"),
-            Self::Rustls(error) => write!(f, "TLS: {error}"),
+            Self::Rustls(error) => {
+                write!(f, "TLS: {error}")?;
+                // What answers a TLS hello with something else, an HTTP server for example.
+                if let ::rustls::Error::InvalidMessage(_) = error {
+                    f.write_str(
+                        "; the server may not speak TLS on this port: try ws:// in the URL",
+                    )?;
+                }
+                Ok(())
+            }
         }
     }
 }
@@ -76,7 +85,8 @@ impl fmt::Display for TlsError {
 impl std::error::Error for TlsError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Rustls(error) => Some(error),
+            // `Display` has said what the error itself says.
+            Self::Rustls(error) => error.source(),
             _ => None,
         }
     }

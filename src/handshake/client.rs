@@ -12,7 +12,7 @@ use rand::{Rng, SeedableRng};
 
 use super::extension::extensions;
 use super::head::{self, HeadError, HeadReader, Headers};
-use super::refusal::Refusal;
+use super::refusal::{self, Refusal};
 use super::response::Response;
 use super::url::Url;
 use super::{InvalidRequest, is_token, key, lists_token};
@@ -238,14 +238,14 @@ pub enum ConnectError {
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Refused(response) => {
-                return write!(f, "server answered with status {}", response.status());
+            Self::Refused(response) => return refusal::describe(response, f),
+            Self::Malformed => {
+                "the server's answer is not HTTP/1.1: if the port speaks TLS, use wss:// in the URL"
             }
-            Self::Malformed => "malformed HTTP response",
-            Self::HeadTooBig => "response head too big",
-            Self::TooManyInterim => "too many interim responses",
-            Self::TimedOut => "opening handshake not complete in time",
-            Self::Gone => "server went away during the opening handshake",
+            Self::HeadTooBig => "response head exceeds max_head_size or max_headers",
+            Self::TooManyInterim => "server sent more than 8 interim responses",
+            Self::TimedOut => "opening handshake not complete within handshake_timeout",
+            Self::Gone => "server closed the connection before its response was complete",
             Self::NotUpgraded => "server did not upgrade to WebSocket",
             Self::WrongAccept => "Sec-WebSocket-Accept does not match the key",
             Self::Extension => "server uses an extension that was not offered, or not as offered",
@@ -282,9 +282,10 @@ pub struct ClientHandshake {
 
 impl fmt::Debug for ClientHandshake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Without the seed of the masking keys.
+        // Without the seed of the masking keys, and without the names of subprotocols: browsers have no
+        // other place for a token.
         f.debug_struct("ClientHandshake")
-            .field("subprotocols", &self.subprotocols)
+            .field("subprotocols", &self.subprotocols.len())
             .field("interim", &self.interim)
             .finish_non_exhaustive()
     }

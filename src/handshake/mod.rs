@@ -13,7 +13,6 @@ mod extension;
 mod first_line;
 mod head;
 mod key;
-mod origin;
 mod refusal;
 mod request;
 mod response;

@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::fmt::{self, Write as _};
 use core::time::Duration;
 
 use super::lists_token;
@@ -47,6 +48,61 @@ impl Refusal {
     pub(super) fn into_response(self) -> Box<Response> {
         self.response
     }
+}
+
+/// The longest text of the server's that an error shows, in characters.
+const MAX_SHOWN: usize = 200;
+
+/// Writes what a server refused with: the status, and what a reader needs to know of the rest.
+pub(super) fn describe(response: &Response, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    write!(f, "server answered with status {}", response.status())?;
+    match response.status() {
+        300..=399 => {
+            if let Some(location) = response.headers().get_str("Location") {
+                f.write_str(", which points to ")?;
+                show(location, f)?;
+                f.write_str("; redirects are not followed")?;
+            }
+            Ok(())
+        }
+        200..=299 => f.write_str(": no WebSocket is served at this URL"),
+        _ => match first_line(response) {
+            Some(line) => {
+                f.write_str(": ")?;
+                show(line, f)
+            }
+            None => Ok(()),
+        },
+    }
+}
+
+/// Text of the server's, without what would change a terminal or a log.
+fn show(text: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    for c in text.chars().take(MAX_SHOWN) {
+        f.write_char(if c.is_control() { '\u{fffd}' } else { c })?;
+    }
+    if text.chars().nth(MAX_SHOWN).is_some() { f.write_str("...") } else { Ok(()) }
+}
+
+/// The first line of a body that is text for people to read.
+fn first_line(response: &Response) -> Option<&str> {
+    let is_text = match response.headers().get_str("Content-Type") {
+        None => true,
+        Some(kind) => {
+            let kind = kind.split(';').next().unwrap_or_default().trim();
+            ["text/plain", "application/json", "application/problem+json"]
+                .iter()
+                .any(|text| kind.eq_ignore_ascii_case(text))
+        }
+    };
+    // The end may be cut inside a character.
+    let body = response.body_bytes();
+    let text = match core::str::from_utf8(body) {
+        Ok(text) => text,
+        Err(error) => core::str::from_utf8(&body[..error.valid_up_to()]).unwrap_or_default(),
+    };
+    let line = text.lines().map(str::trim).find(|line| !line.is_empty())?;
+    (is_text && !line.starts_with('<')).then_some(line)
 }
 
 /// Where a refusal's body ends (RFC 9112 §6.3).

@@ -4,10 +4,10 @@ use alloc::string::String;
 use core::fmt;
 
 use super::head::Headers;
-use super::origin::is_host;
 use super::rules::RequestError;
 use super::server::Upgrade;
 use super::{list, lists_token};
+use crate::protocol::authority::is_host;
 use crate::protocol::config::Config;
 
 /// A client's request, before anything is answered.
@@ -219,8 +219,16 @@ impl Request {
     pub fn upgrade(&self, config: &Config) -> Result<Upgrade<'_>, RequestError> {
         self.check_asks()?;
         self.check_rules()?;
+        let policy = &config.get().policy;
+        if !policy.allows_host(self.host()) {
+            return Err(RequestError::ForeignHost);
+        }
         match self.headers.get("Origin") {
-            Some(origin) if !self.allows(origin, config) => Err(RequestError::ForeignOrigin),
+            // RFC 6455 §10.2: "Servers that are not intended to process input from any web page but only for
+            // certain sites SHOULD verify the |Origin| field is an origin they expect".
+            Some(origin) if !policy.allows_origin(origin, self.host()) => {
+                Err(RequestError::ForeignOrigin)
+            }
             _ => Ok(Upgrade { request: self, config: config.clone() }),
         }
     }

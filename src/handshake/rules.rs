@@ -5,10 +5,10 @@ use core::fmt;
 
 use super::extension::{Extension, extensions};
 use super::head::HeadError;
-use super::origin::{default_port, is_host, same_authority};
 use super::request::Request;
 use super::response::Response;
 use super::{is_token, key, list, lists_token};
+use crate::protocol::authority::{default_port, is_host, same_authority};
 
 /// Why a request does not open a WebSocket. It is the client's fault; [`response`](Self::response)
 /// is what it is told.
@@ -62,6 +62,9 @@ pub enum RequestError {
     /// A page of another origin, refused by the origin policy (RFC 6455 §10.2): see
     /// [`Config::allow_origin`](crate::Config::allow_origin). Status 403.
     ForeignOrigin,
+    /// Another host than those that the server serves, where it names some: see
+    /// [`Config::allow_host`](crate::Config::allow_host). Status 421 (RFC 9110 §15.5.20).
+    ForeignHost,
 }
 
 impl RequestError {
@@ -77,6 +80,7 @@ impl RequestError {
             Self::Protocol => 501,
             Self::HttpVersion => 505,
             Self::ForeignOrigin => 403,
+            Self::ForeignHost => 421,
             _ => 400,
         };
         let mut response = Response::new(status).body(alloc::format!("{self}\n"));
@@ -99,7 +103,7 @@ impl RequestError {
 impl fmt::Display for RequestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Malformed => "malformed HTTP request",
+            Self::Malformed => "malformed HTTP request: this port speaks HTTP/1.1, for WebSockets",
             Self::HttpVersion => "only HTTP/1.1 is served here, or extended CONNECT over HTTP/2",
             Self::TargetTooLong => "request line too long",
             Self::HeadTooBig => "request head too big",
@@ -113,7 +117,9 @@ impl fmt::Display for RequestError {
             Self::Method => "only GET is served here",
             Self::Protocol => "only the protocol websocket is served here",
             Self::ConnectionHeader => "extended CONNECT has no headers of the connection",
-            Self::NotUpgrade => "this is a WebSocket server: send Upgrade: websocket",
+            Self::NotUpgrade => {
+                "this is a WebSocket server: send Upgrade: websocket and Connection: Upgrade"
+            }
             Self::Key => "exactly one Sec-WebSocket-Key of 16 bytes in base64 is needed",
             Self::VersionMissing => "exactly one Sec-WebSocket-Version is needed",
             Self::Version => "only version 13 of WebSocket is served here",
@@ -122,6 +128,9 @@ impl fmt::Display for RequestError {
             Self::Origin => "more than one Origin header",
             Self::ForeignOrigin => {
                 "cross-origin request refused; the server can allow it with Config::allow_origin"
+            }
+            Self::ForeignHost => {
+                "this host is not served here; the server can name it with Config::allow_host"
             }
         })
     }

@@ -27,6 +27,12 @@ impl Url {
         let secure = match scheme {
             _ if scheme.eq_ignore_ascii_case("ws") => false,
             _ if scheme.eq_ignore_ascii_case("wss") => true,
+            _ if scheme.eq_ignore_ascii_case("http") => {
+                return invalid("the scheme is http: use ws:// in its place");
+            }
+            _ if scheme.eq_ignore_ascii_case("https") => {
+                return invalid("the scheme is https: use wss:// in its place");
+            }
             _ => return invalid("the scheme is neither ws nor wss"),
         };
         // RFC 3986 has none; browsers take it for a slash, and would see another host.
@@ -70,6 +76,9 @@ impl Url {
                 (address, port)
             }
             None => {
+                if is_bare_address(authority) {
+                    return invalid("an IPv6 address needs brackets, as in ws://[::1]:9001/");
+                }
                 let (host, port) =
                     authority.split_at(authority.find(':').unwrap_or(authority.len()));
                 if host.is_empty() {
@@ -115,6 +124,12 @@ impl Url {
         }
         value
     }
+}
+
+/// Whether it is an IPv6 address without brackets, with a port or without (RFC 3986 §3.2.2).
+fn is_bare_address(authority: &str) -> bool {
+    let without_port = authority.rsplit_once(':').map_or("", |(address, _)| address);
+    [authority, without_port].iter().any(|address| address.parse::<Ipv6Addr>().is_ok())
 }
 
 fn default_port(secure: bool) -> u16 {

@@ -1,10 +1,9 @@
 //! Limits, timeouts and policy, each with its default and the reason for it.
 
-use alloc::string::String;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::policy::Policy;
 use crate::memory::budget::{Budget, FREE};
 use crate::protocol::close::CloseAnswer;
 
@@ -84,18 +83,12 @@ pub struct Settings {
     /// How messages are compressed, if the peer agrees: [`Config::deflate`].
     #[cfg(feature = "deflate")]
     pub deflate: Option<crate::protocol::deflate::Deflate>,
-    pub(crate) origins: Origins,
+    pub(crate) policy: Policy,
     /// Derived: frames with a short header and less payload than this pass both `max_message_size` and
     /// `max_frame_size`.
     pub(crate) whole_below: u16,
     /// Derived: a send queue below this has room, and no budget is charged for it.
     pub(crate) send_mark: usize,
-}
-
-#[derive(Clone, Debug)]
-pub(crate) enum Origins {
-    Any,
-    SameAnd(Vec<String>),
 }
 
 impl Default for Settings {
@@ -120,7 +113,7 @@ impl Default for Settings {
             report_control_frames: false,
             #[cfg(feature = "deflate")]
             deflate: None,
-            origins: Origins::SameAnd(Vec::new()),
+            policy: Policy::default(),
             whole_below: u16::MAX,
             send_mark: 1 << 20,
         }
@@ -167,7 +160,7 @@ impl Config {
         self.0.send_timeout.into_iter().chain(pong).min()
     }
 
-    fn with(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+    pub(super) fn with(mut self, change: impl FnOnce(&mut Settings)) -> Self {
         change(Arc::make_mut(&mut self.0));
         self
     }
@@ -384,26 +377,5 @@ impl Config {
     pub fn deflate(self, settings: impl Into<Option<crate::protocol::deflate::Deflate>>) -> Self {
         let settings = settings.into();
         self.with(|s| s.deflate = settings)
-    }
-
-    /// Server: also accept browsers' requests from this origin, written as browsers send it:
-    /// `scheme://host` or `scheme://host:port`. May be called repeatedly.
-    ///
-    /// Default: only the server's own host and port (compared with `Host`, over http or https,
-    /// since TLS may end at a proxy), and clients that send no `Origin` since they are no browsers.
-    /// Any page on the web can make its visitor's browser open a WebSocket with the visitor's
-    /// cookies; this check is what stops it (RFC 6455 §10.2). Others get status 403.
-    pub fn allow_origin(self, origin: impl Into<String>) -> Self {
-        let origin = origin.into();
-        self.with(|s| match &mut s.origins {
-            Origins::Any => {}
-            Origins::SameAnd(list) => list.push(origin),
-        })
-    }
-
-    /// Server: accept browsers' requests from any origin. Right for public data, and where requests
-    /// are authorised by something other than cookies or the network that they come from.
-    pub fn allow_any_origin(self) -> Self {
-        self.with(|s| s.origins = Origins::Any)
     }
 }

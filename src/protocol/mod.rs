@@ -1,5 +1,6 @@
 //! The rules of RFC 6455 §5 to §8 and of RFC 7692: no I/O, no clock, no entropy.
 
+pub(crate) mod authority;
 pub(crate) mod clock;
 pub(crate) mod close;
 pub(crate) mod config;
@@ -11,6 +12,7 @@ pub(crate) mod keepalive;
 pub(crate) mod leave;
 pub(crate) mod mask;
 pub(crate) mod message;
+pub(crate) mod policy;
 pub(crate) mod prepared;
 pub(crate) mod recv;
 pub(crate) mod send;
@@ -25,6 +27,7 @@ pub use deflate::Deflate;
 pub use error::{End, Initiator, ProtocolError, Refusal, Rule, SendError, Timeout, Truncation};
 pub use leave::{Leave, LeaveStep};
 pub use message::{Message, MessageRef, Part, Text};
+pub use policy::InvalidPolicy;
 pub use prepared::Prepared;
 pub use recv::{Progress, Receiver, Replies, Role};
 pub use send::{Sender, Vectored};

@@ -68,6 +68,10 @@ impl Parameters {
         Some(parsed)
     }
 
+    fn names_a_window(&self) -> bool {
+        self.server_max_window_bits.is_some() || self.client_max_window_bits.flatten().is_some()
+    }
+
     fn encode(&self) -> String {
         let mut text = String::from(NAME);
         if self.server_no_context_takeover {
@@ -114,28 +118,51 @@ fn window_bits(value: &[u8]) -> Option<u8> {
 }
 
 /// What a client offers, most preferred first.
+///
+/// By default it is what browsers offer, `permessage-deflate; client_max_window_bits`. Some servers refuse others
+/// with 400, or agree to them and then answer nothing; so windows are named only where somebody chose them.
 pub(crate) fn offer(config: &Config) -> Option<String> {
-    let settings = config.get().deflate?;
-    let limited = wanted(&settings);
-    let unlimited =
-        Parameters { server_max_window_bits: None, client_max_window_bits: Some(None), ..limited };
-    let mut text = limited.encode();
-    if limited != unlimited {
+    let first = offered(&config.get().deflate?);
+    let mut text = first.encode();
+    if first.names_a_window() {
         // A server that cannot limit its window must decline (§7.1.2.1), and some decline where they
         // would name a larger one for us: this offer they can take.
+        let unlimited = Parameters {
+            server_max_window_bits: None,
+            client_max_window_bits: Some(None),
+            ..first
+        };
         text += ", ";
         text += &unlimited.encode();
     }
     Some(text)
 }
 
-fn wanted(settings: &Deflate) -> Parameters {
+/// The first offer.
+fn offered(settings: &Deflate) -> Parameters {
+    if settings.offer.bare {
+        return Parameters::default();
+    }
+    let ours = limits(settings);
+    Parameters {
+        server_max_window_bits: ours
+            .server_max_window_bits
+            .filter(|_| settings.offer.server_window),
+        // Always there: it lets the server limit our window (§7.1.2.2).
+        client_max_window_bits: Some(
+            ours.client_max_window_bits.flatten().filter(|_| settings.offer.client_window),
+        ),
+        ..ours
+    }
+}
+
+/// What the settings limit.
+fn limits(settings: &Deflate) -> Parameters {
     let limit = |side: Side| Some(side.window_bits).filter(|&bits| bits < LARGEST);
     Parameters {
         server_no_context_takeover: !settings.server.takeover,
         client_no_context_takeover: !settings.client.takeover,
         server_max_window_bits: limit(settings.server),
-        // Always there: it lets the server limit our window (§7.1.2.2).
         client_max_window_bits: Some(limit(settings.client)),
     }
 }
@@ -147,7 +174,7 @@ pub(crate) fn accept<'a>(
 ) -> Option<(Agreed, String)> {
     let settings = config.get().deflate?;
     let offer = Parameters::parse(offer)?;
-    let ours = wanted(&settings);
+    let ours = limits(&settings);
     let least = |a: Option<u8>, b: Option<u8>| a.into_iter().chain(b).min();
     let answer = Parameters {
         // §7.1.1.1: if the client asks for it, it must be.
@@ -175,14 +202,18 @@ pub(crate) fn check<'a>(
 ) -> Option<Agreed> {
     let settings = config.get().deflate?;
     let answer = Parameters::parse(answer)?;
-    let ours = wanted(&settings);
+    let asked = offered(&settings);
     // §7.1.1.1: what was asked for has to be in the answer.
-    if ours.server_no_context_takeover && !answer.server_no_context_takeover {
+    if asked.server_no_context_takeover && !answer.server_no_context_takeover {
         return None;
     }
     // §7.1.2.1: a larger window for the server than we offered, or none, answers the second offer.
     // §7.1.2.2: an answer has a value. It may be larger than the offer's, which is a hint.
     if answer.client_max_window_bits == Some(None) {
+        return None;
+    }
+    // §7.1.2.2: "the corresponding response to the offer MUST NOT include" it if the offer had not.
+    if asked.client_max_window_bits.is_none() && answer.client_max_window_bits.is_some() {
         return None;
     }
     let mut agreed = answer.agreed();

@@ -20,6 +20,7 @@
 pub struct Deflate {
     pub(crate) server: Side,
     pub(crate) client: Side,
+    pub(crate) offer: Offer,
     pub(crate) level: u8,
     pub(crate) memory_level: u8,
     pub(crate) threshold: usize,
@@ -33,14 +34,31 @@ pub(crate) struct Side {
     pub(crate) takeover: bool,
 }
 
+/// What a client's offer names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Offer {
+    /// A limit of the server's window was chosen.
+    pub(crate) server_window: bool,
+    /// A limit of the client's window was chosen.
+    pub(crate) client_window: bool,
+    /// The name of the extension and nothing else.
+    pub(crate) bare: bool,
+}
+
 impl Default for Deflate {
-    /// Windows of 4 KiB with context takeover, for JSON messages that are a sixth or so larger than
-    /// with the largest windows.
+    /// Windows of 4 KiB for what this side compresses, with context takeover: JSON messages are a sixth or so
+    /// larger than with the largest windows.
+    ///
+    /// A server limits the client's window to 4 KiB as well, if the client offers that. A client offers what
+    /// browsers offer, `permessage-deflate; client_max_window_bits`, which every server knows. So it does not
+    /// limit the server's window, and keeps 32 KiB for what it receives; see
+    /// [`server_max_window_bits`](Self::server_max_window_bits).
     fn default() -> Self {
         let side = Side { window_bits: 12, takeover: true };
         Self {
             server: side,
             client: side,
+            offer: Offer::default(),
             level: 5,
             memory_level: 6,
             threshold: 128,
@@ -72,18 +90,38 @@ impl Deflate {
     /// The server's window has at most 2 to the power of this many bytes: 9 to 15; others count as
     /// the nearest of these. Default 12.
     ///
-    /// A client asks for it, and offers to go without for a server that cannot limit its window; then
-    /// that has 32 KiB.
+    /// A client asks for it only if this is called, and with less than 15: the server's window is what the client
+    /// keeps between messages, 4 KiB for 12 bits and 32 KiB without a limit. A server that cannot limit its window
+    /// has to decline (RFC 7692 §7.1.2.1), so the client makes a second offer without limits.
+    ///
+    /// Ask for it where you know the server. Peers that stumble: early versions of Go's nhooyr.io/websocket answer
+    /// `server_max_window_bits` with 400; servers on `java.util.zip` cannot limit a window and decline; some
+    /// servers agree to a list of two offers and then never answer a message.
     pub fn server_max_window_bits(mut self, bits: u8) -> Self {
         self.server.window_bits = bits.clamp(9, 15);
+        self.offer.server_window = true;
         self
     }
 
-    /// The client's window; see [`server_max_window_bits`](Self::server_max_window_bits).
+    /// The client's window has at most 2 to the power of this many bytes, as for
+    /// [`server_max_window_bits`](Self::server_max_window_bits). Default 12.
     ///
-    /// A server can limit it only if the client offers that, as Chromium does and Firefox does not.
+    /// A server can limit it only if the client offers that, as Chromium does and Firefox does not. A client
+    /// never compresses with a larger one. It names the number in its offer only if this is called, as a hint
+    /// (RFC 7692 §7.1.2.2); else it offers the parameter without a value.
     pub fn client_max_window_bits(mut self, bits: u8) -> Self {
         self.client.window_bits = bits.clamp(9, 15);
+        self.offer.client_window = true;
+        self
+    }
+
+    /// Client: offer the bare word `permessage-deflate`, whatever else is set. Default `false`. It is for servers and
+    /// gateways that refuse any window parameter, also the one that browsers offer.
+    ///
+    /// The server can then not limit the client's window (RFC 7692 §7.1.2.2), and is asked for nothing. What the
+    /// client compresses with stays as it is set.
+    pub fn bare_offer(mut self, on: bool) -> Self {
+        self.offer.bare = on;
         self
     }
 

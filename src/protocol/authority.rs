@@ -1,34 +1,9 @@
-//! The origin policy (RFC 6455 §10.2), and the hosts and ports that it compares.
+//! Hosts and ports as HTTP writes them (RFC 9110 §7.2), and how two of them compare.
 
-use super::request::Request;
-use crate::protocol::config::{Config, Origins};
-
-impl Request {
-    /// The origin policy: by name, or the same host and port.
-    pub(super) fn allows(&self, origin: &[u8], config: &Config) -> bool {
-        let Origins::SameAnd(allowed) = &config.get().origins else {
-            return true;
-        };
-        let Some((scheme, authority)) = split_origin(origin) else {
-            return false;
-        };
-        if allowed.iter().any(|allowed| {
-            split_origin(allowed.as_bytes()).is_some_and(|(its_scheme, its_authority)| {
-                its_scheme.eq_ignore_ascii_case(scheme)
-                    && same_authority(its_authority, authority, default_port(scheme))
-            })
-        }) {
-            return true;
-        }
-        // Which of http and https does not count: TLS may end at a proxy. A Host without a port stands
-        // for the default one of whatever scheme the browser used.
-        let port = default_port(scheme);
-        port.is_some() && same_authority(authority, self.host().as_bytes(), port)
-    }
-}
+use core::net::Ipv6Addr;
 
 /// `uri-host [ ":" port ]` (RFC 9110 §7.2).
-pub(super) fn is_host(host: &[u8]) -> bool {
+pub(crate) fn is_host(host: &[u8]) -> bool {
     let (name, port) = split_port(host);
     let name_is_valid = match name.first() {
         Some(b'[') => address(name).is_some(),
@@ -44,7 +19,7 @@ pub(super) fn is_host(host: &[u8]) -> bool {
 }
 
 /// Splits the port off, at a colon that is not inside brackets.
-fn split_port(authority: &[u8]) -> (&[u8], Option<&[u8]>) {
+pub(crate) fn split_port(authority: &[u8]) -> (&[u8], Option<&[u8]>) {
     let behind_address = authority.iter().rposition(|&byte| byte == b']').map_or(0, |at| at + 1);
     match authority[behind_address..].iter().position(|&byte| byte == b':') {
         Some(at) => {
@@ -62,13 +37,7 @@ fn parse_port(port: &[u8]) -> Option<u16> {
     core::str::from_utf8(port).ok()?.parse().ok()
 }
 
-/// `scheme://host[:port]`, and nothing more (RFC 6454 §6.2); not `null`.
-fn split_origin(origin: &[u8]) -> Option<(&str, &[u8])> {
-    let (scheme, authority) = core::str::from_utf8(origin).ok()?.split_once("://")?;
-    is_host(authority.as_bytes()).then_some((scheme, authority.as_bytes()))
-}
-
-pub(super) fn default_port(scheme: &str) -> Option<u16> {
+pub(crate) fn default_port(scheme: &str) -> Option<u16> {
     match scheme {
         _ if scheme.eq_ignore_ascii_case("http") => Some(80),
         _ if scheme.eq_ignore_ascii_case("https") => Some(443),
@@ -76,7 +45,7 @@ pub(super) fn default_port(scheme: &str) -> Option<u16> {
     }
 }
 
-pub(super) fn same_authority(a: &[u8], b: &[u8], default_port: Option<u16>) -> bool {
+pub(crate) fn same_authority(a: &[u8], b: &[u8], default_port: Option<u16>) -> bool {
     let ((a_name, a_port), (b_name, b_port)) = (split_port(a), split_port(b));
     let port = |port: Option<&[u8]>| match port {
         None | Some(b"") => default_port,
@@ -86,13 +55,13 @@ pub(super) fn same_authority(a: &[u8], b: &[u8], default_port: Option<u16>) -> b
 }
 
 /// RFC 5952 §2: one IPv6 address can be written in many ways.
-fn same_name(a: &[u8], b: &[u8]) -> bool {
+pub(crate) fn same_name(a: &[u8], b: &[u8]) -> bool {
     a.eq_ignore_ascii_case(b)
         || address(a).is_some_and(|address_of_a| address(b) == Some(address_of_a))
 }
 
 /// The IPv6 address in brackets.
-fn address(name: &[u8]) -> Option<core::net::Ipv6Addr> {
+fn address(name: &[u8]) -> Option<Ipv6Addr> {
     let address = name.strip_prefix(b"[")?.strip_suffix(b"]")?;
     core::str::from_utf8(address).ok()?.parse().ok()
 }
