@@ -278,7 +278,7 @@ pub enum Timeout {
     /// A frame or message was begun and came too slowly
     /// ([`Config::progress_timeout`](crate::Config::progress_timeout)).
     Progress,
-    /// The peer took none of the bytes that wait for it
+    /// The peer took too little of what waits for it, or nothing
     /// ([`Config::send_timeout`](crate::Config::send_timeout)).
     Send,
     /// The peer did not answer a ping, and sent next to nothing meanwhile

@@ -12,6 +12,7 @@ use rand::{Rng, SeedableRng};
 
 use crate::memory::budget::{Budget, FREE};
 use crate::memory::send_buf::SendBuf;
+use crate::protocol::clock::{self, Timer};
 use crate::protocol::close::{self, CloseCode};
 use crate::protocol::config::Config;
 use crate::protocol::deflate::{self, Deflating, Side};
@@ -28,6 +29,10 @@ const SHARE_FROM: usize = 16 << 10;
 
 /// A prepared frame from this size on is queued by reference: below it, a copy is cheaper.
 const SHARE_PREPARED_FROM: usize = 1 << 10;
+
+/// While bytes wait, the peer must take so many in every send timeout, or all that waited. Receiving asks for
+/// the same in every progress timeout. Any byte for progress would let a peer hold a full queue for days.
+const PROGRESS: u32 = 1 << 10;
 
 /// Messages in, frames out: the sending half of a [`Connection`](crate::Connection).
 pub struct Sender {
@@ -48,8 +53,9 @@ pub struct Sender {
     /// A message may be added as it is to a queue that stays below this; 0 while messages are compressed, one
     /// is open, or nothing may be sent any more.
     plain_mark: u32,
-    /// When the timer was set, in ns plus one; 0 if it is not.
-    timer: u64,
+    /// When the peer last made progress, if bytes wait for it.
+    timer: Timer,
+    /// How many bytes will have left at the next progress; wraps.
     timer_mark: u32,
     /// How many pings of keepalive were queued; wraps.
     pings: u8,
@@ -73,7 +79,7 @@ impl Sender {
             close_sent: false,
             closed: false,
             plain_mark: 0,
-            timer: 0,
+            timer: Timer::default(),
             timer_mark: 0,
             pings: 0,
         };
@@ -379,8 +385,8 @@ impl Sender {
         let has_left = !out.has_marked();
         SendState {
             close_sent: self.close_sent,
-            close_left: self.close_sent && has_left,
-            is_waiting: !out.is_empty(),
+            close_left: self.close_sent && has_left && !out.is_buffered(),
+            is_waiting: !out.is_empty() || out.is_buffered(),
             pings: self.pings.wrapping_sub(u8::from(!has_left)),
             taken: out.left(),
         }
@@ -402,25 +408,30 @@ impl Sender {
         &self.config
     }
 
-    /// When the peer must have taken some of what waits in `out`; ask each time before waiting.
-    /// The clock is as in [`Receiver::deadline`](crate::Receiver::deadline).
+    /// When the peer must have taken enough of what waits in `out`: 1 KiB, or all that waited when the
+    /// period began. Ask each time before waiting: that is when the timer starts. The clock is as in
+    /// [`Receiver::deadline`](crate::Receiver::deadline).
+    ///
+    /// What the stream itself holds back ([`SendBuf::set_buffered`]) waits too.
     pub fn deadline(&mut self, now: Duration, out: &SendBuf) -> Option<Duration> {
-        let timeout = self.config.get().send_timeout.filter(|_| !out.is_empty());
-        let Some(timeout) = timeout else {
-            self.timer = 0;
+        let waits = !out.is_empty() || out.is_buffered();
+        let Some(timeout) = self.config.get().send_timeout.filter(|_| waits) else {
+            self.timer.clear();
             return None;
         };
-        if self.timer == 0 || self.timer_mark != out.left() {
-            self.timer = 1 + u64::try_from(now.as_nanos()).unwrap_or(u64::MAX - 1);
-            self.timer_mark = out.left();
+        let missing = self.timer_mark.wrapping_sub(out.left());
+        if !self.timer.is_set() || !(1..=PROGRESS).contains(&missing) {
+            self.timer.set(now);
+            let step = u32::try_from(out.len()).unwrap_or(PROGRESS).clamp(1, PROGRESS);
+            self.timer_mark = out.left().wrapping_add(step);
         }
-        Some(Duration::from_nanos(self.timer - 1).saturating_add(timeout))
+        self.timer.deadline(timeout)
     }
 
     /// Whether the [`deadline`](Self::deadline) is reached: the connection is over, with
     /// [`Timeout::Send`](crate::Timeout::Send).
     pub fn is_stalled(&mut self, now: Duration, out: &SendBuf) -> bool {
-        self.deadline(now, out).is_some_and(|at| at <= now)
+        self.deadline(now, out).is_some_and(|at| clock::is_reached(at, now))
     }
 
     #[inline]
