@@ -76,7 +76,8 @@ impl fmt::Display for TlsError {
 impl std::error::Error for TlsError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Rustls(error) => Some(error),
+            // `{}` shows the error of rustls itself.
+            Self::Rustls(error) => error.source(),
             _ => None,
         }
     }

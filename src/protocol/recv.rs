@@ -57,7 +57,7 @@ pub enum Progress {
 pub struct Replies(Option<Box<Owed>>);
 
 /// Never empty: then there is none.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Owed {
     pongs: Pongs,
     ping: Option<[u8; PING]>,
@@ -148,6 +148,17 @@ impl Replies {
             self.0 = None;
         }
         close
+    }
+}
+
+impl fmt::Debug for Owed {
+    /// Without payloads, and without the reason of the peer's Close.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Owed")
+            .field("pongs", &self.pongs)
+            .field("ping", &self.ping.is_some())
+            .field("close", &self.close)
+            .finish_non_exhaustive()
     }
 }
 
@@ -457,7 +468,7 @@ impl Receiver {
         match result {
             Ok(progress) => Some(progress),
             Err(Stop::Broken(rule)) => {
-                let error = ProtocolError::new(rule, self.offset);
+                let error = self.broken(rule, input.unread());
                 self.give_up(End::Failed(error));
                 replies.close(CloseReply(Some(error.close_code())));
                 self.settle(input);
@@ -534,6 +545,36 @@ impl Receiver {
             self.inflating = Inflating::default();
             drop(charge);
         }
+    }
+
+    /// The error for a rule that was broken here, with the numbers that its text shows. `unread` begins with
+    /// what broke it.
+    #[cold]
+    fn broken(&self, rule: Rule, unread: &[u8]) -> ProtocolError {
+        let settings = self.config.get();
+        let announced = match self.stage {
+            Stage::Header => Length::decode(unread).map_or(0, |length| length.value),
+            _ => 0,
+        };
+        let (found, limit) = match rule {
+            Rule::FrameTooBig => (announced, settings.max_frame_size.unwrap_or_default()),
+            Rule::MessageTooBig if announced > 0 => {
+                (self.message_len.saturating_add(announced), settings.max_message_size)
+            }
+            Rule::MessageTooBig => (0, settings.max_message_size),
+            Rule::TooManyFragments => (0, settings.max_fragments.into()),
+            Rule::CloseCode => {
+                let code = unread.first_chunk().map_or(0, |code| u16::from_be_bytes(*code));
+                (code.into(), 0)
+            }
+            #[cfg(feature = "deflate")]
+            Rule::InflateRatio => (
+                0,
+                settings.deflate.and_then(|deflate| deflate.max_ratio).unwrap_or_default().into(),
+            ),
+            _ => (0, 0),
+        };
+        ProtocolError::new(rule, self.offset, found, limit)
     }
 
     #[cold]

@@ -16,7 +16,7 @@ use crate::protocol::clock::{self, Timer};
 use crate::protocol::close::{self, CloseCode};
 use crate::protocol::config::Config;
 use crate::protocol::deflate::{self, Deflating, Side};
-use crate::protocol::error::{Refusal, SendError};
+use crate::protocol::error::{Refused, SendError, Shut};
 use crate::protocol::frame::{self, MAX_CONTROL, MAX_HEADER, Opcode};
 use crate::protocol::mask;
 use crate::protocol::message::{Message, MessageRef};
@@ -98,7 +98,7 @@ impl Sender {
     ///
     /// # Errors
     ///
-    /// The [`Refusal`]; then nothing was queued.
+    /// The [`Refusal`](crate::Refusal); then nothing was queued.
     #[inline]
     pub fn send<'a>(
         &mut self,
@@ -151,7 +151,7 @@ impl Sender {
     ///
     /// # Errors
     ///
-    /// The [`Refusal`], with the message.
+    /// The [`Refusal`](crate::Refusal), with the message.
     #[inline]
     pub fn send_owned(&mut self, message: Message, out: &mut SendBuf) -> Result<(), SendError> {
         let borrowed = message.borrow();
@@ -164,8 +164,8 @@ impl Sender {
     #[inline(never)]
     fn send_any_owned(&mut self, message: Message, out: &mut SendBuf) -> Result<(), SendError> {
         let admitted = self.admit(&message.borrow(), out);
-        if let Err(refusal) = admitted.and_then(|()| self.afford(message.as_bytes().len(), out)) {
-            return Err(SendError::new(refusal, Some(message)));
+        if let Err(refused) = admitted.and_then(|()| self.afford(message.as_bytes().len(), out)) {
+            return Err(SendError::new(refused, Some(message)));
         }
         let opcode = message.borrow().opcode();
         let payload = message.into_bytes();
@@ -199,7 +199,7 @@ impl Sender {
     ///
     /// # Errors
     ///
-    /// The [`Refusal`]; then nothing was queued.
+    /// The [`Refusal`](crate::Refusal); then nothing was queued.
     pub fn send_borrowed<'a>(
         &mut self,
         message: impl Into<MessageRef<'a>>,
@@ -226,7 +226,7 @@ impl Sender {
     ///
     /// # Errors
     ///
-    /// The [`Refusal`]; then nothing was queued.
+    /// The [`Refusal`](crate::Refusal); then nothing was queued.
     pub fn send_prepared(
         &mut self,
         message: &Prepared,
@@ -283,7 +283,7 @@ impl Sender {
     ///
     /// # Errors
     ///
-    /// The [`Refusal`]; then nothing was queued, and the message stays open.
+    /// The [`Refusal`](crate::Refusal); then nothing was queued, and the message stays open.
     pub fn send_part<'a>(
         &mut self,
         part: impl Into<MessageRef<'a>>,
@@ -293,7 +293,7 @@ impl Sender {
         let part = part.into();
         let opcode = part.opcode();
         if opcode.is_control() || self.open.is_some_and(|open| open != opcode) {
-            return Err(Refusal::PartMismatch.into());
+            return Err(Refused::PartMismatch.into());
         }
         self.has_room(part.as_bytes().len(), out)?;
         self.afford(part.as_bytes().len(), out)?;
@@ -326,7 +326,7 @@ impl Sender {
     ///
     /// # Errors
     ///
-    /// [`Refusal::CloseCode`], [`Refusal::CloseReasonTooLong`], or [`Refusal::Closed`] if it was
+    /// [`Refusal::CloseCode`](crate::Refusal::CloseCode), [`Refusal::CloseReasonTooLong`](crate::Refusal::CloseReasonTooLong), or [`Refusal::Closed`](crate::Refusal::Closed) if it was
     /// sent already.
     pub fn start_close(
         &mut self,
@@ -336,7 +336,7 @@ impl Sender {
     ) -> Result<(), SendError> {
         let code = close::body(code.into(), reason)?;
         if self.closed {
-            return Err(Refusal::Closed.into());
+            return Err(self.is_shut().into());
         }
         self.close(code, reason, out);
         Ok(())
@@ -435,24 +435,30 @@ impl Sender {
     }
 
     #[inline]
-    fn admit(&self, message: &MessageRef<'_>, out: &SendBuf) -> Result<(), Refusal> {
+    fn admit(&self, message: &MessageRef<'_>, out: &SendBuf) -> Result<(), Refused> {
         self.has_room(message.as_bytes().len(), out)?;
         if message.opcode().is_control() {
             if message.as_bytes().len() > MAX_CONTROL {
-                return Err(Refusal::ControlTooLong);
+                return Err(Refused::ControlTooLong(Refused::number(message.as_bytes().len())));
             }
         } else if self.open.is_some() {
-            return Err(Refusal::MessageOpen);
+            return Err(Refused::MessageOpen);
         }
         Ok(())
     }
 
+    /// Why nothing is sent any more.
+    #[cold]
+    fn is_shut(&self) -> Refused {
+        Refused::Closed(if self.close_sent { Shut::CloseSent } else { Shut::Ended })
+    }
+
     #[inline]
-    fn has_room(&self, len: usize, out: &SendBuf) -> Result<(), Refusal> {
+    fn has_room(&self, len: usize, out: &SendBuf) -> Result<(), Refused> {
         if self.closed {
-            Err(Refusal::Closed)
+            Err(self.is_shut())
         } else if !queue_has_room(out.len(), len, self.config.get().max_send_queue) {
-            Err(Refusal::QueueFull)
+            Err(Refused::QueueFull(Refused::number(self.config.get().max_send_queue)))
         } else {
             Ok(())
         }
@@ -460,12 +466,12 @@ impl Sender {
 
     /// Whether a budget that others share has room for so many bytes more.
     #[inline]
-    fn afford(&self, len: usize, out: &mut SendBuf) -> Result<(), Refusal> {
+    fn afford(&self, len: usize, out: &mut SendBuf) -> Result<(), Refused> {
         if len < FREE && out.len() < self.config.get().send_mark {
             return Ok(());
         }
         match &self.config.get().budget {
-            Some(budget) if !out.charge(budget, len) => Err(Refusal::OverBudget),
+            Some(budget) if !out.charge(budget, len) => Err(Refused::OverBudget),
             _ => Ok(()),
         }
     }
@@ -577,7 +583,6 @@ impl fmt::Debug for Sender {
 
 /// A frame that is half queued: its header behind what waits in the [`SendBuf`], its payload still
 /// with its owner. See [`Sender::send_borrowed`].
-#[derive(Debug)]
 pub struct Vectored<'a> {
     out: &'a mut SendBuf,
     rest: &'a [u8],
@@ -596,6 +601,16 @@ impl Vectored<'_> {
         let queued = n.min(self.out.len());
         self.out.sent(queued);
         self.rest = &self.rest[(n - queued).min(self.rest.len())..];
+    }
+}
+
+impl fmt::Debug for Vectored<'_> {
+    /// Sizes only: the payload may be secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Vectored")
+            .field("out", &self.out)
+            .field("rest", &self.rest.len())
+            .finish_non_exhaustive()
     }
 }
 
