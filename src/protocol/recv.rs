@@ -68,7 +68,10 @@ struct Owed {
 #[derive(Default)]
 struct Pongs {
     bytes: Vec<u8>,
+    /// Where the last one begins.
     last: usize,
+    /// How many there are. Counting them for each that is added would cost a peer nothing, and us much.
+    count: usize,
 }
 
 /// A Close frame to be sent, with no body if it has no code.
@@ -152,7 +155,9 @@ impl Pongs {
         if self.wire_len() + MAX_CONTROL + 6 > config.get().max_pending_pongs / 2 {
             // "A Pong frame for only the most recently processed Ping" will do (§5.5.3).
             self.bytes.truncate(self.last);
+            self.count = self.count.saturating_sub(1);
         }
+        self.count += 1;
         self.last = self.bytes.len();
         self.bytes.push(payload.len() as u8);
         self.bytes.extend_from_slice(payload);
@@ -160,12 +165,14 @@ impl Pongs {
 
     /// Each takes a header on the wire, of at most six bytes, not the one byte of length here.
     fn wire_len(&self) -> usize {
-        self.bytes.len() + 5 * self.payloads().count()
+        self.bytes.len() + 5 * self.count
     }
 
     fn payloads(&self) -> impl Iterator<Item = &[u8]> {
         let mut rest = &self.bytes[..];
         core::iter::from_fn(move || {
+            #[cfg(test)]
+            tests::READ.set(tests::READ.get() + 1);
             let (&len, behind) = rest.split_first()?;
             let (payload, behind) = behind.split_at_checked(usize::from(len))?;
             rest = behind;
@@ -1115,7 +1122,7 @@ impl Receiver {
         }
         let (data, progress) = (self.data, self.progress());
         let keepalive = Beside::keepalive(&mut self.beside)?;
-        keepalive.deadline(self.config.get(), now, data, progress)
+        keepalive.deadline(self.config.get(), now, data, progress, state)
     }
 
     /// Ends the connection, or pings or closes it, if its [`deadline`](Self::deadline) is reached; else
@@ -1156,9 +1163,10 @@ impl Receiver {
         }
     }
 
-    /// How long the peer took for its last pong to a ping of keepalive, from when the ping was queued to
-    /// the first wait behind the pong; `None` before there was one. So it is what the network took or
-    /// more, if we were slow.
+    /// How long the peer took for its last pong to a ping of keepalive; `None` before there was one.
+    ///
+    /// It is the time from when the ping left to the first wait after its pong. So it is what the network
+    /// took, or more if we were slow.
     pub fn round_trip(&self) -> Option<Duration> {
         self.beside.as_ref()?.keepalive.as_ref()?.round_trip()
     }
@@ -1209,4 +1217,34 @@ fn unmask_text(payload: &mut [u8], key: [u8; 4]) -> bool {
     }
     mask::apply(payload, key);
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use core::cell::Cell;
+
+    use super::*;
+
+    std::thread_local! {
+        /// How many pongs were looked at.
+        pub(super) static READ: Cell<usize> = const { Cell::new(0) };
+    }
+
+    #[test]
+    fn the_work_for_a_ping_does_not_grow_with_the_pongs_that_wait() {
+        for limit in [0, 4_096, 1 << 20] {
+            let config = Config::default().max_pending_pongs(limit);
+            let mut replies = Replies::default();
+            let before = READ.get();
+            for n in 0..10_000_usize {
+                replies.pong(&[7; 125][..n % 126], &config);
+                let _ = replies.pongs_len();
+            }
+            assert_eq!(READ.get() - before, 0, "each pong is looked at once, when it is sent");
+            let mut sent = 0;
+            let len = replies.pongs_len();
+            replies.take_pongs(|_, payload| sent += payload.len() + 6);
+            assert_eq!(len, Some(sent), "the count is right");
+        }
+    }
 }
