@@ -152,6 +152,9 @@ impl Connection {
 
     /// Queues a message as one frame, or a ping or pong. The payload is copied.
     ///
+    /// Pongs are queued by [`advance`](Self::advance) and [`answer`](Self::answer). So none leaves while a
+    /// program only sends: it does not see the peer's pings.
+    ///
     /// # Errors
     ///
     /// The [`Refusal`](crate::Refusal); then nothing was queued.

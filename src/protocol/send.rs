@@ -49,7 +49,7 @@ pub struct Sender {
     /// Whether the user wants messages to be compressed.
     compression: bool,
     close_sent: bool,
-    closed: bool,
+    open_for: OpenFor,
     /// A message may be added as it is to a queue that stays below this; 0 while messages are compressed, one
     /// is open, or nothing may be sent any more.
     plain_mark: u32,
@@ -59,6 +59,15 @@ pub struct Sender {
     timer_mark: u32,
     /// How many pings of keepalive were queued; wraps.
     pings: u8,
+}
+
+/// What may still be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum OpenFor {
+    All,
+    /// Our Close was sent, and the peer's has not come (RFC 6455 §5.5.2).
+    Pongs,
+    Nothing,
 }
 
 impl Sender {
@@ -77,7 +86,7 @@ impl Sender {
             deflating: Deflating::default(),
             compression: true,
             close_sent: false,
-            closed: false,
+            open_for: OpenFor::All,
             plain_mark: 0,
             timer: Timer::default(),
             timer_mark: 0,
@@ -89,12 +98,15 @@ impl Sender {
 
     /// Sets what [`plain`](Self::plain) looks at.
     fn admit_plain(&mut self) {
-        let is_plain = self.side.is_none() && self.open.is_none() && !self.closed;
+        let is_plain = self.side.is_none() && self.open.is_none() && !self.is_closed();
         let mark = u32::try_from(self.config.get().send_mark).unwrap_or(u32::MAX);
         self.plain_mark = if is_plain { mark } else { 0 };
     }
 
     /// Queues a message as one frame, or a ping or pong. The payload is copied.
+    ///
+    /// What the receiving half owes the peer, pongs for one, leaves only with [`answer`](Self::answer). A
+    /// program that sends for long without receiving does not see the peer's pings, so none is answered.
     ///
     /// # Errors
     ///
@@ -335,7 +347,7 @@ impl Sender {
         out: &mut SendBuf,
     ) -> Result<(), SendError> {
         let code = close::body(code.into(), reason)?;
-        if self.closed {
+        if self.is_closed() {
             return Err(self.is_shut().into());
         }
         self.close(code, reason, out);
@@ -347,23 +359,34 @@ impl Sender {
     pub fn answer(&mut self, replies: &mut Replies, out: &mut SendBuf) {
         if let Some(len) = replies.pongs_len()
             // With this half of the limit in the queue and the other in `replies`, it holds.
-            && (!out.has_marked()
+            && (out.is_empty()
+                // After our Close, the mark stays at it.
+                || !(out.has_marked() || self.close_sent)
                 || out.len() + len <= self.config.get().max_pending_pongs / 2
                 // Nothing follows a Close, so with one the pongs need not wait to stay bounded.
                 || replies.has_close())
         {
             let closes = replies.has_close();
             replies.take_pongs(|opcode, payload| {
-                // Who is told Close need not be asked any more.
-                if !(self.closed || closes && opcode == Opcode::Ping) {
+                let is_ping = opcode == Opcode::Ping;
+                let goes = match self.open_for {
+                    // A peer that is told Close need not be asked any more.
+                    OpenFor::All => !(closes && is_ping),
+                    // "Unless it already received a Close frame" (RFC 6455 §5.5.2): then `closes` says so.
+                    OpenFor::Pongs => !closes && !is_ping,
+                    OpenFor::Nothing => false,
+                };
+                if goes {
                     self.frame(true, opcode, payload, out);
-                    self.pings = self.pings.wrapping_add(u8::from(opcode == Opcode::Ping));
+                    self.pings = self.pings.wrapping_add(u8::from(is_ping));
                 }
             });
-            out.mark();
+            if !self.close_sent {
+                out.mark();
+            }
         }
         if let Some((CloseReply(code), reason)) = replies.take_close()
-            && !self.closed
+            && !self.is_closed()
         {
             self.close(code, &reason, out);
         }
@@ -394,13 +417,13 @@ impl Sender {
 
     /// Refuses all that would be sent from now on: the connection has ended.
     pub fn shut(&mut self) {
-        self.closed = true;
+        self.open_for = OpenFor::Nothing;
         self.admit_plain();
     }
 
     /// Whether everything would be refused: Close was queued or the connection has ended.
     pub fn is_closed(&self) -> bool {
-        self.closed
+        self.open_for != OpenFor::All
     }
 
     /// The settings.
@@ -455,7 +478,7 @@ impl Sender {
 
     #[inline]
     fn has_room(&self, len: usize, out: &SendBuf) -> Result<(), Refused> {
-        if self.closed {
+        if self.is_closed() {
             Err(self.is_shut())
         } else if !queue_has_room(out.len(), len, self.config.get().max_send_queue) {
             Err(Refused::QueueFull(Refused::number(self.config.get().max_send_queue)))
@@ -551,7 +574,8 @@ impl Sender {
         self.frame(true, Opcode::Close, &payload[..len], out);
         out.mark();
         self.close_sent = true;
-        self.shut();
+        self.open_for = OpenFor::Pongs;
+        self.admit_plain();
     }
 }
 
@@ -576,7 +600,7 @@ impl fmt::Debug for Sender {
         // Without the key generator's state.
         f.debug_struct("Sender")
             .field("close_sent", &self.close_sent)
-            .field("closed", &self.closed)
+            .field("closed", &self.is_closed())
             .finish_non_exhaustive()
     }
 }
