@@ -118,7 +118,9 @@ impl fmt::Display for Rule {
             Self::MessageTooBig => "message exceeds max_message_size",
             Self::InvalidDeflate => "compressed message is malformed",
             Self::InflateRatio => "compressed message inflates by more than max_ratio",
-            Self::TooManyFragments => "message has more fragments than max_fragments allows",
+            Self::TooManyFragments => {
+                "message with little payload has more fragments than max_fragments"
+            }
         })
     }
 }
@@ -133,14 +135,14 @@ pub struct ProtocolError {
     offset: u64,
     /// What broke the rule, as a number: a length or a close code. 0 if that is not known.
     found: u64,
-    /// The limit that it broke, if the rule has one.
-    limit: u64,
+    /// The limit that it broke. 0 if there is none, or if it takes more than these bits.
+    limit: u32,
 }
 
 impl ProtocolError {
     /// `found` and `limit` are the numbers that the error shows, or 0.
     pub(crate) fn new(rule: Rule, offset: u64, found: u64, limit: u64) -> Self {
-        Self { rule, offset, found, limit }
+        Self { rule, offset, found, limit: u32::try_from(limit).unwrap_or(0) }
     }
 
     /// The rule that was broken.
@@ -166,25 +168,20 @@ impl fmt::Display for ProtocolError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { rule, offset, found, limit } = *self;
         write!(f, "peer violated RFC {} section {}: ", rule.rfc(), rule.section())?;
-        let (size, most) = (Grouped(found), Grouped(limit));
+        let size = Grouped(found);
         match rule {
             Rule::CloseCode => write!(f, "close code {found} is not allowed on the wire")?,
-            Rule::FrameTooBig => {
-                write!(f, "frame of {size} bytes exceeds max_frame_size of {most}")?;
-            }
+            Rule::FrameTooBig => write!(f, "frame of {size} bytes exceeds max_frame_size")?,
             Rule::MessageTooBig if found > 0 => {
-                write!(f, "message of {size} bytes exceeds max_message_size of {most}")?;
+                write!(f, "message of {size} bytes exceeds max_message_size")?;
             }
             Rule::MessageTooBig => {
-                write!(f, "compressed message inflates beyond max_message_size of {most} bytes")?;
-            }
-            Rule::InflateRatio => {
-                write!(f, "compressed message inflates by more than max_ratio of {most}")?;
-            }
-            Rule::TooManyFragments => {
-                write!(f, "message has more fragments than max_fragments of {most} allows")?;
+                f.write_str("compressed message inflates to more than max_message_size")?;
             }
             rule => rule.fmt(f)?,
+        }
+        if limit > 0 {
+            write!(f, " of {}", grouped(limit))?;
         }
         write!(f, " (byte {offset})")
     }
