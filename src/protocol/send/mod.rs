@@ -1,6 +1,9 @@
 //! The sending half: messages to frames, masking, Close (RFC 6455 §5.1 to §5.5), compression
 //! (RFC 7692 §6.1).
 
+mod short;
+mod vectored;
+
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
@@ -10,7 +13,7 @@ use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use crate::memory::budget::{Budget, FREE};
+use crate::memory::budget::FREE;
 use crate::memory::send_buf::SendBuf;
 use crate::protocol::clock::{self, Timer};
 use crate::protocol::close::{self, CloseCode};
@@ -23,6 +26,8 @@ use crate::protocol::message::{Message, MessageRef};
 use crate::protocol::prepared::Prepared;
 use crate::protocol::recv::{CloseReply, Replies};
 use crate::protocol::send_state::SendState;
+
+pub use vectored::Vectored;
 
 /// An owned payload from this size on is queued by reference, not copied.
 const SHARE_FROM: usize = 16 << 10;
@@ -96,13 +101,6 @@ impl Sender {
         sender
     }
 
-    /// Sets what [`plain`](Self::plain) looks at.
-    fn admit_plain(&mut self) {
-        let is_plain = self.side.is_none() && self.open.is_none() && !self.is_closed();
-        let mark = u32::try_from(self.config.get().send_mark).unwrap_or(u32::MAX);
-        self.plain_mark = if is_plain { mark } else { 0 };
-    }
-
     /// Queues a message as one frame, or a ping or pong. The payload is copied.
     ///
     /// What the receiving half owes the peer, pongs for one, leaves only with [`answer`](Self::answer). A
@@ -122,32 +120,6 @@ impl Sender {
             return Ok(());
         }
         self.send_any(message, out)
-    }
-
-    /// The common case at once: a message of less than 64 KiB that is not compressed, and for which there is
-    /// room. Whatever is not plainly so is left to `send_any`.
-    #[inline]
-    fn plain(&mut self, message: MessageRef<'_>, out: &mut SendBuf) -> bool {
-        let opcode = match message {
-            MessageRef::Text(_) => Opcode::Text,
-            MessageRef::Binary(_) => Opcode::Binary,
-            _ => return false,
-        };
-        let payload = message.as_bytes();
-        let Ok(len) = u16::try_from(payload.len()) else {
-            return false;
-        };
-        if !out.fits(payload.len(), self.plain_mark) {
-            return false;
-        }
-        match &mut self.keys {
-            Some(keys) => append_masked(out, opcode, len, payload, keys),
-            None => {
-                let header = frame::encode_short(opcode, len, None);
-                out.append_fitting(header, |queue| queue.extend_from_slice(payload));
-            }
-        }
-        true
     }
 
     #[inline(never)]
@@ -587,14 +559,6 @@ fn queue_has_room(waiting: usize, len: usize, max_send_queue: usize) -> bool {
     waiting < max_send_queue && (waiting == 0 || waiting < MOST.saturating_sub(len))
 }
 
-/// Apart, since both ways of `plain` in one need more registers than there are.
-#[inline(never)]
-fn append_masked(out: &mut SendBuf, opcode: Opcode, len: u16, payload: &[u8], keys: &mut StdRng) {
-    let key = keys.next_u32().to_ne_bytes();
-    let header = frame::encode_short(opcode, len, Some(key));
-    out.append_fitting(header, |queue| mask::append(queue, payload, key));
-}
-
 impl fmt::Debug for Sender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Without the key generator's state.
@@ -602,50 +566,6 @@ impl fmt::Debug for Sender {
             .field("close_sent", &self.close_sent)
             .field("closed", &self.is_closed())
             .finish_non_exhaustive()
-    }
-}
-
-/// A frame that is half queued: its header behind what waits in the [`SendBuf`], its payload still
-/// with its owner. See [`Sender::send_borrowed`].
-pub struct Vectored<'a> {
-    out: &'a mut SendBuf,
-    rest: &'a [u8],
-    budget: Option<Budget>,
-}
-
-impl Vectored<'_> {
-    /// All that is to be written, in order; no slice is empty.
-    pub fn slices(&self) -> impl Iterator<Item = &[u8]> {
-        let rest = Some(self.rest).filter(|rest| !rest.is_empty());
-        self.out.pending_slices().chain(rest)
-    }
-
-    /// Tells that the socket took the first `n` bytes.
-    pub fn sent(&mut self, n: usize) {
-        let queued = n.min(self.out.len());
-        self.out.sent(queued);
-        self.rest = &self.rest[(n - queued).min(self.rest.len())..];
-    }
-}
-
-impl fmt::Debug for Vectored<'_> {
-    /// Sizes only: the payload may be secret.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Vectored")
-            .field("out", &self.out)
-            .field("rest", &self.rest.len())
-            .finish_non_exhaustive()
-    }
-}
-
-impl Drop for Vectored<'_> {
-    fn drop(&mut self) {
-        if !self.rest.is_empty() {
-            self.out.append(|buffer| buffer.extend_from_slice(self.rest));
-            if let Some(budget) = &self.budget {
-                self.out.charge_added(budget);
-            }
-        }
     }
 }
 
