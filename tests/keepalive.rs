@@ -427,6 +427,135 @@ fn pings_do_not_pile_up_for_a_peer_that_sends_and_does_not_read() {
     }
 }
 
+/// A ping was queued at 31 seconds, after `bytes` bytes that wait.
+fn asked_after(role: Role, bytes: usize) -> Side {
+    let mut side = pinging(role);
+    side.connection.send(&vec![7; bytes][..], &mut side.out).unwrap();
+    on_time(&mut side, 31 * SECOND);
+    assert!(side.out.len() > bytes + 10);
+    side
+}
+
+#[test]
+fn a_peer_that_takes_what_waits_before_the_ping_is_alive() {
+    for role in ROLES {
+        let mut side = asked_after(role, 100_000);
+        let mut now = 31 * SECOND;
+        // Not the last bytes of the ping.
+        while side.out.len() > 1_030 {
+            assert_eq!(deadline(&mut side, now), Some(now + 10 * SECOND));
+            now += 9 * SECOND;
+            side.out.sent(1_024);
+            on_time(&mut side, now);
+            assert_eq!(side.connection.end(), None);
+        }
+        // No other ping meanwhile: this one has not left.
+        assert!(now > 300 * SECOND);
+        assert_eq!(deadline(&mut side, now), Some(now + 10 * SECOND));
+        now += 9 * SECOND;
+        let _ = side.take_out();
+        // From when it has left, the pong has its whole time, and nothing else prolongs that.
+        assert_eq!(deadline(&mut side, now), Some(now + 10 * SECOND));
+        on_time(&mut side, now + 10 * SECOND - TICK);
+        assert_eq!(side.connection.end(), None);
+        on_time(&mut side, now + 10 * SECOND);
+        assert_dead(&mut side);
+    }
+}
+
+#[test]
+fn a_peer_that_takes_nothing_of_what_waits_before_the_ping_is_dead() {
+    for role in ROLES {
+        // Nor does it live by some bytes: less than 1 KiB in the time for a pong.
+        for (step, each) in [(SECOND, 0), (SECOND, 1), (SECOND, 100)] {
+            let mut side = asked_after(role, 100_000);
+            let mut now = 31 * SECOND;
+            for _ in 0..10 {
+                assert_eq!(deadline(&mut side, now), Some(41 * SECOND));
+                now += step;
+                side.out.sent(each);
+                assert_eq!(side.connection.end(), None);
+                on_time(&mut side, now);
+            }
+            let end = side.connection.end();
+            assert_eq!(end, Some(&End::TimedOut(Timeout::Keepalive)), "{role:?} {each}");
+        }
+    }
+}
+
+#[test]
+fn a_peer_that_takes_what_waits_after_the_ping_is_alive() {
+    for role in ROLES {
+        let mut side = asked_after(role, 1_000);
+        side.connection.send(&[7; 50_000][..], &mut side.out).unwrap();
+        let mut now = 31 * SECOND;
+        // The ping is somewhere in the buffers of a slow link.
+        for _ in 0..20 {
+            assert_eq!(deadline(&mut side, now), Some(now + 10 * SECOND));
+            now += 9 * SECOND;
+            side.out.sent(2_000);
+            on_time(&mut side, now);
+            assert_eq!(side.connection.end(), None);
+        }
+        on_time(&mut side, now + 10 * SECOND);
+        assert_eq!(side.connection.end(), Some(&End::TimedOut(Timeout::Keepalive)));
+    }
+}
+
+#[test]
+fn what_a_socket_takes_at_once_shows_no_life() {
+    for role in ROLES {
+        let (mut side, _) = asked(role);
+        let mut now = 31 * SECOND;
+        for _ in 0..10 {
+            assert_eq!(deadline(&mut side, now), Some(41 * SECOND));
+            side.connection.send(&[7; 2_000][..], &mut side.out).unwrap();
+            let _ = side.take_out();
+            now += SECOND;
+            on_time(&mut side, now);
+        }
+        assert_eq!(side.connection.end(), Some(&End::TimedOut(Timeout::Keepalive)));
+    }
+}
+
+#[test]
+fn a_round_trip_begins_when_the_ping_has_left() {
+    for role in ROLES {
+        let mut side = asked_after(role, 10_000);
+        assert!(deadline(&mut side, 31 * SECOND).is_some());
+        let wire = side.take_out();
+        let ping = decode(role, &wire).pop().unwrap();
+        assert!(deadline(&mut side, 39 * SECOND).is_some());
+        side.receive(&to(role, true, PONG, &ping.payload));
+        assert!(deadline(&mut side, 40 * SECOND).is_some());
+        assert_eq!(side.connection.round_trip(), Some(SECOND));
+    }
+}
+
+#[test]
+fn a_ping_is_counted_among_the_pongs_that_wait() {
+    for role in ROLES {
+        let mut waited = 0;
+        for len in 0..60 {
+            let config = only_keepalive().ping_interval(30 * SECOND).max_pending_pongs(512);
+            let mut side = Side::new(role, config);
+            assert!(deadline(&mut side, SECOND).is_some());
+            // Half of the limit is for what is queued. One pong more would fit, but no ping.
+            side.receive(&to(role, true, PING, &vec![b'x'; len]));
+            while side.out.len() + 6 <= 250 {
+                side.receive(&to(role, true, PING, b""));
+            }
+            let before = side.out.len();
+            on_time(&mut side, 31 * SECOND);
+            assert!(side.out.len() <= 256, "{} bytes wait", side.out.len());
+            waited += usize::from(side.out.len() == before);
+            let sent = side.take_sent();
+            assert_eq!(sent.iter().filter(|frame| frame.0 == PING).count(), 1);
+        }
+        assert!(waited > 0, "some had no room for it");
+    }
+}
+
 #[test]
 fn a_ping_that_waits_is_not_sent_behind_a_close() {
     for role in ROLES {

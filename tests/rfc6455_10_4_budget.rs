@@ -260,6 +260,92 @@ fn what_waits_to_be_sent_counts_until_it_has_left() {
 }
 
 #[test]
+fn what_is_received_is_charged_by_the_byte_beyond_the_free_4_kib() {
+    for role in ROLES {
+        for (kept, charged) in [(1, 0), (FREE, 0), (FREE + 1, FREE + 1), (9_000, 9_000)] {
+            let budget = Budget::new(1 << 20);
+            let mut side = Side::new(role, config(&budget));
+            side.receive(&most_of(role, kept + 100, 100));
+            assert_eq!(budget.used(), charged, "{role:?} {kept}");
+        }
+    }
+}
+
+#[test]
+fn what_waits_to_be_sent_is_charged_by_the_byte_from_4_kib_on() {
+    for role in ROLES {
+        let header = 4 + if role == Role::Client { 4 } else { 0 };
+        type Send = fn(&mut Side, &[u8]);
+        let ways: [Send; 5] = [
+            |side, bytes| side.connection.send(bytes, &mut side.out).unwrap(),
+            |side, bytes| {
+                side.connection.send_owned(Message::from(bytes), &mut side.out).unwrap();
+            },
+            |side, bytes| drop(side.connection.send_borrowed(bytes, &mut side.out).unwrap()),
+            |side, bytes| side.connection.send_part(bytes, true, &mut side.out).unwrap(),
+            |side, bytes| {
+                let part = side.connection.send_part(&bytes[..0], false, &mut side.out);
+                part.and_then(|()| side.connection.send_part(bytes, true, &mut side.out)).unwrap();
+            },
+        ];
+        for (way, send) in ways.into_iter().enumerate() {
+            let first = if way == 4 { header - 2 } else { 0 };
+            for (len, is_charged) in [(1, false), (FREE - 1, false), (FREE, true), (9_000, true)] {
+                let budget = Budget::new(1 << 20);
+                let mut side = Side::new(role, config(&budget));
+                send(&mut side, &vec![7; len]);
+                side.out.release();
+                let expected = if is_charged { first + header + len } else { 0 };
+                assert_eq!(budget.used(), expected, "{role:?} {way} {len}");
+                side.out.sent(side.out.len());
+                assert_eq!(budget.used(), 0);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_queue_of_small_messages_is_charged_whole_once_it_has_4_kib() {
+    for role in ROLES {
+        let budget = Budget::new(1 << 20);
+        let mut side = Side::new(role, config(&budget));
+        while side.out.len() < FREE {
+            assert_eq!(budget.used(), 0, "{} bytes wait", side.out.len());
+            side.connection.send(&[7; 50][..], &mut side.out).unwrap();
+        }
+        assert_eq!(budget.used(), 0, "what begins below 4 KiB is free");
+        let before = side.out.len();
+        side.connection.send("x", &mut side.out).unwrap();
+        assert_eq!(budget.used(), before + 1);
+        side.out.release();
+        assert_eq!(budget.used(), side.out.len());
+    }
+}
+
+#[test]
+fn a_large_message_is_charged_with_its_payload_and_what_is_queued_after_it() {
+    for role in ROLES {
+        let header = 4 + if role == Role::Client { 4 } else { 0 };
+        let budget = Budget::new(1 << 20);
+        let mut side = Side::new(role, config(&budget));
+        side.connection.send_owned(Message::from(vec![2; 20_000]), &mut side.out).unwrap();
+        side.out.release();
+        assert_eq!(budget.used(), header + 20_000);
+        side.connection.send_owned(Message::from(vec![2; 30_000]), &mut side.out).unwrap();
+        side.out.release();
+        // The header after a payload is in a buffer of its own, of at least 8 bytes.
+        assert_eq!(budget.used(), header + 8 + 50_000);
+        side.out.sent(header + 20_000);
+        side.out.release();
+        assert_eq!(budget.used(), 8 + 30_000);
+        // Nobody else holds it, so the last quarter is moved.
+        side.out.sent(header + 22_500);
+        side.out.release();
+        assert_eq!(budget.used(), 7_500);
+    }
+}
+
+#[test]
 fn small_messages_that_wait_count_together() {
     for role in ROLES {
         let budget = Budget::new(32 << 10);

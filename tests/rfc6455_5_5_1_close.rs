@@ -257,16 +257,15 @@ fn assert_shut(side: &mut Side) {
 }
 
 #[test]
-fn nothing_must_be_sent_after_a_close() {
+fn nothing_but_pongs_must_be_sent_after_a_close() {
     for role in ROLES {
         let mut side = Side::new(role, Config::default());
         side.connection.start_close(1000, "", &mut side.out).unwrap();
         assert_shut(&mut side);
-        // Not the answer to a ping, either.
+        // A ping has to be answered until the peer's Close (§5.5.2).
         side.receive(&to(role, true, PING, b"?"));
-        assert_eq!(side.take_sent(), [(CLOSE, close_payload(1000, b""))]);
-        side.receive(&to(role, true, PING, b"?"));
-        assert!(!side.connection.answer(&mut side.out));
+        let pong = (PONG, b"?".to_vec());
+        assert_eq!(side.take_sent(), [(CLOSE, close_payload(1000, b"")), pong]);
         // Not even a second Close, for the peer's.
         side.receive(&to(role, true, CLOSE, &close_payload(1001, b"")));
         assert!(!side.connection.answer(&mut side.out));

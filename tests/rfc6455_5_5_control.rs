@@ -2,7 +2,7 @@
 
 mod common;
 
-use bowline::{Config, Message, MessageRef, Progress, Refusal, Replies, Role, Rule};
+use bowline::{Config, End, Message, MessageRef, Progress, Refusal, Replies, Role, Rule, Timeout};
 use common::*;
 
 #[test]
@@ -391,5 +391,67 @@ fn a_flood_of_pings_and_what_it_is_owed_are_never_confused_with_messages() {
         side.receive(&to(role, true, TEXT, b"Hello"));
         assert_eq!(side.events, [text("Hello")]);
         assert!(owed(&mut side) <= 4096);
+    }
+}
+
+#[test]
+fn pings_are_answered_after_our_close_until_the_peers() {
+    for role in ROLES {
+        let mut side = Side::new(role, Config::default());
+        side.connection.start_close(1000, "", &mut side.out).unwrap();
+        assert_eq!(side.take_sent(), [(CLOSE, close_payload(1000, b""))]);
+        for payload in [&b"1"[..], b"", &[2; 125]] {
+            side.receive(&to(role, true, PING, payload));
+            assert_eq!(side.take_sent(), [(PONG, payload.to_vec())]);
+        }
+        // Nothing else is: it was promised that nothing follows.
+        for message in [MessageRef::Text("late"), MessageRef::Ping(b""), MessageRef::Pong(b"")] {
+            let error = side.connection.send(message, &mut side.out).unwrap_err();
+            assert_eq!(error.refusal(), Refusal::Closed);
+        }
+        // "Unless it already received a Close frame" (§5.5.2).
+        let close = to(role, true, CLOSE, &close_payload(1000, b""));
+        side.fill(&[to(role, true, PING, b"3"), close, to(role, true, PING, b"4")].concat());
+        assert_eq!(side.advance(), Ok(Progress::Ended));
+        assert_eq!(side.take_sent(), []);
+    }
+}
+
+#[test]
+fn a_ping_after_the_peers_close_is_not_answered() {
+    for role in ROLES {
+        let mut side = Side::new(role, Config::default());
+        let close = to(role, true, CLOSE, &close_payload(1000, b""));
+        let ping = to(role, true, PING, b"before");
+        side.fill(&[ping, close, to(role, true, PING, b"after")].concat());
+        assert_eq!(side.advance(), Ok(Progress::Ended));
+        assert_eq!(side.advance(), Ok(Progress::Ended));
+        let sent: Vec<_> = side.take_sent().into_iter().map(|frame| frame.0).collect();
+        assert_eq!(sent, [PONG, CLOSE]);
+    }
+}
+
+#[test]
+fn pongs_after_our_close_stay_within_their_limit_and_do_not_delay_its_timeout() {
+    let second = std::time::Duration::from_secs(1);
+    for role in ROLES {
+        let config = Config::default().max_pending_pongs(1_000).send_timeout(None);
+        let mut side = Side::new(role, config.close_timeout(5 * second));
+        side.connection.send(&[7; 300][..], &mut side.out).unwrap();
+        side.connection.start_close(1000, "", &mut side.out).unwrap();
+        let mut most = 0;
+        for n in 0..200 {
+            for _ in 0..5 {
+                side.receive(&to(role, true, PING, b"and you?"));
+                most = most.max(side.out.len());
+            }
+            // It reads a little all the time, and so the queue is never empty.
+            side.out.sent(5);
+            let _ = side.connection.deadline(n * second, &side.input, &side.out);
+        }
+        assert!(most <= 1_000, "{most} bytes wait");
+        // Close left at the 65th step or so.
+        side.connection.on_time(200 * second, &side.input, &mut side.out);
+        assert_eq!(side.connection.end(), Some(&End::TimedOut(Timeout::Close)));
     }
 }

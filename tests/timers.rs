@@ -287,15 +287,15 @@ fn a_peer_that_takes_nothing_is_given_up() {
 }
 
 #[test]
-fn a_peer_that_takes_a_byte_in_each_period_is_not() {
+fn a_peer_that_takes_a_kilobyte_in_each_period_is_not() {
     for role in ROLES {
         let mut side = stuck(role);
-        side.connection.send(&[0; 200][..], &mut side.out).unwrap();
+        side.connection.send(&[0; 200_000][..], &mut side.out).unwrap();
         let mut now = SECOND;
         for _ in 0..100 {
             let until = deadline(&mut side, now).unwrap();
             assert_eq!(until, now + 10 * SECOND);
-            side.out.sent(1);
+            side.out.sent(1_024);
             now = until;
             on_time(&mut side, now);
             assert_eq!(side.connection.end(), None);
@@ -409,7 +409,7 @@ fn closing_after(role: Role, config: Config, bytes: usize) -> Side {
 fn the_close_timeout_runs_from_when_close_has_left() {
     for role in ROLES {
         let config = Config::default().close_timeout(5 * SECOND).send_timeout(20 * SECOND);
-        let mut side = closing_after(role, config, 100_000);
+        let mut side = closing_after(role, config, 98_000);
         let mut now = SECOND;
         // The peer takes what was sent before, slower than the close timeout; all but the last byte.
         while side.out.len() > 1 {

@@ -75,17 +75,19 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {
+    /// What comes after the error in the variant: `{}` shows that one itself, and a report that shows each
+    /// source would show it twice.
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Io(error) => Some(error),
-            Self::Send(error) => Some(error),
-            Self::Request(error) => Some(error),
-            Self::Connect(error) => Some(error),
-            Self::Invalid(error) => Some(error),
-            Self::Ended(End::Failed(error)) => Some(error),
+            Self::Io(error) => error.source(),
+            Self::Ended(error) => error.source(),
+            Self::Send(error) => error.source(),
+            Self::Request(error) => error.source(),
+            Self::Connect(error) => error.source(),
+            Self::Invalid(error) => error.source(),
+            Self::TlsNotBuiltIn => None,
             #[cfg(feature = "rustls")]
-            Self::Tls(error) => Some(error),
-            Self::Ended(_) | Self::TlsNotBuiltIn => None,
+            Self::Tls(error) => error.source(),
         }
     }
 }

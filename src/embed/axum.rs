@@ -198,7 +198,8 @@ impl fmt::Display for WebSocketUpgradeRejection {
 impl core::error::Error for WebSocketUpgradeRejection {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match self {
-            Self::Request(error) => Some(error),
+            // `{}` shows the error itself.
+            Self::Request(error) => error.source(),
             Self::NotUpgradable => None,
         }
     }

@@ -239,12 +239,18 @@ pub(crate) fn kind(error: &::h2::Error) -> io::ErrorKind {
 ///
 /// Dropping it resets the stream with CANCEL, and the task of the connection drops what it has not sent
 /// by then: close a WebSocket for all to arrive.
-#[derive(Debug)]
 pub struct Http2Stream {
     send: SendStream<Bytes>,
     recv: RecvStream,
     /// Came in the last DATA frame and was not read. Its window is given back as it is.
     unread: Bytes,
+}
+
+impl fmt::Debug for Http2Stream {
+    /// Without what was received.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Http2Stream").field("unread", &self.unread.len()).finish_non_exhaustive()
+    }
 }
 
 impl AsyncRead for Http2Stream {

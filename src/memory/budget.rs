@@ -4,35 +4,42 @@ use alloc::sync::Arc;
 use core::fmt;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
-/// In each direction a connection may keep so much beside the budget. So connections with small messages
-/// go on where others have used it up, and have no counter to fight over.
+/// In each direction a connection may keep less than this without a charge. So connections with small messages
+/// go on where others have used the budget up, and share no counter.
 pub(crate) const FREE: usize = 4 << 10;
 
 /// A bound on the memory that many connections keep together, where each has limits of its own
 /// (RFC 6455 §10.4).
 ///
-/// Limits of one connection times the number of connections is more memory than most machines have. With
-/// a budget in their [`Config`](crate::Config::memory_budget), connections count what they keep while they
-/// wait, from 4 KiB in a direction on:
+/// The limits of one connection times the number of connections are more memory than most machines have.
+/// With a budget in their [`Config`](crate::Config::memory_budget), connections count what they keep while
+/// they wait:
 ///
-/// - receiving: the part of a message that has come, and what came behind the last message; for a
-///   compressed message under way, also the inflater's 46 KiB;
-/// - sending: the messages that wait for the peer to take them.
+/// - receiving: the part of a message that has come, and what came after the last message. For a
+///   compressed message under way, also the inflater's 46 KiB. Up to 4 KiB are free.
+/// - sending: the messages that wait for the peer to take them. Below 4 KiB they are free.
 ///
 /// A connection that would have to keep more than is left is closed with 1013 (Try Again Later) and ends
 /// with [`End::OverBudget`](crate::End::OverBudget), now and on every later call. Its peer broke no rule.
 /// A message to be sent is given back with [`Refusal::OverBudget`](crate::Refusal::OverBudget), and the
 /// connection goes on. Neither waits for others to need less: they might wait as well.
 ///
-/// Bytes count no more once they have left, or are yours: a message that was received is, with the memory
-/// that it lies in. Everything is given back when a connection ends or is dropped.
+/// What is charged is the memory that is held, not only the bytes in it. A send queue that holds many
+/// messages is charged at most twice the bytes that wait, and what it holds is at most an eighth more than
+/// the charge. A large message is charged until its last byte has left.
 ///
-/// These do not count: buffers that a thread lends to the connections that it is working on (at most
-/// 126 KiB, or of a large message as much again as has come), what a received message leaves of its buffer
-/// and is sent on with (at most as much again), the windows of compression between messages,
-/// a compressor while a message is sent in parts, messages that are sent as
-/// [`Prepared`](crate::Prepared) since connections share them, pongs that wait
-/// ([`Config::max_pending_pongs`](crate::Config::max_pending_pongs)), heads of opening handshakes, TLS.
+/// Bytes count no more once they have left, or are yours. A message that was received is yours, with the
+/// memory that it lies in. Everything is given back when a connection ends or is dropped.
+///
+/// These do not count:
+///
+/// - buffers that a thread lends to the connections that it is working on: at most 126 KiB for a direction,
+///   or for a large message as much again as has come;
+/// - what a received message leaves of its buffer and is sent on with: at most as much again;
+/// - the windows of compression between messages, and a compressor while a message is sent in parts;
+/// - messages that are sent as [`Prepared`](crate::Prepared), since connections share them;
+/// - pongs that wait ([`Config::max_pending_pongs`](crate::Config::max_pending_pongs));
+/// - heads of opening handshakes, and TLS.
 ///
 /// A clone is another handle of the same budget.
 ///
@@ -62,8 +69,8 @@ impl Budget {
         self.0.limit
     }
 
-    /// How many bytes connections keep now. It can be above the limit by what the allocator's rounding of a
-    /// queue costs, for a moment.
+    /// How many bytes connections keep now. It can exceed the limit for a moment, by what the buffer of a
+    /// queue grew beyond the bytes in it.
     pub fn used(&self) -> usize {
         self.0.used.load(Ordering::Relaxed)
     }

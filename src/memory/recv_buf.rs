@@ -50,12 +50,18 @@ pub struct RecvBuf {
     want: u32,
     /// The event's place is a position, not a borrow, so that decoding never fights over the
     /// buffer: a message's bytes begin at `message`, a control frame's end at `read`.
-    event: Option<Kind>,
-    /// Of a control frame its length; of a message how many assembled bytes are not lent.
-    event_cut: u8,
-    place: Place,
+    event: Event,
+    /// The length of the control frame that is lent.
+    control_len: u8,
+    /// How many bytes at the end of the assembled message are not known to be whole characters of UTF-8;
+    /// [`ALL`] if none of it is. The buffer itself keeps it, since buffers may be exchanged between
+    /// connections: what one of them did not check, another must not lend as text.
+    unchecked: u8,
     supply: Supply,
 }
+
+/// Nothing of a message was checked, however long it is.
+const ALL: u8 = u8::MAX;
 
 /// What the socket gave last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -86,23 +92,46 @@ enum Plan {
     Grow(usize),
 }
 
-/// What of a message the event is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Place {
-    #[default]
-    Whole,
-    First,
-    Middle,
-    Last,
-}
-
 /// The type of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 pub(crate) enum Kind {
-    Text,
-    Binary,
-    Ping,
-    Pong,
+    Text = 1,
+    Binary = 2,
+    Ping = 3,
+    Pong = 4,
+}
+
+/// What is lent: its type, and which part of a message it is. All in one byte, which is 0 for none.
+#[derive(Clone, Copy, Default)]
+struct Event(u8);
+
+impl Event {
+    const KIND: u8 = 7;
+    /// Parts of the message were lent before.
+    const CONTINUES: u8 = 8;
+    /// More of the message will come.
+    const OPEN: u8 = 16;
+
+    fn whole(kind: Kind) -> Self {
+        Self(kind as u8)
+    }
+
+    fn part(kind: Kind, first: bool, last: bool) -> Self {
+        let continues = if first { 0 } else { Self::CONTINUES };
+        let open = if last { 0 } else { Self::OPEN };
+        Self(kind as u8 | continues | open)
+    }
+
+    fn kind(self) -> Option<Kind> {
+        Some(match self.0 & Self::KIND {
+            1 => Kind::Text,
+            2 => Kind::Binary,
+            3 => Kind::Ping,
+            4 => Kind::Pong,
+            _ => return None,
+        })
+    }
 }
 
 impl RecvBuf {
@@ -201,11 +230,11 @@ impl RecvBuf {
     /// What the last `advance` found.
     #[inline]
     pub fn event(&self) -> Option<MessageRef<'_>> {
-        let kind = self.event?;
+        let kind = self.event.kind()?;
         let bytes = &self.storage[self.event_range(kind)];
         Some(match kind {
-            // SAFETY: the receiver has validated the bytes of a text event, whole or in parts that
-            // end at a character, and nothing writes to them while the event stands.
+            // SAFETY: `event_range` gives of a text only what was checked in this buffer, and nothing
+            // writes to it while the event stands.
             #[allow(unsafe_code)]
             Kind::Text => MessageRef::Text(unsafe { utf8::trusted(bytes) }),
             Kind::Binary => MessageRef::Binary(bytes),
@@ -216,8 +245,8 @@ impl RecvBuf {
 
     /// What the last [`advance_parts`](crate::Connection::advance_parts) found.
     pub fn part(&self) -> Option<Part<'_>> {
-        let first = matches!(self.place, Place::Whole | Place::First);
-        let last = matches!(self.place, Place::Whole | Place::Last);
+        let first = self.event.0 & Event::CONTINUES == 0;
+        let last = self.event.0 & Event::OPEN == 0;
         Some(Part { payload: self.event()?, first, last })
     }
 
@@ -225,7 +254,7 @@ impl RecvBuf {
     /// the message fills most of it, so that it holds at most twice its size. Ends the event.
     #[inline]
     pub fn take_event(&mut self) -> Option<Message> {
-        let kind = self.event?;
+        let kind = self.event.kind()?;
         let Range { start, end } = self.event_range(kind);
         let payload = if end - start <= COPY_UP_TO {
             let payload = Box::<[u8]>::from(&self.storage[start..end]).into();
@@ -257,7 +286,7 @@ impl RecvBuf {
         }
         let rest = rest.into();
         let storage = core::mem::replace(&mut self.storage, rest);
-        self.event = None;
+        self.event = Event::default();
         (self.message, self.message_end, self.read) = (0, 0, 0);
         self.filled = self.storage.len();
         if pool::is_pooled(storage.len()) {
@@ -312,7 +341,7 @@ impl RecvBuf {
 
     /// Whether the event is a message or a part of one.
     pub(crate) fn lends_message(&self) -> bool {
-        matches!(self.event, Some(Kind::Text | Kind::Binary))
+        matches!(self.event.kind(), Some(Kind::Text | Kind::Binary))
     }
 
     /// For an adapter that blocks where others wait: keeps no more than a buffer of the usual size.
@@ -350,6 +379,7 @@ impl RecvBuf {
         } else if self.message_end != self.read {
             self.storage.copy_within(self.read..self.read + n, self.message_end);
         }
+        self.unchecked = ALL;
         let start = self.message_end;
         self.message_end += n;
         self.read += n;
@@ -382,7 +412,10 @@ impl RecvBuf {
     /// Tells that of what [`inflate_space`](Self::inflate_space) gave, so much was read and written.
     pub(crate) fn inflated(&mut self, consumed: usize, produced: usize) {
         self.read += consumed;
-        self.message_end += produced;
+        if produced > 0 {
+            self.message_end += produced;
+            self.unchecked = ALL;
+        }
         if self.supply.is_wide() {
             // A narrow buffer of compressed bytes is work for long, and what they come to needs room too.
             self.supply = Supply::Narrow;
@@ -392,6 +425,20 @@ impl RecvBuf {
     /// How much of the message is assembled.
     pub(crate) fn assembled_len(&self) -> usize {
         self.message_end - self.message
+    }
+
+    /// How many bytes at the end of the message under assembly were not checked to be whole characters.
+    /// What is added to it makes this all of it.
+    pub(crate) fn unchecked(&self) -> usize {
+        match self.unchecked {
+            ALL => self.assembled_len(),
+            n => usize::from(n).min(self.assembled_len()),
+        }
+    }
+
+    /// Tells that all of the message under assembly is whole characters of UTF-8, but for its last `n` bytes.
+    pub(crate) fn set_unchecked(&mut self, n: usize) {
+        self.unchecked = u8::try_from(n).unwrap_or(ALL);
     }
 
     /// The message under assembly, from `from` bytes into it.
@@ -420,59 +467,47 @@ impl RecvBuf {
         }
     }
 
-    /// Lends the message under assembly, but for its last `held` bytes.
-    pub(crate) fn lend_message(&mut self, kind: Kind, held: u8, first: bool, last: bool) {
-        (self.event, self.event_cut) = (Some(kind), held);
-        self.place = match (first, last) {
-            (true, true) => Place::Whole,
-            (true, false) => Place::First,
-            (false, false) => Place::Middle,
-            (false, true) => Place::Last,
-        };
+    /// Lends the message under assembly; of a text only what was checked.
+    pub(crate) fn lend_message(&mut self, kind: Kind, first: bool, last: bool) {
+        if kind == Kind::Text {
+            match u8::try_from(self.unchecked()) {
+                Ok(held) => self.unchecked = held,
+                Err(_) => (self.message, self.unchecked) = (self.message_end, 0),
+            }
+        }
+        self.event = Event::part(kind, first, last);
     }
 
-    /// Lends a message that lies behind the next `header` bytes, which are stepped over, and gives it to be
-    /// unmasked; or does nothing, if not all of it is there. No other is under assembly.
+    /// The payload of a message that lies after the next `header` bytes, if all of it is there.
     #[inline]
-    pub(crate) fn lend_whole(
-        &mut self,
-        kind: Kind,
-        header: usize,
-        len: usize,
-    ) -> Option<&mut [u8]> {
-        let payload = self.storage[self.read..self.filled].get_mut(header..header + len)?;
+    pub(crate) fn short_payload(&mut self, header: usize, len: usize) -> Option<&mut [u8]> {
+        self.storage[self.read..self.filled].get_mut(header..header + len)
+    }
+
+    /// Lends what [`short_payload`](Self::short_payload) gave: a whole message, while no other is under
+    /// assembly. A text was checked by now.
+    #[inline]
+    pub(crate) fn lend_short(&mut self, kind: Kind, header: usize, len: usize) {
         self.message = self.read + header;
         self.message_end = self.message + len;
         self.read = self.message_end;
-        (self.event, self.event_cut, self.place) = (Some(kind), 0, Place::Whole);
-        Some(payload)
-    }
-
-    /// The message that [`lend_whole`](Self::lend_whole) lent.
-    pub(crate) fn lent(&mut self) -> &mut [u8] {
-        &mut self.storage[self.message..self.message_end]
-    }
-
-    /// Undoes [`lend_whole`](Self::lend_whole).
-    #[cold]
-    pub(crate) fn take_back_whole(&mut self, header: usize, len: usize) {
-        self.event = None;
-        self.read -= header + len;
-        (self.message, self.message_end) = (self.read, self.read);
+        self.unchecked = if kind == Kind::Text { 0 } else { ALL };
+        self.event = Event::whole(kind);
     }
 
     /// Lends the next `len` unparsed bytes as a control frame's payload and steps over them.
     pub(crate) fn lend_control(&mut self, kind: Kind, len: u8) {
-        (self.event, self.event_cut) = (Some(kind), len);
-        self.place = Place::Whole;
+        (self.event, self.control_len) = (Event::whole(kind), len);
         self.read += usize::from(len);
     }
 
     /// Forgets the event and what it lent.
     #[inline]
     pub(crate) fn end_event(&mut self) {
-        if let Some(Kind::Text | Kind::Binary) = self.event.take() {
-            self.message = self.message_end - usize::from(self.event_cut);
+        match core::mem::take(&mut self.event).kind() {
+            Some(Kind::Text) => self.message = self.message_end - usize::from(self.unchecked),
+            Some(Kind::Binary) => self.message = self.message_end,
+            _ => {}
         }
         if self.read == self.filled && self.message == self.message_end {
             self.rewind();
@@ -485,10 +520,10 @@ impl RecvBuf {
     }
 
     fn event_range(&self, kind: Kind) -> Range<usize> {
-        let cut = usize::from(self.event_cut);
         match kind {
-            Kind::Text | Kind::Binary => self.message..self.message_end - cut,
-            Kind::Ping | Kind::Pong => self.read - cut..self.read,
+            Kind::Text => self.message..self.message_end - usize::from(self.unchecked),
+            Kind::Binary => self.message..self.message_end,
+            Kind::Ping | Kind::Pong => self.read - usize::from(self.control_len)..self.read,
         }
     }
 
@@ -621,7 +656,7 @@ impl fmt::Debug for RecvBuf {
         f.debug_struct("RecvBuf")
             .field("assembled", &self.assembled_len())
             .field("unread", &self.unread().len())
-            .field("event", &self.event)
+            .field("event", &self.event.kind())
             .field("eof", &self.is_eof())
             .finish_non_exhaustive()
     }

@@ -33,11 +33,13 @@ pub struct SendBuf {
     tail: Option<Box<Tail>>,
     /// Bytes that ever left; wraps.
     left: u32,
-    /// How many bytes have to leave until the marked frames in the queue are gone.
+    /// How many bytes have to leave until the marked frames in the queue are gone. The highest bit is apart
+    /// from it: whether the stream took bytes that it still holds back.
     marked: u32,
-    /// Whether the stream took bytes that it still holds back.
-    buffered: bool,
 }
+
+/// The highest bit of `SendBuf::marked`.
+const BUFFERED: u32 = 1 << 31;
 
 #[derive(Default)]
 struct Tail {
@@ -167,7 +169,8 @@ impl SendBuf {
     pub fn sent(&mut self, n: usize) {
         let n = n.min(self.len());
         self.left = self.left.wrapping_add(n as u32);
-        self.marked = self.marked.saturating_sub(u32::try_from(n).unwrap_or(u32::MAX));
+        let marked = self.marked & !BUFFERED;
+        self.marked -= marked.min(u32::try_from(n).unwrap_or(u32::MAX));
         self.remove(n);
         if self.tail.is_some() {
             self.recharge();
@@ -280,12 +283,12 @@ impl SendBuf {
     /// [`Sender::deadline`](crate::Sender::deadline), although none wait here. So a peer that takes
     /// nothing does not hide in the stream's own buffer.
     pub fn set_buffered(&mut self, buffered: bool) {
-        self.buffered = buffered;
+        self.marked = self.marked & !BUFFERED | if buffered { BUFFERED } else { 0 };
     }
 
     /// Whether the stream still holds bytes back: see [`set_buffered`](Self::set_buffered).
     pub fn is_buffered(&self) -> bool {
-        self.buffered
+        self.marked & BUFFERED != 0
     }
 
     /// Lets `write` append to the queue.
@@ -382,12 +385,13 @@ impl SendBuf {
 
     /// Whether a frame that was marked has not left yet.
     pub(crate) fn has_marked(&self) -> bool {
-        self.marked > 0
+        self.marked & !BUFFERED > 0
     }
 
     /// Marks what was queued last: a reply, whose leaving matters.
     pub(crate) fn mark(&mut self) {
-        self.marked = u32::try_from(self.len()).unwrap_or(u32::MAX);
+        let marked = u32::try_from(self.len()).unwrap_or(u32::MAX).min(!BUFFERED);
+        self.marked = self.marked & BUFFERED | marked;
     }
 }
 

@@ -4,7 +4,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use core::fmt;
 
-use crate::protocol::error::{Refusal, SendError};
+use crate::protocol::error::{Refused, SendError};
 use crate::protocol::frame::MAX_CONTROL;
 
 /// Why a connection was closed (RFC 6455 §7.4).
@@ -102,15 +102,15 @@ const MAX_REASON: usize = MAX_CONTROL - 2;
 ///
 /// RFC 6455 §7.4.1: 1005 "MUST NOT be set as a status code in a Close control frame". It says that there is
 /// none, so there can be no reason either (§5.5.1: the reason follows the code).
-pub(crate) fn body(code: CloseCode, reason: &str) -> Result<Option<CloseCode>, Refusal> {
+pub(crate) fn body(code: CloseCode, reason: &str) -> Result<Option<CloseCode>, Refused> {
     if code == CloseCode::NO_STATUS && reason.is_empty() {
         return Ok(None);
     }
     if !code.is_sendable() {
-        return Err(Refusal::CloseCode);
+        return Err(Refused::CloseCode(code));
     }
     if reason.len() > MAX_REASON {
-        return Err(Refusal::CloseReasonTooLong);
+        return Err(Refused::CloseReasonTooLong(Refused::number(reason.len())));
     }
     Ok(Some(code))
 }
@@ -150,8 +150,9 @@ impl CloseAnswer {
     ///
     /// # Errors
     ///
-    /// [`Refusal::CloseCode`] for a code that may not be sent, and [`Refusal::CloseReasonTooLong`] for a
-    /// reason of more than 123 bytes.
+    /// [`Refusal::CloseCode`](crate::Refusal::CloseCode) for a code that may not be sent, and
+    /// [`Refusal::CloseReasonTooLong`](crate::Refusal::CloseReasonTooLong) for a reason of more than 123
+    /// bytes.
     pub fn new(code: impl Into<CloseCode>, reason: &str) -> Result<Self, SendError> {
         let code = body(code.into(), reason)?;
         Ok(Self(Answer::Fixed(code, reason.into())))

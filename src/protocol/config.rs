@@ -284,12 +284,15 @@ impl Config {
         self.with(|s| s.progress_timeout = duration)
     }
 
-    /// While bytes wait to be sent, the peer must take some in every period of this length; else the
-    /// connection ends with [`Timeout::Send`](crate::Timeout::Send).
+    /// While bytes wait to be sent, the peer must take at least 1 KiB in every period of this length, or all
+    /// that waited when the period began. Else the connection ends with
+    /// [`Timeout::Send`](crate::Timeout::Send). It is the rule of
+    /// [`progress_timeout`](Self::progress_timeout) for the other direction: a peer that reads a byte now and
+    /// then cannot hold a full queue for days.
     ///
     /// `None` or [`Duration::MAX`]: no such rule. Zero: the socket has to take all at once.
     ///
-    /// Default 20 s.
+    /// Default 20 s: 51 bytes a second, slower than any working network.
     pub fn send_timeout(self, duration: impl Into<Option<Duration>>) -> Self {
         let duration = timeout(duration);
         self.with(|s| s.send_timeout = duration)

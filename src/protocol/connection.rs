@@ -152,6 +152,9 @@ impl Connection {
 
     /// Queues a message as one frame, or a ping or pong. The payload is copied.
     ///
+    /// Pongs are queued by [`advance`](Self::advance) and [`answer`](Self::answer). So none leaves while a
+    /// program only sends: it does not see the peer's pings.
+    ///
     /// # Errors
     ///
     /// The [`Refusal`](crate::Refusal); then nothing was queued.
@@ -160,7 +163,7 @@ impl Connection {
         message: impl Into<MessageRef<'a>>,
         out: &mut SendBuf,
     ) -> Result<(), SendError> {
-        self.sender.send(message, out)
+        self.sender.send(message, out).map_err(|error| error.after(self.receiver.end()))
     }
 
     /// Like [`send`](Self::send) without the copy of a large payload: see [`Sender::send_owned`].
@@ -169,7 +172,7 @@ impl Connection {
     ///
     /// The [`Refusal`](crate::Refusal), with the message.
     pub fn send_owned(&mut self, message: Message, out: &mut SendBuf) -> Result<(), SendError> {
-        self.sender.send_owned(message, out)
+        self.sender.send_owned(message, out).map_err(|error| error.after(self.receiver.end()))
     }
 
     /// Like [`send`](Self::send) without any copy, for one vectored write: see
@@ -183,7 +186,7 @@ impl Connection {
         message: impl Into<MessageRef<'a>>,
         out: &'a mut SendBuf,
     ) -> Result<Vectored<'a>, SendError> {
-        self.sender.send_borrowed(message, out)
+        self.sender.send_borrowed(message, out).map_err(|error| error.after(self.receiver.end()))
     }
 
     /// Like [`send`](Self::send) for a message that goes to many connections: see
@@ -197,7 +200,7 @@ impl Connection {
         message: &Prepared,
         out: &mut SendBuf,
     ) -> Result<(), SendError> {
-        self.sender.send_prepared(message, out)
+        self.sender.send_prepared(message, out).map_err(|error| error.after(self.receiver.end()))
     }
 
     /// Queues a part of a message whose length need not be known: see [`Sender::send_part`].
@@ -211,7 +214,7 @@ impl Connection {
         last: bool,
         out: &mut SendBuf,
     ) -> Result<(), SendError> {
-        self.sender.send_part(part, last, out)
+        self.sender.send_part(part, last, out).map_err(|error| error.after(self.receiver.end()))
     }
 
     /// Whether messages that are begun from now on are compressed: see
@@ -227,7 +230,9 @@ impl Connection {
     ///
     /// The [`Refusal`](crate::Refusal), for one a payload of more than 125 bytes.
     pub fn ping(&mut self, payload: &[u8], out: &mut SendBuf) -> Result<(), SendError> {
-        self.sender.send(MessageRef::Ping(payload), out)
+        self.sender
+            .send(MessageRef::Ping(payload), out)
+            .map_err(|error| error.after(self.receiver.end()))
     }
 
     /// Queues a Close frame; nothing can be sent after it (RFC 6455 §5.5.1). Go on with
@@ -245,7 +250,7 @@ impl Connection {
         reason: &str,
         out: &mut SendBuf,
     ) -> Result<(), SendError> {
-        self.sender.start_close(code, reason, out)
+        self.sender.start_close(code, reason, out).map_err(|error| error.after(self.receiver.end()))
     }
 
     /// Whether Close was queued.

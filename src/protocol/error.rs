@@ -1,4 +1,6 @@
 //! Whose fault, which rule, and what the peer is told: violations, refused sends, and how a connection ended.
+//!
+//! No error shows a payload: what `main` returns goes to a log. A message is shown as its type and length.
 
 use alloc::string::String;
 use core::fmt;
@@ -112,11 +114,13 @@ impl fmt::Display for Rule {
             Self::CloseLength => "Close payload of one byte",
             Self::CloseCode => "close code not allowed on the wire",
             Self::CloseReason => "close reason is not UTF-8",
-            Self::FrameTooBig => "frame exceeds the limit",
-            Self::MessageTooBig => "message exceeds the limit",
+            Self::FrameTooBig => "frame exceeds max_frame_size",
+            Self::MessageTooBig => "message exceeds max_message_size",
             Self::InvalidDeflate => "compressed message is malformed",
-            Self::InflateRatio => "compressed message inflates to too much",
-            Self::TooManyFragments => "message has too many fragments",
+            Self::InflateRatio => "compressed message inflates by more than max_ratio",
+            Self::TooManyFragments => {
+                "message with little payload has more fragments than max_fragments"
+            }
         })
     }
 }
@@ -129,11 +133,16 @@ impl fmt::Display for Rule {
 pub struct ProtocolError {
     rule: Rule,
     offset: u64,
+    /// What broke the rule, as a number: a length or a close code. 0 if that is not known.
+    found: u64,
+    /// The limit that it broke. 0 if there is none, or if it takes more than these bits.
+    limit: u32,
 }
 
 impl ProtocolError {
-    pub(crate) fn new(rule: Rule, offset: u64) -> Self {
-        Self { rule, offset }
+    /// `found` and `limit` are the numbers that the error shows, or 0.
+    pub(crate) fn new(rule: Rule, offset: u64, found: u64, limit: u64) -> Self {
+        Self { rule, offset, found, limit: u32::try_from(limit).unwrap_or(0) }
     }
 
     /// The rule that was broken.
@@ -157,18 +166,40 @@ impl ProtocolError {
 
 impl fmt::Display for ProtocolError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "peer violated RFC {} section {}: {} (byte {})",
-            self.rule.rfc(),
-            self.rule.section(),
-            self.rule,
-            self.offset
-        )
+        let Self { rule, offset, found, limit } = *self;
+        write!(f, "peer violated RFC {} section {}: ", rule.rfc(), rule.section())?;
+        let size = Grouped(found);
+        match rule {
+            Rule::CloseCode => write!(f, "close code {found} is not allowed on the wire")?,
+            Rule::FrameTooBig => write!(f, "frame of {size} bytes exceeds max_frame_size")?,
+            Rule::MessageTooBig if found > 0 => {
+                write!(f, "message of {size} bytes exceeds max_message_size")?;
+            }
+            Rule::MessageTooBig => {
+                f.write_str("compressed message inflates to more than max_message_size")?;
+            }
+            rule => rule.fmt(f)?,
+        }
+        if limit > 0 {
+            write!(f, " of {}", grouped(limit))?;
+        }
+        write!(f, " (byte {offset})")
     }
 }
 
 impl core::error::Error for ProtocolError {}
+
+/// A number with its digits in groups of three: 1,048,576.
+struct Grouped(u64);
+
+impl fmt::Display for Grouped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            n @ 0..1000 => n.fmt(f),
+            n => write!(f, "{},{:03}", Self(n / 1000), n % 1000),
+        }
+    }
+}
 
 /// Why a message was not taken for sending. Nothing of it reaches the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -198,32 +229,134 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Closed => "the connection is closed for sending",
-            Self::QueueFull => "too many bytes wait to be sent",
-            Self::ControlTooLong => "control frame payload is longer than 125 bytes",
-            Self::MessageOpen => "another message is being sent in parts",
-            Self::PartMismatch => "part does not fit the message that it continues",
-            Self::CloseCode => "close code not allowed on the wire",
-            Self::CloseReasonTooLong => "close reason is longer than 123 bytes",
-            Self::OverBudget => "the memory that connections share is used up",
+            Self::QueueFull => "max_send_queue bytes or more wait to be sent",
+            Self::ControlTooLong => "the payload of a ping or pong exceeds 125 bytes",
+            Self::MessageOpen => "a message is being sent in parts: finish it first",
+            Self::PartMismatch => "the part is of another type than the message that it continues",
+            Self::CloseCode => "the close code may not be sent",
+            Self::CloseReasonTooLong => "the close reason exceeds 123 bytes",
+            Self::OverBudget => "the memory_budget is used up: send again once what waits has left",
         })
     }
 }
 
+/// A [`Refusal`] with what the text of the error names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    Closed(Shut),
+    /// The limit.
+    QueueFull(u32),
+    /// The length.
+    ControlTooLong(u32),
+    MessageOpen,
+    PartMismatch,
+    CloseCode(CloseCode),
+    /// The length.
+    CloseReasonTooLong(u32),
+    OverBudget,
+    /// Nothing more is known.
+    Plain(Refusal),
+}
+
+/// Why nothing can be sent any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shut {
+    CloseSent,
+    Ended,
+    How(How),
+}
+
+/// An [`End`] without its text, in few bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum How {
+    Closed(Initiator, CloseCode),
+    PeerGone(Truncation),
+    Failed(Rule),
+    TimedOut(Timeout),
+    OverBudget,
+    Unconfirmed,
+}
+
+impl Refused {
+    /// A number for the text; one that does not fit is not shown.
+    pub(crate) fn number(n: usize) -> u32 {
+        u32::try_from(n).unwrap_or(0)
+    }
+
+    fn refusal(self) -> Refusal {
+        match self {
+            Self::Closed(_) => Refusal::Closed,
+            Self::QueueFull(_) => Refusal::QueueFull,
+            Self::ControlTooLong(_) => Refusal::ControlTooLong,
+            Self::MessageOpen => Refusal::MessageOpen,
+            Self::PartMismatch => Refusal::PartMismatch,
+            Self::CloseCode(_) => Refusal::CloseCode,
+            Self::CloseReasonTooLong(_) => Refusal::CloseReasonTooLong,
+            Self::OverBudget => Refusal::OverBudget,
+            Self::Plain(refusal) => refusal,
+        }
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Closed(Shut::CloseSent) => f.write_str(
+                "this side has sent Close, and nothing may follow it (RFC 6455 section 5.5.1)",
+            ),
+            Self::Closed(Shut::Ended) => f.write_str("the connection has ended"),
+            Self::Closed(Shut::How(how)) => write!(f, "the connection has ended: {how}"),
+            Self::QueueFull(limit @ 1..) => {
+                write!(f, "max_send_queue of {} bytes or more wait to be sent", grouped(limit))
+            }
+            Self::ControlTooLong(len @ 1..) => {
+                write!(f, "payload of {} bytes exceeds the 125 of a ping or pong", grouped(len))
+            }
+            Self::CloseCode(CloseCode::NO_STATUS) => f.write_str(
+                "close code 1005 stands for a Close without a body: leave the reason empty",
+            ),
+            Self::CloseCode(code) => write!(
+                f,
+                "close code {code} may not be sent: use 1000 to 1003, 1007 to 1014, or 3000 to 4999"
+            ),
+            Self::CloseReasonTooLong(len @ 1..) => {
+                write!(f, "close reason of {} bytes exceeds the 123 of a Close", grouped(len))
+            }
+            refused => refused.refusal().fmt(f),
+        }
+    }
+}
+
+fn grouped(n: u32) -> Grouped {
+    Grouped(n.into())
+}
+
 /// A message that could not be sent, with the message where it was owned.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// Neither `{}` nor `{:?}` shows what is in the message.
+#[derive(Clone, PartialEq, Eq)]
 pub struct SendError {
-    refusal: Refusal,
+    refused: Refused,
     message: Option<Message>,
 }
 
 impl SendError {
-    pub(crate) fn new(refusal: Refusal, message: Option<Message>) -> Self {
-        Self { refusal, message }
+    pub(crate) fn new(refused: Refused, message: Option<Message>) -> Self {
+        Self { refused, message }
+    }
+
+    /// With how the connection ended, if it has and that is why.
+    #[cold]
+    pub(crate) fn after(mut self, end: Option<&End>) -> Self {
+        if let (Refusal::Closed, Some(end)) = (self.refusal(), end) {
+            self.refused = Refused::Closed(Shut::How(end.how()));
+        }
+        self
     }
 
     /// Why it was refused.
     pub fn refusal(&self) -> Refusal {
-        self.refusal
+        self.refused.refusal()
     }
 
     /// Gives the message back, if an owned one was passed.
@@ -234,13 +367,28 @@ impl SendError {
 
 impl From<Refusal> for SendError {
     fn from(refusal: Refusal) -> Self {
-        Self::new(refusal, None)
+        Self::new(Refused::Plain(refusal), None)
+    }
+}
+
+impl From<Refused> for SendError {
+    fn from(refused: Refused) -> Self {
+        Self::new(refused, None)
     }
 }
 
 impl fmt::Display for SendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "not sent: {}", self.refusal)
+        write!(f, "not sent: {}", self.refused)
+    }
+}
+
+impl fmt::Debug for SendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SendError")
+            .field("refusal", &self.refusal())
+            .field("message", &self.message)
+            .finish_non_exhaustive()
     }
 }
 
@@ -278,7 +426,7 @@ pub enum Timeout {
     /// A frame or message was begun and came too slowly
     /// ([`Config::progress_timeout`](crate::Config::progress_timeout)).
     Progress,
-    /// The peer took none of the bytes that wait for it
+    /// The peer took too little of what waits for it, or nothing
     /// ([`Config::send_timeout`](crate::Config::send_timeout)).
     Send,
     /// The peer did not answer a ping, and sent next to nothing meanwhile
@@ -391,33 +539,59 @@ impl End {
     }
 }
 
+impl End {
+    pub(crate) fn how(&self) -> How {
+        match *self {
+            Self::Closed { initiator, .. } => How::Closed(initiator, self.code()),
+            Self::PeerGone(truncation) => How::PeerGone(truncation),
+            Self::Failed(error) => How::Failed(error.rule()),
+            Self::TimedOut(timeout) => How::TimedOut(timeout),
+            Self::OverBudget => How::OverBudget,
+            Self::Unconfirmed => How::Unconfirmed,
+        }
+    }
+}
+
 impl core::error::Error for End {}
 
+impl fmt::Display for How {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Closed(Initiator::Local, code) => {
+                return write!(f, "closed by us, code {code}");
+            }
+            Self::Closed(Initiator::Remote, code) => {
+                return write!(f, "closed by the peer, code {code}");
+            }
+            Self::Failed(rule) => return write!(f, "peer violated the protocol: {rule}"),
+            Self::PeerGone(Truncation::BetweenMessages) => "peer gone without Close",
+            Self::PeerGone(Truncation::InHeader) => "peer gone inside a frame header",
+            Self::PeerGone(Truncation::InPayload) => "peer gone inside a frame",
+            Self::PeerGone(Truncation::InMessage) => "peer gone inside a fragmented message",
+            Self::TimedOut(Timeout::Close) => "peer did not answer Close within close_timeout",
+            Self::TimedOut(Timeout::Progress) => {
+                "peer sent less than 1 KiB of a message within progress_timeout"
+            }
+            Self::TimedOut(Timeout::Send) => {
+                "peer took less than 1 KiB of what waits for it within send_timeout"
+            }
+            Self::TimedOut(Timeout::Keepalive) => "peer did not answer a ping within pong_timeout",
+            Self::OverBudget => "what the peer sent exceeds the memory_budget",
+            Self::Unconfirmed => "closed without waiting for the peer's Close",
+        })
+    }
+}
+
+/// A reason of the peer's is shown with its control characters escaped, so that it forges no line of a log.
 impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Closed { initiator, code, reason } => {
-                let who = match initiator {
-                    Initiator::Local => "us",
-                    Initiator::Remote => "the peer",
-                };
-                let code = code.unwrap_or(CloseCode::NO_STATUS);
-                write!(f, "closed by {who}, code {code}")?;
-                if reason.is_empty() { Ok(()) } else { write!(f, ", reason {reason:?}") }
-            }
-            Self::PeerGone(Truncation::BetweenMessages) => f.write_str("peer gone without Close"),
-            Self::PeerGone(Truncation::InHeader) => f.write_str("peer gone inside a frame header"),
-            Self::PeerGone(Truncation::InPayload) => f.write_str("peer gone inside a frame"),
-            Self::PeerGone(Truncation::InMessage) => {
-                f.write_str("peer gone inside a fragmented message")
-            }
             Self::Failed(error) => error.fmt(f),
-            Self::TimedOut(Timeout::Close) => f.write_str("peer did not answer Close in time"),
-            Self::TimedOut(Timeout::Progress) => f.write_str("peer sent a message too slowly"),
-            Self::TimedOut(Timeout::Send) => f.write_str("peer did not read in time"),
-            Self::TimedOut(Timeout::Keepalive) => f.write_str("peer did not answer a ping in time"),
-            Self::OverBudget => f.write_str("the memory that connections share is used up"),
-            Self::Unconfirmed => f.write_str("closed without waiting for the peer's Close"),
+            _ => self.how().fmt(f),
+        }?;
+        match self.reason() {
+            "" => Ok(()),
+            reason => write!(f, ", reason {reason:?}"),
         }
     }
 }

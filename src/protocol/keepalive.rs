@@ -5,10 +5,12 @@ use core::time::Duration;
 
 use sha1::{Digest, Sha1};
 
+use crate::protocol::clock::is_reached;
 use crate::protocol::config::Settings;
+use crate::protocol::send_state::SendState;
 
-/// While an answer is awaited, so much payload in every pong timeout shows life as well: the pong may
-/// be queued behind a large frame.
+/// While a pong is awaited, this much payload in every pong timeout shows life as well: the pong may come
+/// after a large frame. So does this much taken of what waits to be sent: the ping may still be on its way.
 const ALIVE: u32 = 1024;
 
 pub(crate) const PING: usize = 8;
@@ -26,6 +28,16 @@ pub(crate) enum Due {
     Idle,
 }
 
+/// How far the last ping is on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sending {
+    /// Nobody has looked yet.
+    Queued,
+    /// A look found that it had not left.
+    Waits,
+    Left,
+}
+
 /// Allocated only for a connection that has it on.
 pub(crate) struct Keepalive {
     /// Hashed, it makes the payload of the next ping and its own successor.
@@ -35,8 +47,17 @@ pub(crate) struct Keepalive {
     answered: bool,
     /// Idle: Close is on its way, and the close timeout takes over.
     closing: bool,
-    /// When the ping was queued.
+    /// How many pings there were; wraps.
+    pings: u8,
+    sending: Sending,
+    /// When the ping left. If no look found it waiting, that is when it was queued.
     asked_at: Duration,
+    /// Bytes waited to be sent at the last look. What is taken while none wait shows no life: sockets have
+    /// buffers.
+    was_waiting: bool,
+    /// When the peer last took enough of the bytes that waited.
+    taken_at: Duration,
+    taken_mark: u32,
     /// When the peer last showed life; `None` before the first wait.
     alive_at: Option<Duration>,
     /// The payload received by then.
@@ -60,7 +81,12 @@ impl Keepalive {
             asked: None,
             answered: false,
             closing: false,
+            pings: 0,
+            sending: Sending::Queued,
             asked_at: Duration::ZERO,
+            was_waiting: false,
+            taken_at: Duration::ZERO,
+            taken_mark: 0,
             alive_at: None,
             alive_mark: 0,
             no_activity: 0,
@@ -91,18 +117,21 @@ impl Keepalive {
     }
 
     /// When there is something to do. `data` is the payload received, and `progress` the receiver's.
+    /// `state` tells whether the ping has left.
     pub(crate) fn deadline(
         &mut self,
         settings: &Settings,
         now: Duration,
         data: u32,
         progress: u32,
+        state: SendState,
     ) -> Option<Duration> {
         if self.closing {
             return None;
         }
         let activity = progress.wrapping_sub(self.no_activity);
         self.observe(now, data, activity);
+        self.observe_sending(now, state);
         let ping = self.next_ping(settings);
         let dead = self.dead_at(settings);
         let idle = self.idle_at(settings);
@@ -111,7 +140,7 @@ impl Keepalive {
 
     /// What is to be done now; `deadline` was asked at this time.
     pub(crate) fn due(&mut self, settings: &Settings, now: Duration, data: u32) -> Due {
-        let reached = |at: Option<Duration>| at.is_some_and(|at| at <= now);
+        let reached = |at: Option<Duration>| at.is_some_and(|at| is_reached(at, now));
         if self.closing {
             return Due::Nothing;
         }
@@ -126,6 +155,8 @@ impl Keepalive {
             let payload = self.payload();
             self.asked = Some(payload);
             self.asked_at = now;
+            self.sending = Sending::Queued;
+            self.pings = self.pings.wrapping_add(1);
             self.alive_mark = data;
             return Due::Ping(payload);
         }
@@ -155,11 +186,34 @@ impl Keepalive {
         }
     }
 
+    /// Sees whether the ping has left, and whether the peer takes what waits before it.
+    fn observe_sending(&mut self, now: Duration, state: SendState) {
+        if self.asked.is_some() && self.sending != Sending::Left {
+            if state.pings != self.pings {
+                self.sending = Sending::Waits;
+            } else {
+                if self.sending == Sending::Waits {
+                    self.asked_at = now;
+                }
+                self.sending = Sending::Left;
+            }
+        }
+        let taken = state.taken.wrapping_sub(self.taken_mark);
+        let all = taken > 0 && !state.is_waiting;
+        if self.was_waiting && (taken >= ALIVE || all) {
+            (self.taken_at, self.taken_mark) = (now, state.taken);
+        } else if !self.was_waiting {
+            self.taken_mark = state.taken;
+        }
+        self.was_waiting = state.is_waiting;
+    }
+
     fn next_ping(&self, settings: &Settings) -> Option<Duration> {
         let interval = settings.ping_interval?;
         let alive_at = self.alive_at?;
         let since = match self.asked {
             None => alive_at,
+            Some(_) if self.sending != Sending::Left => return None,
             // Data shows life, but the pong may never come: a peer may answer only the last of several
             // pings (§5.5.3). Without another ping, a peer that pauses would count as dead.
             Some(_) if alive_at > self.asked_at => self.asked_at,
@@ -170,7 +224,7 @@ impl Keepalive {
 
     fn dead_at(&self, settings: &Settings) -> Option<Duration> {
         self.asked?;
-        let since = self.asked_at.max(self.alive_at?);
+        let since = self.asked_at.max(self.alive_at?).max(self.taken_at);
         Some(since.saturating_add(settings.pong_timeout?))
     }
 

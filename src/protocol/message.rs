@@ -89,14 +89,16 @@ impl PartialEq<&str> for Text {
 }
 
 impl fmt::Debug for Text {
+    /// The length only. What a program prints with `{:?}` often goes to a log, and messages hold secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.as_str().fmt(f)
+        write!(f, "Text({} bytes)", self.0.len())
     }
 }
 
 impl fmt::Display for Text {
+    /// The text itself, as for `str`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.as_str().fmt(f)
+        fmt::Display::fmt(self.as_str(), f)
     }
 }
 
@@ -109,9 +111,9 @@ impl fmt::Display for Text {
 /// assert_eq!(Message::from("hi"), Message::Text("hi".into()));
 /// assert_eq!(Message::from(vec![1, 2]), Message::Binary(vec![1, 2].into()));
 /// ```
-// A tag of one byte would have the compiler move the payload from the byte behind it on, in words that lie
-// across those that it is read in next: the processor stalls, several times a message.
-#[derive(Clone, Debug, PartialEq, Eq)]
+// With a tag of one byte the compiler copies the payload in words that begin one byte after the tag. They
+// overlap the words that it is read in next, and the processor stalls several times a message.
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 #[repr(usize)]
 pub enum Message {
@@ -161,7 +163,7 @@ impl Message {
 
 /// A message, ping or pong that is lent: what [`RecvBuf::event`](crate::RecvBuf::event) gives and
 /// every `send` of the core takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MessageRef<'a> {
     /// A text message.
@@ -172,6 +174,27 @@ pub enum MessageRef<'a> {
     Ping(&'a [u8]),
     /// A pong; see [`Message::Pong`].
     Pong(&'a [u8]),
+}
+
+impl fmt::Debug for Message {
+    /// As for [`MessageRef`].
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.borrow().fmt(f)
+    }
+}
+
+impl fmt::Debug for MessageRef<'_> {
+    /// The type and the length: `Text(5 bytes)`. What a program prints with `{:?}` often goes to a log, and
+    /// messages hold secrets. To see a payload, print what [`as_bytes`](Self::as_bytes) or the variant gives.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match self {
+            Self::Text(_) => "Text",
+            Self::Binary(_) => "Binary",
+            Self::Ping(_) => "Ping",
+            Self::Pong(_) => "Pong",
+        };
+        write!(f, "{name}({} bytes)", self.as_bytes().len())
+    }
 }
 
 impl<'a> MessageRef<'a> {

@@ -57,7 +57,7 @@ pub enum Progress {
 pub struct Replies(Option<Box<Owed>>);
 
 /// Never empty: then there is none.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Owed {
     pongs: Pongs,
     ping: Option<[u8; PING]>,
@@ -70,7 +70,10 @@ struct Owed {
 #[derive(Default)]
 struct Pongs {
     bytes: Vec<u8>,
+    /// Where the last one begins.
     last: usize,
+    /// How many there are. Counting them for each that is added would cost a peer nothing, and us much.
+    count: usize,
 }
 
 /// A Close frame to be sent, with no body if it has no code.
@@ -151,6 +154,17 @@ impl Replies {
     }
 }
 
+impl fmt::Debug for Owed {
+    /// Without payloads, and without the reason of the peer's Close.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Owed")
+            .field("pongs", &self.pongs)
+            .field("ping", &self.ping.is_some())
+            .field("close", &self.close)
+            .finish_non_exhaustive()
+    }
+}
+
 impl fmt::Debug for Pongs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.payloads().map(<[u8]>::len)).finish()
@@ -164,7 +178,9 @@ impl Pongs {
         if self.wire_len() + MAX_CONTROL + 6 > config.get().max_pending_pongs / 2 {
             // "A Pong frame for only the most recently processed Ping" will do (§5.5.3).
             self.bytes.truncate(self.last);
+            self.count = self.count.saturating_sub(1);
         }
+        self.count += 1;
         self.last = self.bytes.len();
         self.bytes.push(payload.len() as u8);
         self.bytes.extend_from_slice(payload);
@@ -172,12 +188,14 @@ impl Pongs {
 
     /// Each takes a header on the wire, of at most six bytes, not the one byte of length here.
     fn wire_len(&self) -> usize {
-        self.bytes.len() + 5 * self.payloads().count()
+        self.bytes.len() + 5 * self.count
     }
 
     fn payloads(&self) -> impl Iterator<Item = &[u8]> {
         let mut rest = &self.bytes[..];
         core::iter::from_fn(move || {
+            #[cfg(test)]
+            tests::READ.set(tests::READ.get() + 1);
             let (&len, behind) = rest.split_first()?;
             let (payload, behind) = behind.split_at_checked(usize::from(len))?;
             rest = behind;
@@ -198,8 +216,6 @@ pub struct Receiver {
     message: Option<Kind>,
     /// Whether the message that is under way is compressed.
     compressed: bool,
-    /// How many bytes at the end of the assembled text begin a character that is not complete.
-    tail: u8,
     lent: Lent,
     /// Turned so that the next payload byte is masked with its first.
     key: [u8; 4],
@@ -313,7 +329,6 @@ impl Receiver {
             stage: Stage::Header,
             message: None,
             compressed: false,
-            tail: 0,
             lent: Lent::Nothing,
             key: [0; 4],
             remaining: 0,
@@ -457,7 +472,7 @@ impl Receiver {
         match result {
             Ok(progress) => Some(progress),
             Err(Stop::Broken(rule)) => {
-                let error = ProtocolError::new(rule, self.offset);
+                let error = self.broken(rule, input.unread());
                 self.give_up(End::Failed(error));
                 replies.close(CloseReply(Some(error.close_code())));
                 self.settle(input);
@@ -536,6 +551,36 @@ impl Receiver {
         }
     }
 
+    /// The error for a rule that was broken here, with the numbers that its text shows. `unread` begins with
+    /// what broke it.
+    #[cold]
+    fn broken(&self, rule: Rule, unread: &[u8]) -> ProtocolError {
+        let settings = self.config.get();
+        let announced = match self.stage {
+            Stage::Header => Length::decode(unread).map_or(0, |length| length.value),
+            _ => 0,
+        };
+        let (found, limit) = match rule {
+            Rule::FrameTooBig => (announced, settings.max_frame_size.unwrap_or_default()),
+            Rule::MessageTooBig if announced > 0 => {
+                (self.message_len.saturating_add(announced), settings.max_message_size)
+            }
+            Rule::MessageTooBig => (0, settings.max_message_size),
+            Rule::TooManyFragments => (0, settings.max_fragments.into()),
+            Rule::CloseCode => {
+                let code = unread.first_chunk().map_or(0, |code| u16::from_be_bytes(*code));
+                (code.into(), 0)
+            }
+            #[cfg(feature = "deflate")]
+            Rule::InflateRatio => (
+                0,
+                settings.deflate.and_then(|deflate| deflate.max_ratio).unwrap_or_default().into(),
+            ),
+            _ => (0, 0),
+        };
+        ProtocolError::new(rule, self.offset, found, limit)
+    }
+
     #[cold]
     fn failure(&self) -> ProtocolError {
         match self.end() {
@@ -565,10 +610,11 @@ impl Receiver {
                     let available = input.unread().len() as u64;
                     let n = available.min(self.remaining) as usize;
                     if n > 0 {
+                        let before = input.unchecked();
                         self.key = mask::apply_part(input.assemble(n), self.key);
                         self.remaining -= n as u64;
                         self.data = self.data.wrapping_add(n as u32);
-                        self.check_text(input, n)?;
+                        self.check_text(input, before, n)?;
                         self.offset += n as u64;
                     }
                     if self.remaining > 0 {
@@ -691,34 +737,19 @@ impl Receiver {
         if len >= self.whole_below {
             return false;
         }
-        let Some(payload) = input.lend_whole(kind, header, len.into()) else {
+        let Some(payload) = input.short_payload(header, len.into()) else {
             return false;
         };
+        if kind == Kind::Binary {
+            mask::apply(payload, key);
+        } else if !unmask_text(payload, key) {
+            return false;
+        }
+        input.lend_short(kind, header, len.into());
         self.offset += header as u64 + u64::from(len);
         self.data = self.data.wrapping_add(len.into());
         self.cost = self.cost.wrapping_add(PROGRESS);
-        if kind == Kind::Text {
-            return self.whole_text(input, key, header);
-        }
-        mask::apply(payload, key);
         true
-    }
-
-    /// Whether what was lent is text, once it is unmasked; else undoes it, for `run` to find what is wrong.
-    #[inline(never)]
-    fn whole_text(&mut self, input: &mut RecvBuf, key: [u8; 4], header: usize) -> bool {
-        let payload = input.lent();
-        let len = payload.len();
-        mask::apply(payload, key);
-        if utf8::check(payload) == Checked::UpTo(len) {
-            return true;
-        }
-        mask::apply(payload, key);
-        input.take_back_whole(header, len);
-        self.offset -= (header + len) as u64;
-        self.data = self.data.wrapping_sub(len as u32);
-        self.cost = self.cost.wrapping_sub(PROGRESS);
-        false
     }
 
     /// Tells how much makes sense to be read where a header, or a frame that is small, is not there yet.
@@ -874,7 +905,9 @@ impl Receiver {
 
     fn try_inflate(&mut self, input: &mut RecvBuf, parts: bool) -> Result<bool, Stop> {
         let mut left = self.remaining.min(input.unread().len() as u64) as usize;
-        let fresh = &mut input.unparsed_mut(left)[self.inflating.unmasked()..];
+        // Fewer are there only if the buffer was exchanged.
+        let unmasked = self.inflating.unmasked().min(left);
+        let fresh = &mut input.unparsed_mut(left)[unmasked..];
         self.key = mask::apply_part(fresh, self.key);
         self.data = self.data.wrapping_add(fresh.len() as u32);
         loop {
@@ -905,6 +938,7 @@ impl Receiver {
                 let rule = if limit == 0 { Rule::MessageTooBig } else { Rule::InflateRatio };
                 return Err(rule.into());
             }
+            let before = input.unchecked();
             input.inflated(consumed, produced);
             self.no_progress(produced as u32);
             left -= consumed;
@@ -912,13 +946,13 @@ impl Receiver {
             self.remaining -= consumed as u64;
             self.offset += consumed as u64;
             if produced > 0 {
-                self.check_text(input, produced)?;
+                self.check_text(input, before, produced)?;
             }
             if let Some(rule) = broken {
                 return Err(rule.into());
             }
             if self.skips(parts) {
-                input.drop_message(usize::from(self.tail));
+                input.drop_message(self.held(input));
             } else if parts && input.assembled_len() >= CHUNK {
                 return Ok(self.lend_part(input));
             }
@@ -937,12 +971,18 @@ impl Receiver {
         let Some(kind) = self.message else {
             return false;
         };
-        if input.assembled_len() <= usize::from(self.tail) {
+        if input.assembled_len() <= self.held(input) {
             return false;
         }
-        input.lend_message(kind, self.tail, self.lent == Lent::Nothing, false);
+        input.lend_message(kind, self.lent == Lent::Nothing, false);
         self.lent = Lent::Parts;
         true
+    }
+
+    /// How many bytes at the end of what is assembled are held back, since they begin a character that is
+    /// not complete.
+    fn held(&self, input: &RecvBuf) -> usize {
+        if self.message == Some(Kind::Text) { input.unchecked() } else { 0 }
     }
 
     /// Whether what came last of the message is skipped, because only parts of it were asked for.
@@ -953,20 +993,20 @@ impl Receiver {
         self.lent == Lent::Skipped
     }
 
-    /// Checks the `n` bytes of text that were assembled last, with those of a character before them.
-    fn check_text(&mut self, input: &RecvBuf, n: usize) -> Result<(), Rule> {
+    /// Checks the `n` bytes of text that were assembled last, with the `before` bytes before them that were
+    /// not checked yet.
+    fn check_text(&mut self, input: &mut RecvBuf, before: usize, n: usize) -> Result<(), Rule> {
         if self.message != Some(Kind::Text) {
             return Ok(());
         }
-        let fresh = n + usize::from(self.tail);
-        let assembled = input.assembled_len();
-        match utf8::check(input.assembled(assembled - fresh)) {
+        let fresh = before + n;
+        match utf8::check(input.assembled(input.assembled_len() - fresh)) {
             Checked::UpTo(end) => {
-                self.tail = (fresh - end) as u8;
+                input.set_unchecked(fresh - end);
                 Ok(())
             }
             Checked::InvalidAt(at) => {
-                self.offset += at.saturating_sub(usize::from(self.tail)) as u64;
+                self.offset += at.saturating_sub(before) as u64;
                 Err(Rule::InvalidUtf8)
             }
         }
@@ -980,7 +1020,7 @@ impl Receiver {
         if core::mem::take(&mut self.compressed) {
             self.inflating.finish()?;
         }
-        if self.tail > 0 {
+        if self.held(input) > 0 {
             return Err(Rule::InvalidUtf8);
         }
         let kind = self.message.take().unwrap_or(Kind::Binary);
@@ -990,7 +1030,7 @@ impl Receiver {
         self.cost = self.cost.wrapping_add(PROGRESS);
         let lend = lent == Lent::Nothing || lent == Lent::Parts && parts;
         if lend {
-            input.lend_message(kind, 0, lent == Lent::Nothing, true);
+            input.lend_message(kind, lent == Lent::Nothing, true);
         } else {
             input.drop_message(0);
         }
@@ -1004,7 +1044,7 @@ impl Receiver {
                 return Progress::Event;
             }
             if self.skips(parts) {
-                input.drop_message(usize::from(self.tail));
+                input.drop_message(self.held(input));
             }
         }
         if input.is_eof() {
@@ -1139,7 +1179,7 @@ impl Receiver {
         }
         let (data, progress) = (self.data, self.progress());
         let keepalive = Beside::keepalive(&mut self.beside)?;
-        keepalive.deadline(self.config.get(), now, data, progress)
+        keepalive.deadline(self.config.get(), now, data, progress, state)
     }
 
     /// Ends the connection, or pings or closes it, if its [`deadline`](Self::deadline) is reached; else
@@ -1180,9 +1220,10 @@ impl Receiver {
         }
     }
 
-    /// How long the peer took for its last pong to a ping of keepalive, from when the ping was queued to
-    /// the first wait behind the pong; `None` before there was one. So it is what the network took or
-    /// more, if we were slow.
+    /// How long the peer took for its last pong to a ping of keepalive; `None` before there was one.
+    ///
+    /// It is the time from when the ping left to the first wait after its pong. So it is what the network
+    /// took, or more if we were slow.
     pub fn round_trip(&self) -> Option<Duration> {
         self.beside.as_ref()?.keepalive.as_ref()?.round_trip()
     }
@@ -1232,5 +1273,46 @@ fn close_payload(payload: &[u8]) -> Result<(Option<CloseCode>, String), Rule> {
     match core::str::from_utf8(reason) {
         Ok(reason) => Ok((Some(code), reason.into())),
         Err(_) => Err(Rule::CloseReason),
+    }
+}
+
+/// Unmasks a whole text; or leaves it as it is, if it is none, for `run` to find what is wrong.
+#[inline(never)]
+fn unmask_text(payload: &mut [u8], key: [u8; 4]) -> bool {
+    mask::apply(payload, key);
+    if utf8::check(payload) == Checked::UpTo(payload.len()) {
+        return true;
+    }
+    mask::apply(payload, key);
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use core::cell::Cell;
+
+    use super::*;
+
+    std::thread_local! {
+        /// How many pongs were looked at.
+        pub(super) static READ: Cell<usize> = const { Cell::new(0) };
+    }
+
+    #[test]
+    fn the_work_for_a_ping_does_not_grow_with_the_pongs_that_wait() {
+        for limit in [0, 4_096, 1 << 20] {
+            let config = Config::default().max_pending_pongs(limit);
+            let mut replies = Replies::default();
+            let before = READ.get();
+            for n in 0..10_000_usize {
+                replies.pong(&[7; 125][..n % 126], &config);
+                let _ = replies.pongs_len();
+            }
+            assert_eq!(READ.get() - before, 0, "each pong is looked at once, when it is sent");
+            let mut sent = 0;
+            let len = replies.pongs_len();
+            replies.take_pongs(|_, payload| sent += payload.len() + 6);
+            assert_eq!(len, Some(sent), "the count is right");
+        }
     }
 }

@@ -1,6 +1,9 @@
 //! The sending half: messages to frames, masking, Close (RFC 6455 §5.1 to §5.5), compression
 //! (RFC 7692 §6.1).
 
+mod short;
+mod vectored;
+
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
@@ -10,12 +13,13 @@ use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use crate::memory::budget::{Budget, FREE};
+use crate::memory::budget::FREE;
 use crate::memory::send_buf::SendBuf;
+use crate::protocol::clock::{self, Timer};
 use crate::protocol::close::{self, CloseCode};
 use crate::protocol::config::Config;
 use crate::protocol::deflate::{self, Deflating, Side};
-use crate::protocol::error::{Refusal, SendError};
+use crate::protocol::error::{Refused, SendError, Shut};
 use crate::protocol::frame::{self, MAX_CONTROL, MAX_HEADER, Opcode};
 use crate::protocol::mask;
 use crate::protocol::message::{Message, MessageRef};
@@ -23,11 +27,17 @@ use crate::protocol::prepared::Prepared;
 use crate::protocol::recv::{CloseReply, Replies};
 use crate::protocol::send_state::SendState;
 
+pub use vectored::Vectored;
+
 /// An owned payload from this size on is queued by reference, not copied.
 const SHARE_FROM: usize = 16 << 10;
 
 /// A prepared frame from this size on is queued by reference: below it, a copy is cheaper.
 const SHARE_PREPARED_FROM: usize = 1 << 10;
+
+/// While bytes wait, the peer must take so many in every send timeout, or all that waited. Receiving asks for
+/// the same in every progress timeout. Any byte for progress would let a peer hold a full queue for days.
+const PROGRESS: u32 = 1 << 10;
 
 /// Messages in, frames out: the sending half of a [`Connection`](crate::Connection).
 pub struct Sender {
@@ -44,15 +54,25 @@ pub struct Sender {
     /// Whether the user wants messages to be compressed.
     compression: bool,
     close_sent: bool,
-    closed: bool,
+    open_for: OpenFor,
     /// A message may be added as it is to a queue that stays below this; 0 while messages are compressed, one
     /// is open, or nothing may be sent any more.
     plain_mark: u32,
-    /// When the timer was set, in ns plus one; 0 if it is not.
-    timer: u64,
+    /// When the peer last made progress, if bytes wait for it.
+    timer: Timer,
+    /// How many bytes will have left at the next progress; wraps.
     timer_mark: u32,
     /// How many pings of keepalive were queued; wraps.
     pings: u8,
+}
+
+/// What may still be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum OpenFor {
+    All,
+    /// Our Close was sent, and the peer's has not come (RFC 6455 §5.5.2).
+    Pongs,
+    Nothing,
 }
 
 impl Sender {
@@ -71,9 +91,9 @@ impl Sender {
             deflating: Deflating::default(),
             compression: true,
             close_sent: false,
-            closed: false,
+            open_for: OpenFor::All,
             plain_mark: 0,
-            timer: 0,
+            timer: Timer::default(),
             timer_mark: 0,
             pings: 0,
         };
@@ -81,18 +101,14 @@ impl Sender {
         sender
     }
 
-    /// Sets what [`plain`](Self::plain) looks at.
-    fn admit_plain(&mut self) {
-        let is_plain = self.side.is_none() && self.open.is_none() && !self.closed;
-        let mark = u32::try_from(self.config.get().send_mark).unwrap_or(u32::MAX);
-        self.plain_mark = if is_plain { mark } else { 0 };
-    }
-
     /// Queues a message as one frame, or a ping or pong. The payload is copied.
+    ///
+    /// What the receiving half owes the peer, pongs for one, leaves only with [`answer`](Self::answer). A
+    /// program that sends for long without receiving does not see the peer's pings, so none is answered.
     ///
     /// # Errors
     ///
-    /// The [`Refusal`]; then nothing was queued.
+    /// The [`Refusal`](crate::Refusal); then nothing was queued.
     #[inline]
     pub fn send<'a>(
         &mut self,
@@ -104,32 +120,6 @@ impl Sender {
             return Ok(());
         }
         self.send_any(message, out)
-    }
-
-    /// The common case at once: a message of less than 64 KiB that is not compressed, and for which there is
-    /// room. Whatever is not plainly so is left to `send_any`.
-    #[inline]
-    fn plain(&mut self, message: MessageRef<'_>, out: &mut SendBuf) -> bool {
-        let opcode = match message {
-            MessageRef::Text(_) => Opcode::Text,
-            MessageRef::Binary(_) => Opcode::Binary,
-            _ => return false,
-        };
-        let payload = message.as_bytes();
-        let Ok(len) = u16::try_from(payload.len()) else {
-            return false;
-        };
-        if !out.fits(payload.len(), self.plain_mark) {
-            return false;
-        }
-        match &mut self.keys {
-            Some(keys) => append_masked(out, opcode, len, payload, keys),
-            None => {
-                let header = frame::encode_short(opcode, len, None);
-                out.append_fitting(header, |queue| queue.extend_from_slice(payload));
-            }
-        }
-        true
     }
 
     #[inline(never)]
@@ -145,7 +135,7 @@ impl Sender {
     ///
     /// # Errors
     ///
-    /// The [`Refusal`], with the message.
+    /// The [`Refusal`](crate::Refusal), with the message.
     #[inline]
     pub fn send_owned(&mut self, message: Message, out: &mut SendBuf) -> Result<(), SendError> {
         let borrowed = message.borrow();
@@ -158,8 +148,8 @@ impl Sender {
     #[inline(never)]
     fn send_any_owned(&mut self, message: Message, out: &mut SendBuf) -> Result<(), SendError> {
         let admitted = self.admit(&message.borrow(), out);
-        if let Err(refusal) = admitted.and_then(|()| self.afford(message.as_bytes().len(), out)) {
-            return Err(SendError::new(refusal, Some(message)));
+        if let Err(refused) = admitted.and_then(|()| self.afford(message.as_bytes().len(), out)) {
+            return Err(SendError::new(refused, Some(message)));
         }
         let opcode = message.borrow().opcode();
         let payload = message.into_bytes();
@@ -193,7 +183,7 @@ impl Sender {
     ///
     /// # Errors
     ///
-    /// The [`Refusal`]; then nothing was queued.
+    /// The [`Refusal`](crate::Refusal); then nothing was queued.
     pub fn send_borrowed<'a>(
         &mut self,
         message: impl Into<MessageRef<'a>>,
@@ -220,7 +210,7 @@ impl Sender {
     ///
     /// # Errors
     ///
-    /// The [`Refusal`]; then nothing was queued.
+    /// The [`Refusal`](crate::Refusal); then nothing was queued.
     pub fn send_prepared(
         &mut self,
         message: &Prepared,
@@ -277,7 +267,7 @@ impl Sender {
     ///
     /// # Errors
     ///
-    /// The [`Refusal`]; then nothing was queued, and the message stays open.
+    /// The [`Refusal`](crate::Refusal); then nothing was queued, and the message stays open.
     pub fn send_part<'a>(
         &mut self,
         part: impl Into<MessageRef<'a>>,
@@ -287,7 +277,7 @@ impl Sender {
         let part = part.into();
         let opcode = part.opcode();
         if opcode.is_control() || self.open.is_some_and(|open| open != opcode) {
-            return Err(Refusal::PartMismatch.into());
+            return Err(Refused::PartMismatch.into());
         }
         self.has_room(part.as_bytes().len(), out)?;
         self.afford(part.as_bytes().len(), out)?;
@@ -320,7 +310,7 @@ impl Sender {
     ///
     /// # Errors
     ///
-    /// [`Refusal::CloseCode`], [`Refusal::CloseReasonTooLong`], or [`Refusal::Closed`] if it was
+    /// [`Refusal::CloseCode`](crate::Refusal::CloseCode), [`Refusal::CloseReasonTooLong`](crate::Refusal::CloseReasonTooLong), or [`Refusal::Closed`](crate::Refusal::Closed) if it was
     /// sent already.
     pub fn start_close(
         &mut self,
@@ -329,8 +319,8 @@ impl Sender {
         out: &mut SendBuf,
     ) -> Result<(), SendError> {
         let code = close::body(code.into(), reason)?;
-        if self.closed {
-            return Err(Refusal::Closed.into());
+        if self.is_closed() {
+            return Err(self.is_shut().into());
         }
         self.close(code, reason, out);
         Ok(())
@@ -341,23 +331,34 @@ impl Sender {
     pub fn answer(&mut self, replies: &mut Replies, out: &mut SendBuf) {
         if let Some(len) = replies.pongs_len()
             // With this half of the limit in the queue and the other in `replies`, it holds.
-            && (!out.has_marked()
+            && (out.is_empty()
+                // After our Close, the mark stays at it.
+                || !(out.has_marked() || self.close_sent)
                 || out.len() + len <= self.config.get().max_pending_pongs / 2
                 // Nothing follows a Close, so with one the pongs need not wait to stay bounded.
                 || replies.has_close())
         {
             let closes = replies.has_close();
             replies.take_pongs(|opcode, payload| {
-                // Who is told Close need not be asked any more.
-                if !(self.closed || closes && opcode == Opcode::Ping) {
+                let is_ping = opcode == Opcode::Ping;
+                let goes = match self.open_for {
+                    // A peer that is told Close need not be asked any more.
+                    OpenFor::All => !(closes && is_ping),
+                    // "Unless it already received a Close frame" (RFC 6455 §5.5.2): then `closes` says so.
+                    OpenFor::Pongs => !closes && !is_ping,
+                    OpenFor::Nothing => false,
+                };
+                if goes {
                     self.frame(true, opcode, payload, out);
-                    self.pings = self.pings.wrapping_add(u8::from(opcode == Opcode::Ping));
+                    self.pings = self.pings.wrapping_add(u8::from(is_ping));
                 }
             });
-            out.mark();
+            if !self.close_sent {
+                out.mark();
+            }
         }
         if let Some((CloseReply(code), reason)) = replies.take_close()
-            && !self.closed
+            && !self.is_closed()
         {
             self.close(code, &reason, out);
         }
@@ -379,8 +380,8 @@ impl Sender {
         let has_left = !out.has_marked();
         SendState {
             close_sent: self.close_sent,
-            close_left: self.close_sent && has_left,
-            is_waiting: !out.is_empty(),
+            close_left: self.close_sent && has_left && !out.is_buffered(),
+            is_waiting: !out.is_empty() || out.is_buffered(),
             pings: self.pings.wrapping_sub(u8::from(!has_left)),
             taken: out.left(),
         }
@@ -388,13 +389,13 @@ impl Sender {
 
     /// Refuses all that would be sent from now on: the connection has ended.
     pub fn shut(&mut self) {
-        self.closed = true;
+        self.open_for = OpenFor::Nothing;
         self.admit_plain();
     }
 
     /// Whether everything would be refused: Close was queued or the connection has ended.
     pub fn is_closed(&self) -> bool {
-        self.closed
+        self.open_for != OpenFor::All
     }
 
     /// The settings.
@@ -402,46 +403,57 @@ impl Sender {
         &self.config
     }
 
-    /// When the peer must have taken some of what waits in `out`; ask each time before waiting.
-    /// The clock is as in [`Receiver::deadline`](crate::Receiver::deadline).
+    /// When the peer must have taken enough of what waits in `out`: 1 KiB, or all that waited when the
+    /// period began. Ask each time before waiting: that is when the timer starts. The clock is as in
+    /// [`Receiver::deadline`](crate::Receiver::deadline).
+    ///
+    /// What the stream itself holds back ([`SendBuf::set_buffered`]) waits too.
     pub fn deadline(&mut self, now: Duration, out: &SendBuf) -> Option<Duration> {
-        let timeout = self.config.get().send_timeout.filter(|_| !out.is_empty());
-        let Some(timeout) = timeout else {
-            self.timer = 0;
+        let waits = !out.is_empty() || out.is_buffered();
+        let Some(timeout) = self.config.get().send_timeout.filter(|_| waits) else {
+            self.timer.clear();
             return None;
         };
-        if self.timer == 0 || self.timer_mark != out.left() {
-            self.timer = 1 + u64::try_from(now.as_nanos()).unwrap_or(u64::MAX - 1);
-            self.timer_mark = out.left();
+        let missing = self.timer_mark.wrapping_sub(out.left());
+        if !self.timer.is_set() || !(1..=PROGRESS).contains(&missing) {
+            self.timer.set(now);
+            let step = u32::try_from(out.len()).unwrap_or(PROGRESS).clamp(1, PROGRESS);
+            self.timer_mark = out.left().wrapping_add(step);
         }
-        Some(Duration::from_nanos(self.timer - 1).saturating_add(timeout))
+        self.timer.deadline(timeout)
     }
 
     /// Whether the [`deadline`](Self::deadline) is reached: the connection is over, with
     /// [`Timeout::Send`](crate::Timeout::Send).
     pub fn is_stalled(&mut self, now: Duration, out: &SendBuf) -> bool {
-        self.deadline(now, out).is_some_and(|at| at <= now)
+        self.deadline(now, out).is_some_and(|at| clock::is_reached(at, now))
     }
 
     #[inline]
-    fn admit(&self, message: &MessageRef<'_>, out: &SendBuf) -> Result<(), Refusal> {
+    fn admit(&self, message: &MessageRef<'_>, out: &SendBuf) -> Result<(), Refused> {
         self.has_room(message.as_bytes().len(), out)?;
         if message.opcode().is_control() {
             if message.as_bytes().len() > MAX_CONTROL {
-                return Err(Refusal::ControlTooLong);
+                return Err(Refused::ControlTooLong(Refused::number(message.as_bytes().len())));
             }
         } else if self.open.is_some() {
-            return Err(Refusal::MessageOpen);
+            return Err(Refused::MessageOpen);
         }
         Ok(())
     }
 
+    /// Why nothing is sent any more.
+    #[cold]
+    fn is_shut(&self) -> Refused {
+        Refused::Closed(if self.close_sent { Shut::CloseSent } else { Shut::Ended })
+    }
+
     #[inline]
-    fn has_room(&self, len: usize, out: &SendBuf) -> Result<(), Refusal> {
-        if self.closed {
-            Err(Refusal::Closed)
+    fn has_room(&self, len: usize, out: &SendBuf) -> Result<(), Refused> {
+        if self.is_closed() {
+            Err(self.is_shut())
         } else if !queue_has_room(out.len(), len, self.config.get().max_send_queue) {
-            Err(Refusal::QueueFull)
+            Err(Refused::QueueFull(Refused::number(self.config.get().max_send_queue)))
         } else {
             Ok(())
         }
@@ -449,12 +461,12 @@ impl Sender {
 
     /// Whether a budget that others share has room for so many bytes more.
     #[inline]
-    fn afford(&self, len: usize, out: &mut SendBuf) -> Result<(), Refusal> {
+    fn afford(&self, len: usize, out: &mut SendBuf) -> Result<(), Refused> {
         if len < FREE && out.len() < self.config.get().send_mark {
             return Ok(());
         }
         match &self.config.get().budget {
-            Some(budget) if !out.charge(budget, len) => Err(Refusal::OverBudget),
+            Some(budget) if !out.charge(budget, len) => Err(Refused::OverBudget),
             _ => Ok(()),
         }
     }
@@ -534,7 +546,8 @@ impl Sender {
         self.frame(true, Opcode::Close, &payload[..len], out);
         out.mark();
         self.close_sent = true;
-        self.shut();
+        self.open_for = OpenFor::Pongs;
+        self.admit_plain();
     }
 }
 
@@ -546,56 +559,13 @@ fn queue_has_room(waiting: usize, len: usize, max_send_queue: usize) -> bool {
     waiting < max_send_queue && (waiting == 0 || waiting < MOST.saturating_sub(len))
 }
 
-/// Apart, since both ways of `plain` in one need more registers than there are.
-#[inline(never)]
-fn append_masked(out: &mut SendBuf, opcode: Opcode, len: u16, payload: &[u8], keys: &mut StdRng) {
-    let key = keys.next_u32().to_ne_bytes();
-    let header = frame::encode_short(opcode, len, Some(key));
-    out.append_fitting(header, |queue| mask::append(queue, payload, key));
-}
-
 impl fmt::Debug for Sender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Without the key generator's state.
         f.debug_struct("Sender")
             .field("close_sent", &self.close_sent)
-            .field("closed", &self.closed)
+            .field("closed", &self.is_closed())
             .finish_non_exhaustive()
-    }
-}
-
-/// A frame that is half queued: its header behind what waits in the [`SendBuf`], its payload still
-/// with its owner. See [`Sender::send_borrowed`].
-#[derive(Debug)]
-pub struct Vectored<'a> {
-    out: &'a mut SendBuf,
-    rest: &'a [u8],
-    budget: Option<Budget>,
-}
-
-impl Vectored<'_> {
-    /// All that is to be written, in order; no slice is empty.
-    pub fn slices(&self) -> impl Iterator<Item = &[u8]> {
-        let rest = Some(self.rest).filter(|rest| !rest.is_empty());
-        self.out.pending_slices().chain(rest)
-    }
-
-    /// Tells that the socket took the first `n` bytes.
-    pub fn sent(&mut self, n: usize) {
-        let queued = n.min(self.out.len());
-        self.out.sent(queued);
-        self.rest = &self.rest[(n - queued).min(self.rest.len())..];
-    }
-}
-
-impl Drop for Vectored<'_> {
-    fn drop(&mut self) {
-        if !self.rest.is_empty() {
-            self.out.append(|buffer| buffer.extend_from_slice(self.rest));
-            if let Some(budget) = &self.budget {
-                self.out.charge_added(budget);
-            }
-        }
     }
 }
 
