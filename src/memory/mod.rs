@@ -2,6 +2,7 @@
 
 pub(crate) mod budget;
 pub(crate) mod pool;
+pub(crate) mod read_ahead;
 pub(crate) mod recv_buf;
 pub(crate) mod send_buf;
 

@@ -105,7 +105,7 @@ mod local {
     pub(super) fn give_back_send(_buffer: Vec<u8>) {}
 }
 
-/// A receive buffer of initialised bytes, [`NARROW`] or [`WIDE`].
+/// A receive buffer of zeros, [`NARROW`] or [`WIDE`] in size.
 #[inline(never)]
 pub(crate) fn take(size: usize) -> Box<[u8]> {
     local::take(size).unwrap_or_else(|| alloc::vec![0; size].into())
@@ -116,9 +116,19 @@ pub(crate) fn is_pooled(size: usize) -> bool {
     size == NARROW || size == WIDE
 }
 
-/// Takes a receive buffer back; one of another size is freed.
-pub(crate) fn give_back(buffer: Box<[u8]>) {
+/// The pooled receive buffer for so many bytes.
+pub(crate) fn fitting(len: usize) -> Option<usize> {
+    [NARROW, WIDE].into_iter().find(|&size| len <= size)
+}
+
+/// Takes a receive buffer back, of which the first `used` bytes were written to; one of another size is freed.
+///
+/// It is cleared as far as it was used. A stream that says it read more than it wrote would hand one user's
+/// data to another.
+pub(crate) fn give_back(mut buffer: Box<[u8]>, used: usize) {
     if is_pooled(buffer.len()) {
+        let used = used.min(buffer.len());
+        buffer[..used].fill(0);
         local::give_back(buffer);
     }
 }

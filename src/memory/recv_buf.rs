@@ -7,14 +7,15 @@ use core::ops::Range;
 use bytes::{Buf, Bytes};
 
 use crate::memory::pool;
+use crate::memory::read_ahead::{MIN_READ, ReadAhead, is_shrunk};
 use crate::protocol::message::{Message, MessageRef, Part, Text};
 use crate::protocol::utf8;
 
 /// Of a message that is inflated so many compressed bytes at most are moved on with each read.
 const SMALL: usize = 4 << 10;
 
-/// Offer the socket at least this much room.
-const MIN_READ: usize = 4 << 10;
+/// Room for what is inflated from a few bytes.
+const SPREAD: usize = 8 << 10;
 
 /// An owned payload up to this size is copied, so that it never holds on to a larger buffer.
 const COPY_UP_TO: usize = 4 << 10;
@@ -46,8 +47,7 @@ pub struct RecvBuf {
     message_end: usize,
     read: usize,
     filled: usize,
-    /// Bytes that the frame in progress still needs: how far growth makes sense.
-    want: u32,
+    ahead: ReadAhead,
     /// The event's place is a position, not a borrow, so that decoding never fights over the
     /// buffer: a message's bytes begin at `message`, a control frame's end at `read`.
     event: Event,
@@ -57,31 +57,16 @@ pub struct RecvBuf {
     /// [`ALL`] if none of it is. The buffer itself keeps it, since buffers may be exchanged between
     /// connections: what one of them did not check, another must not lend as text.
     unchecked: u8,
-    supply: Supply,
+    /// How much of the storage was ever written to, in units of 512 bytes, since it came from the pool.
+    used: u8,
 }
+
+/// What `used` counts in: with it, a wide buffer is less than 256.
+const USED_UNIT: usize = 512;
+const _: () = assert!(pool::WIDE < USED_UNIT * 255);
 
 /// Nothing of a message was checked, however long it is.
 const ALL: u8 = u8::MAX;
-
-/// What the socket gave last.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Supply {
-    /// Less than a narrow buffer holds.
-    #[default]
-    Narrow,
-    /// All that there was room for, and there may be more.
-    Wide,
-    /// As wide, of long messages: so much is read as ends one. A part of the next would have to be moved.
-    Whole,
-    /// Its end.
-    Eof,
-}
-
-impl Supply {
-    fn is_wide(self) -> bool {
-        matches!(self, Self::Wide | Self::Whole)
-    }
-}
 
 /// How to come by room for a read.
 #[derive(Clone, Copy)]
@@ -143,7 +128,7 @@ impl RecvBuf {
     /// A buffer that begins with bytes that were read already, for example behind another HTTP
     /// parser's request head.
     pub fn with_unread(bytes: &[u8]) -> Self {
-        Self { storage: bytes.into(), filled: bytes.len(), ..Self::default() }
+        Self { storage: bytes.into(), filled: bytes.len(), used: u8::MAX, ..Self::default() }
     }
 
     /// Room for bytes from the socket, never empty. Put some at its start, then call
@@ -151,7 +136,8 @@ impl RecvBuf {
     pub fn space(&mut self) -> &mut [u8] {
         self.end_event();
         if self.storage.is_empty() {
-            self.storage = pool::take(self.usual_size());
+            self.storage = pool::take(self.ahead.usual_size());
+            self.used = 0;
         } else {
             self.make_room();
         }
@@ -172,39 +158,29 @@ impl RecvBuf {
     /// What gives room for the next read.
     #[inline]
     fn plan(&self) -> Plan {
-        let room = (self.want as usize).clamp(1, MIN_READ);
-        if self.supply.is_wide() && self.storage.len() == pool::NARROW {
+        let size = self.storage.len();
+        if self.ahead.is_wide() && size == pool::NARROW {
             return Plan::Grow(pool::WIDE);
         }
-        if self.storage.len() - self.filled >= room {
+        let want = self.ahead.want();
+        let live = self.compact_len();
+        let in_place = self.ahead.grows_in_place(live, size);
+        let room = if in_place { 1 } else { want.clamp(1, MIN_READ) };
+        if size - self.filled >= room {
             return Plan::Stay;
         }
-        let live = self.compact_len();
-        let free = self.storage.len() - live;
+        let free = size - live;
         // What is inflated lies at the start, so there is little to move.
-        let in_place = self.want == 0 && self.message == 0 && self.filled - self.read <= SMALL;
-        if free >= room && (in_place || free >= self.storage.len() / 4) {
+        let is_cheap = want == 0 && self.message == 0 && self.filled - self.read <= SMALL;
+        if free >= room && (is_cheap || free >= size / 4) {
             Plan::Compact
         } else {
-            Plan::Grow(self.grown(live))
+            Plan::Grow(self.ahead.grown(live, size))
         }
-    }
-
-    /// The size of a buffer for what the socket gives.
-    fn usual_size(&self) -> usize {
-        if self.supply.is_wide() { pool::WIDE } else { pool::NARROW }
     }
 
     fn space_end(&self) -> usize {
-        // Not all of a large buffer for what is inflated from it: that needs room as well.
-        let usual = self.usual_size();
-        let want = self.want as usize;
-        let most = match self.supply {
-            Supply::Whole if self.compact_len() > 0 => want,
-            Supply::Whole => usual - usual % want.min(usual),
-            _ => usual,
-        };
-        let end = self.filled.saturating_add(most.max(want));
+        let end = self.filled.saturating_add(self.ahead.most(self.compact_len()));
         end.min(self.storage.len())
     }
 
@@ -213,18 +189,27 @@ impl RecvBuf {
     pub fn filled(&mut self, n: usize) {
         let end = self.space_end();
         self.filled = self.filled.saturating_add(n).min(end);
-        // An end stays. Between the two marks the rest stays as it was, lest it change with every read.
-        self.supply = match self.supply {
-            Supply::Eof => Supply::Eof,
-            _ if self.filled == end => Supply::Wide,
-            _ if n < pool::NARROW / 2 => Supply::Narrow,
-            other => other,
-        };
+        let is_all = self.filled == end;
+        self.ahead.came(n, is_all && ReadAhead::is_room(n, self.storage.len()));
+        self.note_used();
+    }
+
+    /// Notes that the storage is written to as far as it is filled.
+    fn note_used(&mut self) {
+        let used = self.filled.div_ceil(USED_UNIT);
+        self.used = self.used.max(u8::try_from(used).unwrap_or(u8::MAX));
+    }
+
+    /// Takes `new` for the storage, of which what is filled was written to, and gives back what it was.
+    fn exchange(&mut self, new: Box<[u8]>) {
+        let used = core::mem::take(&mut self.used);
+        self.note_used();
+        pool::give_back(core::mem::replace(&mut self.storage, new), usize::from(used) * USED_UNIT);
     }
 
     /// Tells that no more bytes will come.
     pub fn eof(&mut self) {
-        self.supply = Supply::Eof;
+        self.ahead.eof();
     }
 
     /// What the last `advance` found.
@@ -286,11 +271,12 @@ impl RecvBuf {
         }
         let rest = rest.into();
         let storage = core::mem::replace(&mut self.storage, rest);
+        let used = usize::from(core::mem::replace(&mut self.used, u8::MAX)) * USED_UNIT;
         self.event = Event::default();
         (self.message, self.message_end, self.read) = (0, 0, 0);
         self.filled = self.storage.len();
         if pool::is_pooled(storage.len()) {
-            return Bytes::from_owner(Given { storage, payload: start..end });
+            return Bytes::from_owner(Given { storage, used, payload: start..end });
         }
         let mut storage = storage.into_vec();
         storage.truncate(end);
@@ -312,12 +298,13 @@ impl RecvBuf {
         self.end_event();
         let live = self.compact_len();
         if live == 0 {
-            pool::give_back(core::mem::take(&mut self.storage));
-        } else if live <= self.storage.len() / 2 && self.storage.len() >= pool::NARROW {
+            self.exchange(Box::default());
+        } else if is_shrunk(live, self.storage.len()) {
             let parts = [&self.storage[self.message..self.message_end], self.unread()];
             let rest = parts.concat().into();
             self.set_compact(self.assembled_len());
-            pool::give_back(core::mem::replace(&mut self.storage, rest));
+            self.exchange(rest);
+            self.ahead.shrunk();
         }
     }
 
@@ -329,7 +316,7 @@ impl RecvBuf {
             Plan::Grow(size) => size,
             Plan::Stay | Plan::Compact => self.storage.len(),
         };
-        if live == 0 || live <= size / 2 && size >= pool::NARROW { live } else { size }
+        if live == 0 || is_shrunk(live, size) { live } else { size }
     }
 
     /// Drops all that came and gives the memory back: the connection is over.
@@ -353,7 +340,7 @@ impl RecvBuf {
     }
 
     pub(crate) fn is_eof(&self) -> bool {
-        self.supply == Supply::Eof
+        self.ahead.is_eof()
     }
 
     /// Steps over `n` parsed bytes.
@@ -416,10 +403,7 @@ impl RecvBuf {
             self.message_end += produced;
             self.unchecked = ALL;
         }
-        if self.supply.is_wide() {
-            // A narrow buffer of compressed bytes is work for long, and what they come to needs room too.
-            self.supply = Supply::Narrow;
-        }
+        self.ahead.inflated();
     }
 
     /// How much of the message is assembled.
@@ -451,20 +435,9 @@ impl RecvBuf {
         &mut self.storage[self.read..self.read + n]
     }
 
-    /// Tells how many bytes the frame in progress still needs.
-    pub(crate) fn set_want(&mut self, want: u64) {
-        self.want = u32::try_from(want).unwrap_or(u32::MAX);
-        if self.supply == Supply::Whole {
-            self.supply = Supply::Wide;
-        }
-    }
-
-    /// Tells that the message under way, or one that may begin, ends after `n` bytes; 0 if it is not known.
-    pub(crate) fn expect(&mut self, n: u64) {
-        self.set_want(n);
-        if self.supply == Supply::Wide && n > 0 {
-            self.supply = Supply::Whole;
-        }
+    /// How much to read next.
+    pub(crate) fn ahead(&mut self) -> &mut ReadAhead {
+        &mut self.ahead
     }
 
     /// Lends the message under assembly; of a text only what was checked.
@@ -564,20 +537,26 @@ impl RecvBuf {
         new[..assembled].copy_from_slice(&self.storage[self.message..self.message_end]);
         new[assembled..assembled + unread].copy_from_slice(&self.storage[self.read..self.filled]);
         self.set_compact(assembled);
-        pool::give_back(core::mem::replace(&mut self.storage, new));
+        self.exchange(new);
     }
 
     /// Whether [`inflate_space`](Self::inflate_space) has to spread, and to what size if it has to grow.
     fn spread_to(&self, most: usize) -> Option<usize> {
-        let live = self.compact_len();
-        if self.storage.len() - live >= most.min(MIN_READ) {
+        let (live, size) = (self.compact_len(), self.storage.len());
+        let in_place = self.ahead.grows_in_place(live, size);
+        let least = if in_place { live / 4 } else { MIN_READ };
+        if size - live >= most.min(least) {
             return None;
         }
+        if in_place {
+            return Some(live.saturating_add(most.min(live)));
+        }
         let new = live.saturating_add(most.min(live.max(MIN_READ)));
-        Some(pool_size(new).filter(|&size| size > self.storage.len()).unwrap_or(new))
+        Some(pool::fitting(new).filter(|&fitting| fitting > size).unwrap_or(new))
     }
 
-    /// Moves the message to the start and what was not parsed to the end.
+    /// Moves the message to the start, and what was not parsed so far on that there is room between. That is
+    /// not the end of the buffer where little is there: what is written to has to be cleared.
     fn spread(&mut self, most: usize) {
         match self.spread_to(most) {
             None => {}
@@ -588,22 +567,13 @@ impl RecvBuf {
         }
         let (assembled, unread) = (self.assembled_len(), self.filled - self.read);
         self.message_to_start();
-        let end = self.storage.len();
+        let live = assembled + unread;
+        let end = live.saturating_add(SPREAD.max(8 * unread)).max(self.read + unread);
+        let end = end.min(self.storage.len());
         self.storage.copy_within(self.read..self.filled, end - unread);
         (self.message, self.message_end) = (0, assembled);
         (self.read, self.filled) = (end - unread, end);
-    }
-
-    /// At most doubles what is alive, or a little more where that is all that will be needed: memory
-    /// follows the bytes that came.
-    fn grown(&self, live: usize) -> usize {
-        let most = live.max(pool::NARROW.saturating_sub(live));
-        let room = match self.want as usize {
-            want if want <= most + most / 8 => want.max(MIN_READ),
-            _ => most,
-        };
-        let new = live + room;
-        pool_size(new).unwrap_or(new.max(self.storage.len()))
+        self.note_used();
     }
 
     fn grow(&mut self, size: usize) {
@@ -624,12 +594,14 @@ impl RecvBuf {
         storage.reserve_exact(new - storage.len());
         storage.resize(new, 0);
         self.storage = storage.into();
+        self.used = u8::MAX;
     }
 }
 
 /// A pooled buffer that was given away with the message in it: it comes back when that is dropped.
 struct Given {
     storage: Box<[u8]>,
+    used: usize,
     payload: Range<usize>,
 }
 
@@ -641,13 +613,8 @@ impl AsRef<[u8]> for Given {
 
 impl Drop for Given {
     fn drop(&mut self) {
-        pool::give_back(core::mem::take(&mut self.storage));
+        pool::give_back(core::mem::take(&mut self.storage), self.used);
     }
-}
-
-/// The pooled buffer for so many bytes.
-fn pool_size(len: usize) -> Option<usize> {
-    [pool::NARROW, pool::WIDE].into_iter().find(|&size| len <= size)
 }
 
 impl fmt::Debug for RecvBuf {
@@ -664,6 +631,6 @@ impl fmt::Debug for RecvBuf {
 
 impl Drop for RecvBuf {
     fn drop(&mut self) {
-        pool::give_back(core::mem::take(&mut self.storage));
+        self.exchange(Box::default());
     }
 }

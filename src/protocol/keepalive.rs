@@ -28,35 +28,37 @@ pub(crate) enum Due {
     Idle,
 }
 
-/// How far the last ping is on its way.
+/// How far the last ping is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sending {
-    /// Nobody has looked yet.
+enum Asked {
+    /// There is none that waits for its pong.
+    Nothing,
+    /// It was queued, and nobody has looked yet.
     Queued,
     /// A look found that it had not left.
     Waits,
     Left,
+    /// Its pong came.
+    Answered,
 }
 
 /// Allocated only for a connection that has it on.
 pub(crate) struct Keepalive {
     /// Hashed, it makes the payload of the next ping and its own successor.
     secret: [u8; SECRET],
-    /// The ping that waits for its pong.
-    asked: Option<[u8; PING]>,
-    answered: bool,
+    asked: Asked,
+    /// The payload of the last ping.
+    payload: [u8; PING],
     /// Idle: Close is on its way, and the close timeout takes over.
     closing: bool,
     /// How many pings there were; wraps.
     pings: u8,
-    sending: Sending,
     /// When the ping left. If no look found it waiting, that is when it was queued.
     asked_at: Duration,
     /// Bytes waited to be sent at the last look. What is taken while none wait shows no life: sockets have
     /// buffers.
     was_waiting: bool,
-    /// When the peer last took enough of the bytes that waited.
-    taken_at: Duration,
+    /// The bytes that had left when the peer last took enough.
     taken_mark: u32,
     /// When the peer last showed life; `None` before the first wait.
     alive_at: Option<Duration>,
@@ -78,14 +80,12 @@ impl Keepalive {
         }
         Some(Self {
             secret: [0; SECRET],
-            asked: None,
-            answered: false,
+            asked: Asked::Nothing,
+            payload: [0; PING],
             closing: false,
             pings: 0,
-            sending: Sending::Queued,
             asked_at: Duration::ZERO,
             was_waiting: false,
-            taken_at: Duration::ZERO,
             taken_mark: 0,
             alive_at: None,
             alive_mark: 0,
@@ -108,7 +108,11 @@ impl Keepalive {
 
     /// A pong came. One that answers no ping of ours, or an old one, is worth nothing (§5.5.3).
     pub(crate) fn pong(&mut self, payload: &[u8]) {
-        self.answered |= self.asked.is_some_and(|asked| asked == payload);
+        if matches!(self.asked, Asked::Queued | Asked::Waits | Asked::Left)
+            && self.payload == payload
+        {
+            self.asked = Asked::Answered;
+        }
     }
 
     /// The receiver's progress grew by so much for what brings nothing of a message: a control frame.
@@ -152,13 +156,12 @@ impl Keepalive {
             return Due::Idle;
         }
         if reached(self.next_ping(settings)) {
-            let payload = self.payload();
-            self.asked = Some(payload);
+            self.payload = self.next_payload();
+            self.asked = Asked::Queued;
             self.asked_at = now;
-            self.sending = Sending::Queued;
             self.pings = self.pings.wrapping_add(1);
             self.alive_mark = data;
-            return Due::Ping(payload);
+            return Due::Ping(self.payload);
         }
         Due::Nothing
     }
@@ -171,8 +174,8 @@ impl Keepalive {
             self.busy_mark = activity;
             return;
         };
-        if core::mem::take(&mut self.answered) {
-            self.asked = None;
+        if self.asked == Asked::Answered {
+            self.asked = Asked::Nothing;
             self.round_trip = Some(now.saturating_sub(self.asked_at));
             *alive_at = now;
             self.alive_mark = data;
@@ -188,20 +191,21 @@ impl Keepalive {
 
     /// Sees whether the ping has left, and whether the peer takes what waits before it.
     fn observe_sending(&mut self, now: Duration, state: SendState) {
-        if self.asked.is_some() && self.sending != Sending::Left {
-            if state.pings != self.pings {
-                self.sending = Sending::Waits;
-            } else {
-                if self.sending == Sending::Waits {
-                    self.asked_at = now;
-                }
-                self.sending = Sending::Left;
+        match self.asked {
+            Asked::Nothing | Asked::Answered => {
+                self.taken_mark = state.taken;
+                self.was_waiting = state.is_waiting;
+                return;
             }
+            Asked::Queued | Asked::Waits if state.pings != self.pings => self.asked = Asked::Waits,
+            Asked::Queued => self.asked = Asked::Left,
+            Asked::Waits => (self.asked, self.asked_at) = (Asked::Left, now),
+            Asked::Left => {}
         }
         let taken = state.taken.wrapping_sub(self.taken_mark);
         let all = taken > 0 && !state.is_waiting;
         if self.was_waiting && (taken >= ALIVE || all) {
-            (self.taken_at, self.taken_mark) = (now, state.taken);
+            (self.alive_at, self.taken_mark) = (Some(now), state.taken);
         } else if !self.was_waiting {
             self.taken_mark = state.taken;
         }
@@ -212,19 +216,20 @@ impl Keepalive {
         let interval = settings.ping_interval?;
         let alive_at = self.alive_at?;
         let since = match self.asked {
-            None => alive_at,
-            Some(_) if self.sending != Sending::Left => return None,
+            Asked::Nothing => alive_at,
             // Data shows life, but the pong may never come: a peer may answer only the last of several
             // pings (§5.5.3). Without another ping, a peer that pauses would count as dead.
-            Some(_) if alive_at > self.asked_at => self.asked_at,
-            Some(_) => return None,
+            Asked::Left if alive_at > self.asked_at => self.asked_at,
+            _ => return None,
         };
         Some(since.saturating_add(interval))
     }
 
     fn dead_at(&self, settings: &Settings) -> Option<Duration> {
-        self.asked?;
-        let since = self.asked_at.max(self.alive_at?).max(self.taken_at);
+        if matches!(self.asked, Asked::Nothing | Asked::Answered) {
+            return None;
+        }
+        let since = self.asked_at.max(self.alive_at?);
         Some(since.saturating_add(settings.pong_timeout?))
     }
 
@@ -233,7 +238,7 @@ impl Keepalive {
         Some(self.busy_at.saturating_add(settings.idle_timeout?))
     }
 
-    fn payload(&mut self) -> [u8; PING] {
+    fn next_payload(&mut self) -> [u8; PING] {
         let digest = Sha1::digest(self.secret);
         let mut payload = [0; PING];
         payload.copy_from_slice(&digest[..PING]);
@@ -246,7 +251,7 @@ impl fmt::Debug for Keepalive {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Without what the peer must not know.
         f.debug_struct("Keepalive")
-            .field("asked", &self.asked.is_some())
+            .field("asked", &self.asked)
             .field("round_trip", &self.round_trip)
             .finish_non_exhaustive()
     }

@@ -621,13 +621,13 @@ impl Receiver {
                         // Room for the rest of the message, if this frame ends it; in parts, none of
                         // it has to be there at once.
                         match (parts, fin, self.rest()) {
-                            (true, ..) => input.set_want(0),
+                            (true, ..) => input.ahead().set_want(0),
                             (_, true, _) if self.message_len >= LONG => {
-                                input.expect(self.remaining)
+                                input.ahead().expect(self.remaining)
                             }
-                            (_, true, _) => input.set_want(self.remaining),
-                            (_, _, rest) if rest >= self.remaining => input.expect(rest),
-                            _ => input.set_want(self.remaining + self.message_len / 2),
+                            (_, true, _) => input.ahead().set_want(self.remaining),
+                            (_, _, rest) if rest >= self.remaining => input.ahead().expect(rest),
+                            _ => input.ahead().set_want(self.remaining + self.message_len / 2),
                         }
                         return Ok(self.starved(input, parts));
                     }
@@ -643,7 +643,7 @@ impl Receiver {
                         return Ok(Progress::Event);
                     }
                     if self.remaining > 0 {
-                        input.set_want(0);
+                        input.ahead().set_want(0);
                         return Ok(self.starved(input, parts));
                     }
                     self.stage = Stage::Header;
@@ -755,13 +755,13 @@ impl Receiver {
     /// Tells how much makes sense to be read where a header, or a frame that is small, is not there yet.
     fn want_next(&self, input: &mut RecvBuf, parts: bool) {
         if parts || self.compressed {
-            return input.set_want(0);
+            return input.ahead().set_want(0);
         }
         match self.rest() {
             // In proportion to the message, else collecting a large one in small frames would move it
             // again and again.
-            0 => input.set_want(self.message_len / 2),
-            rest => input.expect(rest),
+            0 => input.ahead().set_want(self.message_len / 2),
+            rest => input.ahead().expect(rest),
         }
     }
 
