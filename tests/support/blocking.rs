@@ -163,6 +163,11 @@ impl Far {
         assert!(found.is_some(), "waited in vain: {what}; {:?}", self.lock());
     }
 
+    /// Does nothing for some time, which the code under test measures.
+    pub(crate) fn let_pass(&self, time: Duration) {
+        let _ = self.0.wait(self.lock(), time, |_| None::<()>);
+    }
+
     pub(crate) fn wait_until_reading(&self) {
         self.wait_for("someone reads", |s| s.blocked_readers > 0 && s.input.is_empty());
     }
