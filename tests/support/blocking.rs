@@ -26,7 +26,7 @@ pub(crate) struct State {
     pub(crate) write_shut: bool,
     pub(crate) read_timeout: Option<Duration>,
     pub(crate) write_timeout: Option<Duration>,
-    nonblocking: bool,
+    pub(crate) nonblocking: bool,
     pub(crate) handles: usize,
     /// Given once by the next write.
     fail_write: Option<ErrorKind>,
