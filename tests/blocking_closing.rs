@@ -170,14 +170,34 @@ fn messages_that_never_stop_do_not_prolong_the_close_timeout() {
 }
 
 #[test]
-fn close_takes_no_longer_than_the_close_timeout_if_the_peer_does_not_read() {
-    // What was fed before waits in front of Close; its own timer is the longer one.
-    let config = Config::default().close_timeout(SHORT).send_timeout(LONG);
-    let (mut ws, far) = open(Role::Server, &config);
-    ws.feed("before").unwrap();
+fn close_gives_a_peer_that_reads_nothing_the_send_timeout_and_without_one_the_close_timeout() {
+    // The time for the peer's Close runs from when ours has left. Until then what was fed before has its own.
+    for (send, close, end) in [(Some(SHORT), LONG, Timeout::Send), (None, SHORT, Timeout::Close)] {
+        let config = Config::default().close_timeout(close).send_timeout(send);
+        let (mut ws, far) = open(Role::Server, &config);
+        ws.feed("before").unwrap();
+        far.room(0);
+        let closed = spawn(move || ws.close(1000, "").unwrap()).wait_at_most(SOON, "close");
+        assert_eq!(closed.end, End::TimedOut(end));
+    }
+}
+
+#[test]
+fn close_does_not_cut_what_was_fed_before_it() {
+    // The peer needs longer than the close timeout to take it, and answers only then.
+    let role = Role::Server;
+    let (mut ws, far) = open(role, &Config::default().close_timeout(SHORT));
+    ws.feed(vec![7; 40_000]).unwrap();
     far.room(0);
-    let closed = spawn(move || ws.close(1000, "").unwrap()).wait_at_most(SOON, "close");
-    assert!(matches!(closed.end, End::TimedOut(_)));
+    let closing = spawn(move || ws.close(1000, "").unwrap());
+    far.wait_until_writing();
+    far.let_pass(2 * SHORT);
+    far.room(usize::MAX);
+    far.wait_until_reading();
+    far.push(&close_to(role, 1000));
+    assert!(closing.wait("close").end.is_clean());
+    let sent = far.frames(role);
+    assert_eq!((sent[0].payload.len(), close_code(&sent[1])), (40_000, 1000));
 }
 
 #[test]

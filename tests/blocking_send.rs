@@ -338,6 +338,110 @@ fn a_connection_begins_with_the_bytes_that_were_read_behind_its_handshake() {
     }
 }
 
+/// Whoever flushes learns that what was queued was thrown away, once and from then on.
+#[track_caller]
+fn assert_lost(result: Result<(), Error>) {
+    match result {
+        Err(Error::Io(error)) => assert_eq!(error.kind(), ErrorKind::BrokenPipe),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn flush_is_no_success_for_what_was_thrown_away() {
+    for role in ROLES {
+        // A write fails while recv waits; the peer has ended.
+        let (mut ws, far) = open(role, &Config::default());
+        ws.feed("lost").unwrap();
+        far.fail_next_write(ErrorKind::BrokenPipe);
+        far.eof();
+        assert!(matches!(ws.recv(), Err(Error::Ended(End::PeerGone(_)))));
+        assert_lost(ws.flush());
+        assert_lost(ws.flush());
+
+        // The peer takes nothing until it is given up.
+        let (mut ws, far) = open(role, &Config::default().send_timeout(Duration::from_millis(50)));
+        far.room(3);
+        ws.feed("lost").unwrap();
+        let mut ws = in_time("recv", move || {
+            assert!(ws.recv().is_err());
+            ws
+        });
+        assert_lost(ws.flush());
+        assert_lost(ws.flush());
+        assert!(matches!(ws.send("more"), Err(Error::Send(_))));
+        assert_lost(ws.into_inner().map(drop));
+
+        // All left in time.
+        let (mut ws, far) = open(role, &Config::default());
+        ws.feed("in time").unwrap();
+        far.push(&close_to(role, 1000));
+        far.eof();
+        assert_eq!(ws.recv().unwrap(), None);
+        ws.flush().unwrap();
+    }
+}
+
+#[test]
+fn flush_of_a_half_is_no_success_for_what_was_thrown_away() {
+    for role in ROLES {
+        let (ws, far) = open(role, &Config::default());
+        let (mut sender, mut receiver) = ws.split().unwrap();
+        let mut clone = sender.clone();
+        far.room(0);
+        sender.feed("lost").unwrap();
+        far.eof();
+        in_time("recv", move || assert!(receiver.recv().is_err()));
+        for _ in 0..2 {
+            assert_lost(sender.flush());
+            assert_lost(clone.flush());
+        }
+
+        // While the sender is blocked in a write, the receiver cannot tell it; it finds out all the same.
+        let config = Config::default().close_timeout(Duration::from_millis(50));
+        let (ws, far) = open(role, &config);
+        let (mut sender, mut receiver) = ws.split().unwrap();
+        far.room(10);
+        let sending = spawn(move || (sender.send(vec![7; 1000]), sender));
+        far.wait_until_writing();
+        far.push(&close_to(role, 1000));
+        in_time("recv", move || receiver.recv().unwrap());
+        let (sent, mut sender) = sending.wait("send");
+        assert!(sent.is_err());
+        assert_lost(sender.flush());
+    }
+}
+
+/// A stream that takes all and passes nothing on.
+struct Buffering(Vec<u8>);
+
+impl Read for Buffering {
+    fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+        Ok(0)
+    }
+}
+
+impl Write for Buffering {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.extend(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Err(ErrorKind::BrokenPipe.into())
+    }
+}
+
+#[test]
+fn bytes_that_the_stream_took_and_could_not_pass_on_are_lost_too() {
+    let connection = Connection::server(Config::default());
+    let stream = Plain(Buffering(Vec::new()));
+    let mut ws = WebSocket::from_connection(stream, connection, RecvBuf::new()).unwrap();
+    assert!(ws.send("taken").is_err());
+    assert_lost(ws.flush());
+    assert_lost(ws.flush());
+}
+
 /// The least that a stream can be.
 struct Least {
     input: Cursor<Vec<u8>>,

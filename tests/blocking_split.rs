@@ -359,6 +359,202 @@ fn a_receiver_that_waits_already_ends_when_the_sender_gives_the_peer_up() {
 }
 
 #[test]
+fn a_receiver_that_waits_already_gives_up_a_peer_that_takes_nothing_of_what_is_fed() {
+    // `Config::send_timeout`. Nobody but the receiving half is there to notice: the sending half only feeds.
+    for (close, drop_sender) in [(None, false), (Some(LONG), false), (None, true)] {
+        let time = Duration::from_millis(100);
+        let config = Config::default().send_timeout(time).close_timeout(close);
+        let (mut sender, mut receiver, far) = halves(Role::Server, &config);
+        far.room(0);
+        let receiving = spawn(move || receiver.recv());
+        far.wait_until_reading();
+        sender.feed("never taken").unwrap();
+        let sender = if drop_sender { None } else { Some(sender) };
+        let received = receiving.wait_at_most(Duration::from_secs(5), "nobody noticed");
+        assert!(
+            matches!(received, Err(Error::Ended(End::TimedOut(Timeout::Send)))),
+            "{received:?}"
+        );
+        drop(sender);
+    }
+}
+
+#[test]
+fn what_is_fed_while_the_receiver_waits_leaves_when_it_looks_up() {
+    let role = Role::Server;
+    let config = Config::default().send_timeout(Duration::from_millis(100));
+    let (mut sender, mut receiver, far) = halves(role, &config);
+    let receiving = spawn(move || receiver.recv().unwrap());
+    far.wait_until_reading();
+    sender.feed("fed").unwrap();
+    far.wait_for("what was fed", |s| !s.writes.is_empty());
+    far.push(&to(role, TEXT, b"in"));
+    assert_eq!(receiving.wait("recv"), Some("in".into()));
+    assert_eq!(shorthand(&far.frames(role)), [(TEXT, "fed".into())]);
+}
+
+#[test]
+fn a_receiver_with_nothing_to_look_for_looks_up_rarely() {
+    let (_sender, mut receiver, far) = halves(Role::Server, &Config::default());
+    let receiving = spawn(move || receiver.recv());
+    far.wait_until_reading();
+    let timeout = far.lock().read_timeout.unwrap();
+    assert!(timeout >= Duration::from_secs(4), "{timeout:?} with the default settings");
+    far.eof();
+    assert!(receiving.wait("recv").is_err());
+}
+
+#[test]
+fn a_peer_that_was_given_up_is_not_received_any_more_although_it_never_stops() {
+    let role = Role::Server;
+    let config = Config::default().send_timeout(Duration::from_millis(50));
+    let (mut sender, mut receiver, far) = halves(role, &config);
+    far.room(10);
+    let sent = in_time("send", move || sender.send(vec![0; 1000]));
+    assert!(matches!(sent, Err(Error::Ended(End::TimedOut(Timeout::Send)))), "{sent:?}");
+    // Each read has a whole message, so that recv never has to wait.
+    let wire = to(role, TEXT, b"x");
+    far.chunk(wire.len());
+    far.push(&wire.repeat(100_000));
+    let received = in_time("recv", move || {
+        let mut received = 0;
+        while receiver.recv().is_ok_and(|message| message.is_some()) {
+            received += 1;
+        }
+        assert!(matches!(receiver.end(), Some(End::TimedOut(Timeout::Send))));
+        received
+    });
+    assert!(received < 100, "{received} messages");
+}
+
+#[test]
+fn a_receiver_that_never_waits_gives_up_a_peer_that_takes_no_pong() {
+    // As above, but nobody has found out yet, and the peer pings.
+    let role = Role::Server;
+    let config = Config::default().send_timeout(Duration::from_millis(50));
+    let (sender, mut receiver, far) = halves(role, &config);
+    far.room(0);
+    let wire = [to(role, PING, b"p"), to(role, TEXT, b"x")].concat();
+    far.chunk(wire.len());
+    far.push(&wire.repeat(200_000));
+    let end = in_time("recv", move || {
+        while receiver.recv().is_ok_and(|message| message.is_some()) {}
+        receiver.end().cloned()
+    });
+    assert_eq!(end, Some(End::TimedOut(Timeout::Send)));
+    drop(sender);
+}
+
+#[test]
+fn keepalive_does_not_give_up_a_peer_that_takes_a_long_message_slowly() {
+    // The sender is in one write for longer than the pong timeout, and the ping waits for it. What the peer takes shows
+    // that it lives.
+    let role = Role::Server;
+    let time = Duration::from_millis(100);
+    let config = Config::default().ping_interval(time / 2).pong_timeout(time).send_timeout(LONG);
+    let (mut sender, mut receiver, far) = halves(role, &config);
+    far.room(0);
+    let sending = spawn(move || (sender.send(vec![7; 40_000]), sender));
+    far.wait_until_writing();
+    let receiving = spawn(move || (receiver.recv(), receiver));
+    for _ in 0..10 {
+        far.let_pass(time / 3);
+        far.room(3000);
+    }
+    far.room(usize::MAX);
+    let (sent, _sender) = sending.wait("send");
+    sent.unwrap();
+    far.push(&to(role, TEXT, b"in"));
+    let (received, receiver) = receiving.wait("recv");
+    assert_eq!(received.unwrap(), Some("in".into()));
+    assert!(receiver.end().is_none());
+}
+
+#[test]
+fn close_of_a_half_is_idempotent() {
+    for role in ROLES {
+        // Twice, before the peer answers.
+        let (mut sender, mut receiver, far) = halves(role, &Config::default());
+        assert_eq!(sender.close(1000, "").unwrap(), None);
+        assert_eq!(sender.close(1001, "again").unwrap(), None);
+        assert_eq!(sender.clone().close(1001, "again").unwrap(), None);
+        assert_eq!(far.frames(role).len(), 1, "one Close");
+        far.push(&close_to(role, 1000));
+        far.eof();
+        let receiver = in_time("recv", move || {
+            assert_eq!(receiver.recv().unwrap(), None);
+            receiver
+        });
+        // And when it is known how it ended.
+        let end = receiver.end().cloned();
+        assert!(end.is_some());
+        assert_eq!(sender.close(1000, "").unwrap(), end);
+        drop(receiver);
+        assert_eq!(sender.close(1000, "").unwrap(), end);
+
+        // After the peer's Close.
+        let (mut sender, mut receiver, far) = halves(role, &Config::default());
+        far.push(&close_to(role, 4001));
+        far.eof();
+        in_time("recv", move || assert_eq!(receiver.recv().unwrap(), None));
+        let end = sender.close(1000, "").unwrap().unwrap();
+        assert!(matches!(end, End::Closed { initiator: Initiator::Remote, .. }), "{end:?}");
+
+        // After the peer has gone.
+        let (mut sender, mut receiver, far) = halves(role, &Config::default());
+        far.eof();
+        in_time("recv", move || assert!(receiver.recv().is_err()));
+        assert!(matches!(sender.close(1000, "").unwrap(), Some(End::PeerGone(_))));
+
+        // When nobody receives.
+        let (mut sender, receiver, far) = halves(role, &Config::default());
+        drop(receiver);
+        for _ in 0..2 {
+            assert_eq!(sender.close(1000, "").unwrap(), Some(End::Unconfirmed));
+        }
+        assert_eq!(far.frames(role).len(), 1, "one Close");
+
+        // What cannot be sent is refused all the same.
+        match sender.close(999, "") {
+            Err(Error::Send(error)) => assert_ne!(error.refusal(), Refusal::Closed),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn sends_of_many_clones_wait_for_room() {
+    // `Config::max_send_queue`: they wait for it, and are never refused.
+    let role = Role::Server;
+    let (sender, mut receiver, far) = halves(role, &Config::default().max_send_queue(100));
+    far.chunk(50);
+    let threads: Vec<_> = (0..4)
+        .map(|_| {
+            let mut sender = sender.clone();
+            spawn(move || {
+                for i in 0..100 {
+                    let message = vec![7_u8; 90];
+                    if i % 2 == 0 {
+                        sender.feed(message).unwrap();
+                    } else {
+                        sender.send(message).unwrap();
+                    }
+                }
+                sender.flush().unwrap();
+            })
+        })
+        .collect();
+    // Replies take room as well.
+    far.push(&[to(role, PING, &[1; 100]).repeat(50), close_to(role, 1000)].concat());
+    for thread in threads {
+        thread.wait("a sending thread");
+    }
+    far.eof();
+    drop(in_time("recv", move || receiver.recv()));
+    assert_eq!(payloads(&far.frames(role), BINARY).len(), 400);
+}
+
+#[test]
 fn clones_of_the_sending_half_send_whole_messages_one_after_the_other() {
     let role = Role::Client;
     let (sender, receiver, far) = halves(role, &Config::default());

@@ -37,6 +37,8 @@ pub enum Error {
     /// The socket failed, or a timeout that was set for this one call ran out
     /// ([`io::ErrorKind::WouldBlock`] or [`io::ErrorKind::TimedOut`]); the latter may be tried again.
     Io(io::Error),
+    /// The time that was given for this one call is over, as for `recv_timeout`. Nothing is lost: call again.
+    TimedOut,
     /// The connection has ended: how. `recv` gives this where no Close of the peer's came, now and on every
     /// later call. [`End::result`] gives it where the peer's Close had an error code.
     Ended(End),
@@ -60,6 +62,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Io(error) => error.fmt(f),
+            Self::TimedOut => f.write_str("the time given for this call is over; call again to go on"),
             Self::Ended(end) => end.fmt(f),
             Self::Send(error) => error.fmt(f),
             Self::Request(error) => error.fmt(f),
@@ -85,7 +88,7 @@ impl std::error::Error for Error {
             Self::Request(error) => error.source(),
             Self::Connect(error) => error.source(),
             Self::Invalid(error) => error.source(),
-            Self::TlsNotBuiltIn => None,
+            Self::TimedOut | Self::TlsNotBuiltIn => None,
             #[cfg(feature = "rustls")]
             Self::Tls(error) => error.source(),
         }

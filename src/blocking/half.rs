@@ -1,20 +1,31 @@
-//! Halves for two threads, which exchange nothing but one bounded slot of replies.
+//! Halves for two threads. They share the writer, and two small values that nobody holds for long.
 //!
-//! The receiving half fills the slot, then tries the writer's lock; a sending half looks at the slot
-//! again after it has let go of the lock. So no reply is left behind, and the receiving half never
-//! waits for a sender that is blocked by a peer that does not read.
+//! - The *slot* holds what the receiving half owes the peer: pongs, a ping, one Close. It is bounded.
+//! - The *state* says how far sending has come. Each holder of the writer's lock notes it there.
+//!
+//! The receiving half fills the slot, then tries the writer's lock. A sending half looks at the slot again
+//! after it has let go of the lock. So no reply is left in the slot, and the receiving half never waits for
+//! a sender that waits for the peer.
+//!
+//! Nothing can wake a thread that reads. So the receiving half looks up now and then: whether the sending
+//! half began to close, gave the peer up, or queued what the peer does not take.
 
 use core::time::Duration;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
+use std::time::Instant;
 
-use super::io::{Link, Reader, Writer, now};
+use super::deadline_of;
+use super::leaving::shutdown_until;
+use super::patience::{is_gone, is_timeout, now};
+use super::reader::{Limit, Link, Reader};
 use super::stream::BlockingStream;
+use super::writer::{Sent, Writer};
 use crate::adapter::{Error, FLUSH_FROM};
 use crate::protocol::close::CloseCode;
 use crate::protocol::config::Config;
-use crate::protocol::error::{End, Timeout};
+use crate::protocol::error::{End, Refusal, Timeout};
 use crate::protocol::message::{Message, MessageRef, Part};
 use crate::protocol::recv::Replies;
 use crate::protocol::send_state::SendState;
@@ -24,7 +35,11 @@ struct Shared<S: BlockingStream> {
     writer: Mutex<Writer<S>>,
     slot: Mutex<Replies>,
     /// How far sending has come, to be known without the writer's lock.
-    state: Mutex<SendState>,
+    state: Arc<Mutex<SendState>>,
+    /// The receiving half found that nothing can be sent any more.
+    shut: AtomicBool,
+    /// How the connection ended, once the receiving half knows.
+    end: OnceLock<End>,
     receiver_gone: AtomicBool,
     config: Config,
 }
@@ -48,13 +63,17 @@ impl<S: BlockingStream> Shared<S> {
         let mut slot = lock(&self.slot);
         let any = !slot.is_empty();
         writer.sender.answer(&mut slot, &mut writer.out);
-        self.note(writer);
+        writer.note();
         any
     }
 
-    /// Notes how far sending has come. Call it with the lock held after each change.
-    fn note(&self, writer: &Writer<S>) {
-        *lock(&self.state) = writer.sender.state(&writer.out);
+    /// The writer, for a sending half. Waits while another clone sends.
+    fn writer(&self) -> MutexGuard<'_, Writer<S>> {
+        let mut writer = lock(&self.writer);
+        if self.shut.load(Ordering::Acquire) {
+            writer.shut();
+        }
+        writer
     }
 
     fn slot_is_empty(&self) -> bool {
@@ -68,11 +87,14 @@ pub(super) fn split<S: BlockingStream>(
 ) -> Result<(SendHalf<S>, RecvHalf<S>), Error> {
     let stream = writer.stream()?.try_clone()?;
     let compression = writer.sender.compression();
+    let state = writer.share_state();
     let shared = Arc::new(Shared {
         config: reader.receiver.config().clone(),
-        state: Mutex::new(writer.sender.state(&writer.out)),
+        state,
         slot: Mutex::new(core::mem::take(&mut reader.replies)),
         writer: Mutex::new(writer),
+        shut: AtomicBool::new(false),
+        end: OnceLock::new(),
         receiver_gone: AtomicBool::new(false),
     });
     let link = Half { stream, shared: Arc::clone(&shared) };
@@ -93,10 +115,6 @@ impl<S: BlockingStream> Link for Half<S> {
         Ok(&mut self.stream)
     }
 
-    fn close_sent(&self) -> bool {
-        self.state().close_sent()
-    }
-
     fn state(&self) -> SendState {
         *lock(&self.shared.state)
     }
@@ -106,26 +124,34 @@ impl<S: BlockingStream> Link for Half<S> {
         let _ = self.write(replies);
     }
 
-    fn flush(&mut self, replies: &mut Replies) -> io::Result<bool> {
-        // A holder of the lock looks at the slot again when it is done.
-        Ok(self.write(replies)?.unwrap_or_else(|| self.shared.slot_is_empty()))
+    fn flush(&mut self, replies: &mut Replies, _: Option<Duration>) -> io::Result<Sent> {
+        // Who holds the lock looks at the slot again when it is done.
+        Ok(self
+            .write(replies)?
+            .unwrap_or_else(|| if self.shared.slot_is_empty() { Sent::All } else { Sent::Waiting }))
     }
 
-    fn finish(&mut self, replies: &mut Replies) -> io::Result<bool> {
-        Ok(self.write(replies)?.unwrap_or(false))
+    fn finish(&mut self, replies: &mut Replies, _: Option<Duration>) -> io::Result<Option<Sent>> {
+        self.write(replies)
     }
 
     fn look_up(&self) -> Option<Duration> {
-        // Nothing can wake a thread that reads, so it finds out after at most this time.
-        self.shared.config.get().close_timeout
+        let config = &self.shared.config;
+        let sending = config.write_timeout().map(|timeout| timeout / 2);
+        config.get().close_timeout.into_iter().chain(sending).min()
     }
 
     fn fed(&self) -> usize {
         0
     }
 
+    fn ended(&self, end: &End) {
+        let _ = self.shared.end.set(end.clone());
+    }
+
     fn shut(&mut self) {
-        // A sender that is blocked in a write finds out by that write.
+        self.shared.shut.store(true, Ordering::Release);
+        // A sender that holds the lock finds out by its write, or when it comes back.
         if let Some(mut writer) = try_lock(&self.shared.writer) {
             writer.shut();
         }
@@ -133,9 +159,8 @@ impl<S: BlockingStream> Link for Half<S> {
 }
 
 impl<S: BlockingStream> Half<S> {
-    /// Hands the replies over and writes what the socket takes; whether that was all, or `None` if a
-    /// sender holds the lock.
-    fn write(&self, replies: &mut Replies) -> io::Result<Option<bool>> {
+    /// Hands the replies over and writes what the stream takes at once. `None`: a sender holds the lock.
+    fn write(&self, replies: &mut Replies) -> io::Result<Option<Sent>> {
         let shared = &*self.shared;
         if !replies.is_empty() {
             lock(&shared.slot).merge(replies, &shared.config);
@@ -144,22 +169,18 @@ impl<S: BlockingStream> Half<S> {
             return Ok(None);
         };
         if writer.gave_up {
-            return Err(io::ErrorKind::TimedOut.into());
+            return Ok(Some(Sent::Stalled));
         }
         loop {
             shared.answer(&mut writer);
-            if writer.out.is_empty() {
-                return Ok(Some(true));
+            if !writer.is_waiting() {
+                return Ok(Some(Sent::All));
             }
-            let all_written = writer.try_write();
-            shared.note(&writer);
-            if !all_written? {
-                let writer = &mut *writer;
-                return if writer.sender.is_stalled(now(), &writer.out) {
-                    Err(io::ErrorKind::TimedOut.into())
-                } else {
-                    Ok(Some(false))
-                };
+            let sent = writer.attempt();
+            writer.note();
+            match sent? {
+                Sent::All => {}
+                other => return Ok(Some(other)),
             }
         }
     }
@@ -167,6 +188,11 @@ impl<S: BlockingStream> Half<S> {
 
 /// The half that receives. It answers pings and Close, also after the sending half was dropped.
 /// Dropping both closes the socket.
+///
+/// While it waits, it looks now and then for what the sending half did: at least once in each
+/// [`Config::close_timeout`](crate::Config::close_timeout), and twice in each
+/// [`Config::send_timeout`](crate::Config::send_timeout). So it ends, by so much later, when the other half
+/// gave the peer up, when the peer takes nothing of what was fed, and when it does not answer our Close.
 #[derive(Debug)]
 pub struct RecvHalf<S: BlockingStream> {
     reader: Reader,
@@ -180,7 +206,31 @@ impl<S: BlockingStream> RecvHalf<S> {
     ///
     /// As there.
     pub fn recv(&mut self) -> Result<Option<Message>, Error> {
-        self.reader.next(&mut self.link, false)?;
+        self.reader.next(&mut self.link, false, Limit::OfStream)?;
+        Ok(self.reader.input.take_event())
+    }
+
+    /// Waits for the next message, for this long at most; see
+    /// [`WebSocket::recv_timeout`](super::WebSocket::recv_timeout).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Option<Message>, Error> {
+        self.recv_limited(Limit::At(now().saturating_add(timeout)))
+    }
+
+    /// Like [`recv_timeout`](Self::recv_timeout), until a point in time.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn recv_deadline(&mut self, deadline: Instant) -> Result<Option<Message>, Error> {
+        self.recv_limited(Limit::At(deadline_of(deadline)))
+    }
+
+    fn recv_limited(&mut self, limit: Limit) -> Result<Option<Message>, Error> {
+        self.reader.next(&mut self.link, false, limit)?;
         Ok(self.reader.input.take_event())
     }
 
@@ -190,7 +240,20 @@ impl<S: BlockingStream> RecvHalf<S> {
     ///
     /// As `recv`.
     pub fn recv_borrowed(&mut self) -> Result<Option<MessageRef<'_>>, Error> {
-        self.reader.next(&mut self.link, false)?;
+        self.reader.next(&mut self.link, false, Limit::OfStream)?;
+        Ok(self.reader.input.event())
+    }
+
+    /// Like [`recv_borrowed`](Self::recv_borrowed), until a point in time.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv_timeout`](Self::recv_timeout).
+    pub fn recv_borrowed_deadline(
+        &mut self,
+        deadline: Instant,
+    ) -> Result<Option<MessageRef<'_>>, Error> {
+        self.reader.next(&mut self.link, false, Limit::At(deadline_of(deadline)))?;
         Ok(self.reader.input.event())
     }
 
@@ -200,7 +263,17 @@ impl<S: BlockingStream> RecvHalf<S> {
     ///
     /// As there.
     pub fn recv_part(&mut self) -> Result<Option<Part<'_>>, Error> {
-        self.reader.next(&mut self.link, true)?;
+        self.reader.next(&mut self.link, true, Limit::OfStream)?;
+        Ok(self.reader.input.part())
+    }
+
+    /// Like [`recv_part`](Self::recv_part), until a point in time.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv_timeout`](Self::recv_timeout).
+    pub fn recv_part_deadline(&mut self, deadline: Instant) -> Result<Option<Part<'_>>, Error> {
+        self.reader.next(&mut self.link, true, Limit::At(deadline_of(deadline)))?;
         Ok(self.reader.input.part())
     }
 
@@ -228,8 +301,11 @@ impl<S: BlockingStream> Drop for RecvHalf<S> {
     }
 }
 
-/// The half that sends. Share it between threads behind a lock of yours, or clone it: each clone
-/// sends whole messages, one after the other.
+/// The half that sends. Share it between threads by a lock of yours, or clone it: each clone sends whole
+/// messages, one after the other.
+///
+/// It waits for room and for the peer, at most [`Config::send_timeout`](crate::Config::send_timeout). It
+/// never waits for the receiving half.
 #[derive(Debug)]
 pub struct SendHalf<S: BlockingStream> {
     shared: Arc<Shared<S>>,
@@ -245,18 +321,18 @@ impl<S: BlockingStream> SendHalf<S> {
     /// As [`WebSocket::send`](super::WebSocket::send).
     pub fn send(&mut self, message: impl Into<Message>) -> Result<(), Error> {
         let message = message.into();
-        self.write(true, |writer| queue(writer, message))
+        self.write(true, None, |writer| queue(writer, message))
     }
 
-    /// Queues a message; it leaves with the next `send` or `flush`, when 64 KiB are queued, or with
-    /// the next reply of the receiving half.
+    /// Queues a message. It leaves with the next `send` or `flush`, when 64 KiB are queued, with the next
+    /// reply of the receiving half, or when that half looks up.
     ///
     /// # Errors
     ///
-    /// As [`send`](Self::send).
+    /// As [`WebSocket::feed`](super::WebSocket::feed).
     pub fn feed(&mut self, message: impl Into<Message>) -> Result<(), Error> {
         let message = message.into();
-        self.write(false, |writer| queue(writer, message))
+        self.write(false, None, |writer| queue(writer, message))
     }
 
     /// Sends a part of a message; see [`WebSocket::send_part`](super::WebSocket::send_part).
@@ -270,10 +346,8 @@ impl<S: BlockingStream> SendHalf<S> {
         last: bool,
     ) -> Result<(), Error> {
         let part = part.into();
-        self.write(last, |writer| {
-            if writer.is_full() {
-                send_all(writer)?;
-            }
+        self.write(last, None, |writer| {
+            make_room(writer)?;
             Ok(writer.sender.send_part(part, last, &mut writer.out)?)
         })
     }
@@ -282,9 +356,9 @@ impl<S: BlockingStream> SendHalf<S> {
     ///
     /// # Errors
     ///
-    /// As [`send`](Self::send).
+    /// As [`WebSocket::flush`](super::WebSocket::flush).
     pub fn flush(&mut self) -> Result<(), Error> {
-        self.write(true, |_| Ok(()))
+        self.write(true, None, |writer| Ok(writer.check_lost()?))
     }
 
     /// Sends a ping; see [`WebSocket::ping`](super::WebSocket::ping).
@@ -301,42 +375,86 @@ impl<S: BlockingStream> SendHalf<S> {
         self.compression = on;
     }
 
-    /// Sends Close. The receiving half goes on until the peer's Close and tells how the connection
-    /// ended. If it was dropped, nobody can tell, and this gives [`End::Unconfirmed`].
+    /// Sends Close, unless that was done. The receiving half goes on until the peer's Close, and tells how
+    /// the connection ended.
+    ///
+    /// Gives how it ended where that is known by now. It is `None` while the receiving half still has to
+    /// find out. If that half was dropped before, nobody will: this shuts the write side, and gives
+    /// [`End::Unconfirmed`].
+    ///
+    /// To close twice, or after the peer's Close, is no error.
     ///
     /// # Errors
     ///
-    /// As [`WebSocket::start_close`](super::WebSocket::start_close).
+    /// [`Error::Send`] for a code or reason that cannot be sent. [`Error::Ended`] if the peer does not take
+    /// the Close: after [`Config::send_timeout`](crate::Config::send_timeout), or after
+    /// [`Config::close_timeout`](crate::Config::close_timeout) where there is no send timeout.
+    /// [`Error::Io`].
     pub fn close(
         &mut self,
         code: impl Into<CloseCode>,
         reason: &str,
     ) -> Result<Option<End>, Error> {
-        let code = code.into();
-        self.write(true, |writer| Ok(writer.sender.start_close(code, reason, &mut writer.out)?))?;
+        let (code, mut is_new) = (code.into(), true);
+        let settings = self.shared.config.get();
+        let close_timeout = settings.close_timeout;
+        // Something has to limit the wait.
+        let limit = close_timeout.filter(|_| settings.send_timeout.is_none());
+        let until = limit.map(|timeout| now().saturating_add(timeout));
+        let result = self.write(true, until, |writer| {
+            match writer.sender.start_close(code, reason, &mut writer.out) {
+                Err(error) if error.refusal() == Refusal::Closed => is_new = false,
+                result => result?,
+            }
+            Ok(())
+        });
+        match result {
+            Err(Error::TimedOut) => {
+                self.write(false, None, |writer| {
+                    writer.shut();
+                    Ok(())
+                })?;
+                return Err(Error::Ended(End::TimedOut(Timeout::Close)));
+            }
+            // That nothing can be sent any more is why the connection ends, which was to be.
+            Err(_) if !is_new => {}
+            result => result?,
+        }
+        if let Some(end) = self.shared.end.get() {
+            return Ok(Some(end.clone()));
+        }
         if !self.shared.receiver_gone.load(Ordering::Acquire) {
             return Ok(None);
         }
-        lock(&self.shared.writer).stream()?.shutdown_write()?;
-        Ok(Some(End::Unconfirmed))
+        let mut writer = self.shared.writer();
+        let deadline = close_timeout.map(|timeout| now().saturating_add(timeout));
+        match shutdown_until(writer.stream()?, deadline) {
+            Err(error) if !is_gone(&error) && !is_timeout(&error) => Err(error.into()),
+            _ => Ok(Some(End::Unconfirmed)),
+        }
     }
 
     /// Queues with the lock held, writes, and afterwards takes care of replies that came meanwhile.
     fn write(
         &mut self,
         mut flush: bool,
+        until: Option<Duration>,
         queue: impl FnOnce(&mut Writer<S>) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let shared = &*self.shared;
-        let mut writer = lock(&shared.writer);
+        let mut writer = shared.writer();
+        let mut is_asked = flush;
         flush |= shared.answer(&mut writer);
         writer.sender.set_compression(self.compression);
         let mut result = queue(&mut writer);
         loop {
-            shared.note(&writer);
+            writer.note();
             if flush || writer.out.len() >= FLUSH_FROM {
-                result = result.and(send_all(&mut writer));
-                shared.note(&writer);
+                let sent = send_all(&mut writer, until);
+                writer.note();
+                // What was only fed is queued, whether it can leave now or not.
+                let sent = if is_asked { sent } else { sent.or_else(if_would_block) };
+                result = result.and(sent);
             }
             drop(writer);
             if shared.slot_is_empty() {
@@ -347,6 +465,7 @@ impl<S: BlockingStream> SendHalf<S> {
                 None => return result,
             }
             flush = shared.answer(&mut writer);
+            is_asked = false;
         }
     }
 }
@@ -359,21 +478,39 @@ impl<S: BlockingStream> Clone for SendHalf<S> {
 
 /// Queues a message, making room first if there is none.
 fn queue<S: BlockingStream>(writer: &mut Writer<S>, message: Message) -> Result<(), Error> {
-    if writer.is_full() {
-        send_all(writer)?;
-    }
+    make_room(writer)?;
     Ok(writer.sender.send_owned(message, &mut writer.out)?)
 }
 
-fn send_all<S: BlockingStream>(writer: &mut Writer<S>) -> Result<(), Error> {
-    writer.write_all().map_err(|error| {
-        writer.shut();
-        match error.kind() {
-            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
-                writer.gave_up = true;
-                Error::Ended(End::TimedOut(Timeout::Send))
-            }
-            _ => error.into(),
+/// Writes if the queue is full. The lock is held, so nobody else takes the room.
+fn make_room<S: BlockingStream>(writer: &mut Writer<S>) -> Result<(), Error> {
+    if writer.is_full() { send_all(writer, None).or_else(if_would_block) } else { Ok(()) }
+}
+
+fn send_all<S: BlockingStream>(
+    writer: &mut Writer<S>,
+    until: Option<Duration>,
+) -> Result<(), Error> {
+    match writer.write(until) {
+        Ok(Sent::All) => Ok(()),
+        Ok(Sent::Waiting) => Err(Error::TimedOut),
+        Ok(Sent::WouldBlock) => Err(Error::Io(io::ErrorKind::WouldBlock.into())),
+        Ok(Sent::Stalled) => {
+            writer.shut();
+            writer.gave_up = true;
+            Err(Error::Ended(End::TimedOut(Timeout::Send)))
         }
-    })
+        Err(error) => {
+            writer.shut();
+            Err(error.into())
+        }
+    }
+}
+
+/// In non-blocking mode the queue keeps what cannot leave: no error, as long as it has room.
+pub(super) fn if_would_block(error: Error) -> Result<(), Error> {
+    match error {
+        Error::Io(error) if is_timeout(&error) => Ok(()),
+        error => Err(error),
+    }
 }

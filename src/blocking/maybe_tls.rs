@@ -71,7 +71,7 @@ impl BlockingStream for MaybeTls {
     }
 
     fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.tcp().set_write_timeout(timeout)
+        either!(self, stream => stream.set_write_timeout(timeout))
     }
 
     fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {

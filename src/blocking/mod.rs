@@ -1,4 +1,6 @@
-//! The blocking adapter: loops around `std` sockets, or any `Read + Write`.
+//! The blocking adapter: WebSockets over the sockets of `std`, or over any `Read + Write`.
+//!
+//! A client:
 //!
 //! ```no_run
 //! let mut ws = bowline::blocking::connect("ws://127.0.0.1:9001/")?;
@@ -8,44 +10,114 @@
 //! # Ok::<(), bowline::Error>(())
 //! ```
 //!
-//! A server reads each connection in a thread of its own: see [`accept`], and [`Incoming`] for one
-//! that looks at the request first. [`WebSocket::split`] gives halves for two threads.
+//! A server, which reads each connection in a thread of its own:
+//!
+//! ```no_run
+//! use std::net::TcpListener;
+//! use bowline::{Config, blocking};
+//!
+//! let config = Config::default();
+//! for socket in TcpListener::bind("127.0.0.1:9001")?.incoming() {
+//!     let (socket, config) = (socket?, config.clone());
+//!     std::thread::spawn(move || -> Result<(), bowline::Error> {
+//!         socket.set_nodelay(true)?;
+//!         let mut ws = blocking::accept(socket, config)?;
+//!         while let Some(message) = ws.recv()? {
+//!             ws.send(message)?;
+//!         }
+//!         Ok(())
+//!     });
+//! }
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! [`Incoming`] looks at the request before it answers.
+//!
+//! One thread can send while another receives:
+//!
+//! ```no_run
+//! # let ws = bowline::blocking::connect("ws://127.0.0.1:9001/")?;
+//! let (mut sender, mut receiver) = ws.split()?;
+//! let sending = std::thread::spawn(move || {
+//!     sender.send("Hello")?;
+//!     sender.close(1000, "")
+//! });
+//! while let Some(message) = receiver.recv()? {
+//!     println!("{message:?}");
+//! }
+//! sending.join().unwrap()?;
+//! # Ok::<(), bowline::Error>(())
+//! ```
 
+mod connect;
 mod half;
-mod io;
+mod leaving;
 mod maybe_tls;
 mod opening;
+mod patience;
+mod reader;
 mod stream;
 #[cfg(feature = "rustls")]
 mod tls;
+mod writer;
 
+pub use connect::{connect, connect_with};
 pub use half::{RecvHalf, SendHalf};
 pub use maybe_tls::MaybeTls;
-pub use opening::{Incoming, accept, client, connect, connect_with};
+pub use opening::{Incoming, accept, client};
 pub use stream::{BlockingStream, Plain};
 #[cfg(feature = "rustls")]
 pub use tls::TlsStream;
 
 use core::time::Duration;
+use std::time::Instant;
 use std::vec::Vec;
 
-use crate::adapter::{Closed, Error, FLUSH_FROM, seed_keepalive};
+use crate::adapter::{Closed, Error, FLUSH_FROM, epoch, seed_keepalive};
 use crate::memory::recv_buf::RecvBuf;
 use crate::protocol::close::CloseCode;
 use crate::protocol::connection::Connection;
 use crate::protocol::error::{End, Refusal, SendError};
 use crate::protocol::message::{Message, MessageRef, Part};
-use io::{Reader, Writer};
+use half::if_would_block;
+use patience::now;
+use reader::{Limit, Reader};
+use writer::Writer;
 
 /// A WebSocket over a blocking stream.
 ///
 /// Methods that wait do so until their work is done, the peer is gone, or a timeout of
-/// [`Config`](crate::Config) runs out. A read timeout that is set on the socket itself makes `recv`
-/// return [`Error::Io`]; nothing is lost, and `recv` may be called again.
+/// [`Config`](crate::Config) runs out.
 ///
 /// What [`feed`](Self::feed) queued leaves, in one write, when `recv` has to wait for the socket, or
-/// when 64 KiB are queued, or with `send`, `flush`, `close`, `into_inner`; dropping the value makes
-/// one attempt that does not block.
+/// when 64 KiB are queued, or with `send`, `flush`, `close`, `into_inner`. Dropping the value makes
+/// one attempt, of a few milliseconds at most.
+///
+/// # To wait for some time only
+///
+/// [`recv_timeout`](Self::recv_timeout) and [`recv_deadline`](Self::recv_deadline) hold whatever the peer
+/// sends. They give [`Error::TimedOut`]; nothing is lost, and the next call goes on.
+///
+/// A read timeout that you set on the socket itself makes `recv` give [`Error::Io`] with
+/// [`WouldBlock`](std::io::ErrorKind::WouldBlock) (`TimedOut` on some systems). Nothing is lost then either.
+/// As on the socket it begins anew with each byte of a message; pings do not prolong it. It is yours: the
+/// value on the socket stays. The write timeout is the library's. [`close`](Self::close) heeds neither.
+///
+/// # Non-blocking mode
+///
+/// The library never changes the mode of your socket. If you put it in non-blocking mode, each method gives
+/// [`Error::Io`] with `WouldBlock` where it would have to wait, at once, and nothing is lost:
+///
+/// - `recv` goes on with the next call.
+/// - `send` and `start_close` have queued what they were given. Call [`flush`](Self::flush) until it is Ok,
+///   do not send it again.
+/// - `feed` is Ok: the message is queued.
+/// - If the queue is full and nothing can leave, `send` and `feed` give the message back, as
+///   [`Error::Send`] with [`QueueFull`](crate::Refusal::QueueFull).
+/// - `close` goes on with the next call.
+///
+/// An opening handshake needs a blocking socket, and fails with an error that says so. Call methods at the
+/// time that you expect something of the peer, too: timeouts are looked at when a method is called.
 #[derive(Debug)]
 pub struct WebSocket<S: BlockingStream> {
     reader: Reader,
@@ -53,7 +125,7 @@ pub struct WebSocket<S: BlockingStream> {
 }
 
 impl<S: BlockingStream> WebSocket<S> {
-    /// A WebSocket whose opening handshake was done elsewhere. `input` holds what was read behind
+    /// A WebSocket whose opening handshake was done elsewhere. `input` holds what was read after
     /// it, or is new.
     ///
     /// # Errors
@@ -66,10 +138,9 @@ impl<S: BlockingStream> WebSocket<S> {
     ) -> Result<Self, Error> {
         seed_keepalive(&mut connection);
         let (receiver, sender, replies) = connection.into_halves();
-        stream.set_write_timeout(sender.config().write_timeout())?;
         Ok(Self {
             reader: Reader::new(receiver, replies, input),
-            writer: Writer::new(stream, sender),
+            writer: Writer::new(stream, sender)?,
         })
     }
 
@@ -80,7 +151,50 @@ impl<S: BlockingStream> WebSocket<S> {
     /// [`Error::Ended`] once the connection has ended otherwise, now and on every later call. If
     /// the peer broke the protocol, it has been told by then. [`Error::Io`] as the stream gives it.
     pub fn recv(&mut self) -> Result<Option<Message>, Error> {
-        self.reader.next(&mut self.writer, false)?;
+        self.recv_limited(Limit::OfStream)
+    }
+
+    /// Waits for the next message, for this long at most. It holds also while the peer pings, sends one byte
+    /// now and then, or takes nothing. It is used in place of a read timeout of the socket's own.
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    /// use bowline::Error;
+    ///
+    /// # fn poll(mut ws: bowline::blocking::WebSocket<std::net::TcpStream>) -> Result<(), Error> {
+    /// loop {
+    ///     match ws.recv_timeout(Duration::from_secs(1)) {
+    ///         Ok(Some(message)) => println!("{message:?}"),
+    ///         Ok(None) => return Ok(()),
+    ///         Err(Error::TimedOut) => println!("nothing for a second"),
+    ///         Err(error) => return Err(error),
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// [`Duration::ZERO`] takes what is there: it reads once, for a millisecond. With [`Duration::MAX`] it
+    /// is `recv` without the read timeout of the socket.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TimedOut`] when the time is over: the connection goes on, nothing is lost, and the next call
+    /// continues where this one stopped. Else as [`recv`](Self::recv).
+    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Option<Message>, Error> {
+        self.recv_limited(Limit::At(now().saturating_add(timeout)))
+    }
+
+    /// Like [`recv_timeout`](Self::recv_timeout), until a point in time.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn recv_deadline(&mut self, deadline: Instant) -> Result<Option<Message>, Error> {
+        self.recv_limited(Limit::At(deadline_of(deadline)))
+    }
+
+    fn recv_limited(&mut self, limit: Limit) -> Result<Option<Message>, Error> {
+        self.reader.next(&mut self.writer, false, limit)?;
         Ok(self.reader.input.take_event())
     }
 
@@ -99,7 +213,27 @@ impl<S: BlockingStream> WebSocket<S> {
     ///
     /// As `recv`.
     pub fn recv_borrowed(&mut self) -> Result<Option<(MessageRef<'_>, Outgoing<'_, S>)>, Error> {
-        self.reader.next(&mut self.writer, false)?;
+        self.borrow_limited(Limit::OfStream)
+    }
+
+    /// Like [`recv_borrowed`](Self::recv_borrowed), until a point in time.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv_timeout`](Self::recv_timeout).
+    pub fn recv_borrowed_deadline(
+        &mut self,
+        deadline: Instant,
+    ) -> Result<Option<(MessageRef<'_>, Outgoing<'_, S>)>, Error> {
+        self.borrow_limited(Limit::At(deadline_of(deadline)))
+    }
+
+    #[inline]
+    fn borrow_limited(
+        &mut self,
+        limit: Limit,
+    ) -> Result<Option<(MessageRef<'_>, Outgoing<'_, S>)>, Error> {
+        self.reader.next(&mut self.writer, false, limit)?;
         Ok(self.reader.input.event().map(|message| (message, Outgoing(&mut self.writer))))
     }
 
@@ -113,16 +247,32 @@ impl<S: BlockingStream> WebSocket<S> {
     ///
     /// As `recv`; the parts that came before then belong to no whole message.
     pub fn recv_part(&mut self) -> Result<Option<Part<'_>>, Error> {
-        self.reader.next(&mut self.writer, true)?;
+        self.reader.next(&mut self.writer, true, Limit::OfStream)?;
+        Ok(self.reader.input.part())
+    }
+
+    /// Like [`recv_part`](Self::recv_part), until a point in time.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv_timeout`](Self::recv_timeout).
+    pub fn recv_part_deadline(&mut self, deadline: Instant) -> Result<Option<Part<'_>>, Error> {
+        self.reader.next(&mut self.writer, true, Limit::At(deadline_of(deadline)))?;
         Ok(self.reader.input.part())
     }
 
     /// Sends a message: its bytes were handed to the socket when this returns.
     ///
+    /// Sending reads nothing. So while a program only sends, pings of the peer are not answered, its Close
+    /// is not seen, and keepalive does not run. Call [`recv`](Self::recv) or
+    /// [`recv_timeout`](Self::recv_timeout) now and then, or [`split`](Self::split) and receive in another
+    /// thread.
+    ///
     /// # Errors
     ///
     /// [`Error::Send`] with the message if it was refused; [`Error::Ended`] if the peer does not
-    /// read ([`Config::send_timeout`](crate::Config::send_timeout)); [`Error::Io`].
+    /// read ([`Config::send_timeout`](crate::Config::send_timeout)); [`Error::Io`]. In
+    /// [non-blocking mode](Self#non-blocking-mode) `WouldBlock` says that the message is queued.
     pub fn send(&mut self, message: impl Into<Message>) -> Result<(), Error> {
         self.queue(message.into())?;
         self.flush()
@@ -134,16 +284,19 @@ impl<S: BlockingStream> WebSocket<S> {
     ///
     /// # Errors
     ///
-    /// As [`send`](Self::send).
+    /// As [`send`](Self::send), but that `WouldBlock` is none.
     pub fn feed(&mut self, message: impl Into<Message>) -> Result<(), Error> {
         self.queue(message.into())?;
         self.relieve()
     }
 
+    /// Writes if the queue is full.
+    fn make_room(&mut self) -> Result<(), Error> {
+        if self.writer.is_full() { self.flush().or_else(if_would_block) } else { Ok(()) }
+    }
+
     fn queue(&mut self, message: Message) -> Result<(), Error> {
-        if self.writer.is_full() {
-            self.flush()?;
-        }
+        self.make_room()?;
         Ok(self.writer.sender.send_owned(message, &mut self.writer.out)?)
     }
 
@@ -158,9 +311,7 @@ impl<S: BlockingStream> WebSocket<S> {
         part: impl Into<MessageRef<'a>>,
         last: bool,
     ) -> Result<(), Error> {
-        if self.writer.is_full() {
-            self.flush()?;
-        }
+        self.make_room()?;
         self.writer.sender.send_part(part, last, &mut self.writer.out)?;
         if last { self.flush() } else { self.relieve() }
     }
@@ -169,13 +320,19 @@ impl<S: BlockingStream> WebSocket<S> {
     ///
     /// # Errors
     ///
-    /// [`Error::Ended`] if the peer does not read, [`Error::Io`].
+    /// [`Error::Ended`] if the peer does not read, [`Error::Io`]. Once bytes that were queued were thrown
+    /// away, since the connection ended before they could leave, this gives
+    /// [`BrokenPipe`](std::io::ErrorKind::BrokenPipe), from then on; [`end`](Self::end) tells why.
     pub fn flush(&mut self) -> Result<(), Error> {
-        self.reader.flush(&mut self.writer)
+        self.writer.check_lost()?;
+        self.reader.flush(&mut self.writer, None)
     }
 
     fn relieve(&mut self) -> Result<(), Error> {
-        if self.writer.out.len() >= FLUSH_FROM { self.flush() } else { Ok(()) }
+        if self.writer.out.len() < FLUSH_FROM {
+            return Ok(());
+        }
+        self.flush().or_else(if_would_block)
     }
 
     /// Sends a ping with at most 125 bytes. The peer's pong is received only with
@@ -200,8 +357,12 @@ impl<S: BlockingStream> WebSocket<S> {
     }
 
     /// Closes the connection: sends Close unless that was done, waits for the peer's (at most
-    /// [`Config::close_timeout`](crate::Config::close_timeout)), and drops the messages that come
-    /// before it, counting them.
+    /// [`Config::close_timeout`](crate::Config::close_timeout) from when ours has left), and drops the
+    /// messages that come before it, counting them.
+    ///
+    /// What was fed before leaves first, and the peer has
+    /// [`Config::send_timeout`](crate::Config::send_timeout) for it. A read timeout of the socket's own does
+    /// not cut this short. To close twice, or after the peer's Close, is no error.
     ///
     /// # Errors
     ///
@@ -214,7 +375,7 @@ impl<S: BlockingStream> WebSocket<S> {
         }
         let mut discarded = 0;
         loop {
-            match self.reader.next(&mut self.writer, false) {
+            match self.reader.next(&mut self.writer, false, Limit::None) {
                 Ok(()) => match self.reader.input.event() {
                     Some(MessageRef::Text(_) | MessageRef::Binary(_)) => discarded += 1,
                     Some(_) => {}
@@ -258,7 +419,8 @@ impl<S: BlockingStream> WebSocket<S> {
     ///
     /// As [`flush`](Self::flush), or if the stream has no second handle ([`BlockingStream::try_clone`]).
     pub fn split(mut self) -> Result<(SendHalf<S>, RecvHalf<S>), Error> {
-        self.flush()?;
+        // In non-blocking mode the sending half has what is queued.
+        self.flush().or_else(if_would_block)?;
         half::split(self.reader, self.writer)
     }
 
@@ -266,12 +428,18 @@ impl<S: BlockingStream> WebSocket<S> {
     ///
     /// # Errors
     ///
-    /// As [`flush`](Self::flush); the stream is lost then.
+    /// As [`flush`](Self::flush); the stream is lost then. In
+    /// [non-blocking mode](Self#non-blocking-mode), flush before.
     pub fn into_inner(mut self) -> Result<(S, Vec<u8>), Error> {
         self.flush()?;
         let unread = self.reader.input.unread().to_vec();
         Ok((self.writer.into_stream()?, unread))
     }
+}
+
+/// A point in time on the clock of the connections.
+fn deadline_of(at: Instant) -> Duration {
+    at.saturating_duration_since(epoch())
 }
 
 /// Answers the message that [`WebSocket::recv_borrowed`] lent.

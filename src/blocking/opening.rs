@@ -1,28 +1,14 @@
 //! The opening handshake over blocking streams.
 
-use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 use std::io::{self, ErrorKind};
-use std::net::{TcpStream, ToSocketAddrs};
-use std::string::ToString;
-#[cfg(feature = "rustls")]
-use std::sync::Arc;
-use std::sync::mpsc;
-use std::vec::Vec;
 
-#[cfg(feature = "rustls")]
-use ::rustls::pki_types::ServerName;
-#[cfg(feature = "rustls")]
-use ::rustls::{ClientConfig, ClientConnection};
-
-use super::io::{drain, now, write_all};
+use super::WebSocket;
+use super::leaving::Leaving;
+use super::patience::{Patience, is_gone, is_reached, is_timeout, now, timeout_until};
 use super::stream::BlockingStream;
-#[cfg(feature = "rustls")]
-use super::tls::TlsStream;
-use super::{MaybeTls, WebSocket};
-#[cfg(feature = "rustls")]
-use crate::adapter::tls;
-use crate::adapter::{Error, seed, share};
+use super::writer::write_slices;
+use crate::adapter::{Error, seed};
 use crate::handshake::{
     Accept, ClientHandshake, ClientRequest, ConnectError, Request, RequestError, Response,
     ServerHandshake,
@@ -31,98 +17,21 @@ use crate::memory::recv_buf::RecvBuf;
 use crate::memory::send_buf::SendBuf;
 use crate::protocol::config::Config;
 
-/// Opens a WebSocket at a `ws` or, with the feature `rustls`, a `wss` URL with the default [`Config`].
-///
-/// # Errors
-///
-/// As [`connect_with`].
-pub fn connect(url: &str) -> Result<WebSocket<MaybeTls>, Error> {
-    let (ws, _) = connect_with(&ClientRequest::new(url)?, Config::default())?;
-    Ok(ws)
-}
-
-/// Opens a WebSocket with headers, subprotocols, origin and limits of your own. Gives the server's
-/// response too: its headers, and the subprotocol that it selected.
-///
-/// All addresses of the host are tried; the name, the connection, TLS and the handshake together
-/// take at most [`Config::handshake_timeout`]. `TCP_NODELAY` is set.
-///
-/// # Errors
-///
-/// [`Error::Connect`] with the server's refusal, [`Error::Io`]; for a `wss` URL `Error::Tls` with what is
-/// wrong with the certificate, for example, or [`Error::TlsNotBuiltIn`] without the feature `rustls`.
-pub fn connect_with(
-    request: &ClientRequest,
-    config: Config,
-) -> Result<(WebSocket<MaybeTls>, Response), Error> {
-    let secure = Security::of(request)?;
-    let start = now();
-    let deadline = config.get().handshake_timeout.map(|timeout| start.saturating_add(timeout));
-    let addresses = resolve(request, deadline)?;
-    let mut last = io::Error::new(ErrorKind::NotFound, "the host has no address");
-    for (i, address) in addresses.iter().enumerate() {
-        let result = match share(deadline, now(), addresses.len() - i) {
-            None => TcpStream::connect(address),
-            Some(left) if left.is_zero() => return Err(ConnectError::TimedOut.into()),
-            Some(left) => TcpStream::connect_timeout(address, left),
-        };
-        match result {
-            Ok(stream) => {
-                stream.set_nodelay(true)?;
-                return open(secure.over(stream)?, request, config, start);
-            }
-            Err(error) => last = error,
-        }
-    }
-    match last.kind() {
-        ErrorKind::TimedOut => Err(ConnectError::TimedOut.into()),
-        _ => Err(last.into()),
-    }
-}
-
-/// What the scheme of the URL asks for.
-struct Security {
-    #[cfg(feature = "rustls")]
-    tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
-}
-
-#[cfg(not(feature = "rustls"))]
-impl Security {
-    fn of(request: &ClientRequest) -> Result<Self, Error> {
-        if request.is_secure() { Err(Error::TlsNotBuiltIn) } else { Ok(Self {}) }
-    }
-
-    fn over(self, stream: TcpStream) -> Result<MaybeTls, Error> {
-        Ok(MaybeTls::Plain(stream))
-    }
-}
-
-#[cfg(feature = "rustls")]
-impl Security {
-    /// Before anything is sent: what is missing here is missing for every address.
-    fn of(request: &ClientRequest) -> Result<Self, Error> {
-        if !request.is_secure() {
-            return Ok(Self { tls: None });
-        }
-        let config = match request.users_tls_config() {
-            Some(config) => config,
-            None => tls::with_platform_roots()?,
-        };
-        Ok(Self { tls: Some((config, tls::server_name(request)?)) })
-    }
-
-    /// The handshake of TLS happens with the first writes and reads.
-    fn over(self, stream: TcpStream) -> Result<MaybeTls, Error> {
-        let Some((config, name)) = self.tls else {
-            return Ok(MaybeTls::Plain(stream));
-        };
-        let connection = ClientConnection::new_with_alpn(config, name, tls::alpn())
-            .map_err(tls::TlsError::from)?;
-        Ok(MaybeTls::Tls(TlsStream::new(connection, stream)))
-    }
-}
-
 /// Opens a WebSocket over a stream that is connected already: a Unix socket, a proxy's tunnel, TLS.
+///
+/// ```no_run
+/// # #[cfg(unix)]
+/// # fn connect() -> Result<(), bowline::Error> {
+/// use std::os::unix::net::UnixStream;
+/// use bowline::handshake::ClientRequest;
+///
+/// let stream = UnixStream::connect("/run/chat.sock")?;
+/// let request = ClientRequest::new("ws://chat.internal/")?;
+/// let (mut ws, _) = bowline::blocking::client(stream, &request, bowline::Config::default())?;
+/// ws.send("Hello")?;
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Errors
 ///
@@ -135,7 +44,7 @@ pub fn client<S: BlockingStream>(
     open(stream, request, config, now())
 }
 
-fn open<S: BlockingStream>(
+pub(super) fn open<S: BlockingStream>(
     mut stream: S,
     request: &ClientRequest,
     config: Config,
@@ -143,46 +52,41 @@ fn open<S: BlockingStream>(
 ) -> Result<(WebSocket<S>, Response), Error> {
     let (mut input, mut out) = (RecvBuf::new(), SendBuf::new());
     let mut handshake = ClientHandshake::new(request, config, seed()?, &mut out);
-    let deadline = handshake.deadline(start);
-    let timeouts = Timeouts::set(&stream, deadline)?;
-    write_all(&mut stream, &mut out).map_err(|error| timeout_or(error, ConnectError::TimedOut))?;
+    let mut exchange = Exchange::begin(&stream)?;
+    match exchange.write(&mut stream, &mut out, handshake.deadline(start)) {
+        Ok(true) => {}
+        Ok(false) => return Err(ConnectError::TimedOut.into()),
+        // It may have refused before it read all, and its answer may be here.
+        Err(error) if is_gone(&error) => {}
+        Err(error) => return Err(error.into()),
+    }
     loop {
         if let Some((connection, response)) = handshake.read(&mut input)? {
-            timeouts.restore(&stream)?;
+            exchange.end(&stream)?;
             let ws = WebSocket::from_connection(stream, connection, input)?;
             return Ok((ws, response));
         }
         handshake.on_time(now())?;
-        // It is nearer once a refusal has come.
         let deadline = handshake.deadline(now());
-        timeouts.read(&mut stream, &mut input, deadline)?;
-    }
-}
-
-/// Resolves the host's name, within the deadline.
-fn resolve(request: &ClientRequest, deadline: Option<Duration>) -> Result<Vec<SocketAddr>, Error> {
-    if let Ok(address) = request.host().parse::<IpAddr>() {
-        return Ok([(address, request.port()).into()].into());
-    }
-    let host = (request.host().to_string(), request.port());
-    let Some(deadline) = deadline else {
-        return Ok(host.to_socket_addrs()?.collect());
-    };
-    // The system's resolver cannot be interrupted, so it gets a thread that may outlive the wait.
-    let (give, take) = mpsc::channel();
-    std::thread::Builder::new().name("resolver".into()).spawn(move || {
-        let _ = give.send(host.to_socket_addrs().map(Vec::from_iter));
-    })?;
-    match take.recv_timeout(deadline.saturating_sub(now())) {
-        Ok(addresses) => Ok(addresses?),
-        Err(_) => Err(ConnectError::TimedOut.into()),
+        exchange.read(&mut stream, &mut input, deadline)?;
     }
 }
 
 /// Accepts a client that asks for a WebSocket, whatever the path; refuses, with the right HTTP
 /// status, what is no valid request or comes from a foreign origin. For more, see [`Incoming`].
 ///
-/// On TCP, set `TCP_NODELAY` before.
+/// On TCP, set `TCP_NODELAY` before. The stream has to be in blocking mode: one that is not gives an
+/// error that says so, where it would have to wait.
+///
+/// ```no_run
+/// # fn serve(stream: std::net::TcpStream) -> Result<(), bowline::Error> {
+/// let mut ws = bowline::blocking::accept(stream, bowline::Config::default())?;
+/// while let Some(message) = ws.recv()? {
+///     ws.send(message)?;
+/// }
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Errors
 ///
@@ -213,7 +117,7 @@ pub struct Incoming<S> {
     request: Request,
     handshake: ServerHandshake,
     config: Config,
-    timeouts: Timeouts,
+    exchange: Exchange,
 }
 
 impl<S: BlockingStream> Incoming<S> {
@@ -225,12 +129,11 @@ impl<S: BlockingStream> Incoming<S> {
     pub fn read(mut stream: S, config: Config) -> Result<Self, Error> {
         let mut input = RecvBuf::new();
         let mut handshake = ServerHandshake::new(config.clone());
-        let deadline = handshake.deadline(now());
-        let timeouts = Timeouts::set(&stream, deadline)?;
+        let mut exchange = Exchange::begin(&stream)?;
         loop {
             let result = match handshake.read(&mut input) {
                 Ok(Some(request)) => {
-                    return Ok(Self { stream, input, request, handshake, config, timeouts });
+                    return Ok(Self { stream, input, request, handshake, config, exchange });
                 }
                 Ok(None) => handshake.on_time(now()),
                 Err(error) => Err(error),
@@ -241,7 +144,8 @@ impl<S: BlockingStream> Incoming<S> {
                 }
                 return Err(error.into());
             }
-            timeouts.read(&mut stream, &mut input, deadline)?;
+            let deadline = handshake.deadline(now());
+            exchange.read(&mut stream, &mut input, deadline)?;
         }
     }
 
@@ -273,9 +177,14 @@ impl<S: BlockingStream> Incoming<S> {
         };
         let mut out = SendBuf::new();
         response.encode(&mut out);
-        write_all(&mut self.stream, &mut out)
-            .map_err(|error| timeout_or(error, RequestError::TimedOut))?;
-        self.timeouts.restore(&self.stream)?;
+        let deadline = self.handshake.deadline(now());
+        match self.exchange.write(&mut self.stream, &mut out, deadline) {
+            Ok(true) => {}
+            Ok(false) => return Err(RequestError::TimedOut.into()),
+            Err(error) if is_gone(&error) => return Err(RequestError::Gone.into()),
+            Err(error) => return Err(error.into()),
+        }
+        self.exchange.end(&self.stream)?;
         WebSocket::from_connection(self.stream, connection, self.input)
     }
 
@@ -295,62 +204,127 @@ fn respond(
     handshake: &ServerHandshake,
     response: &Response,
 ) -> Result<(), Error> {
-    let mut leave = handshake.leave();
-    if let Some(at) = leave.deadline(now()) {
-        stream.set_write_timeout(Some(at.saturating_sub(now()).max(Duration::from_millis(1))))?;
-    }
+    let mut leaving = Leaving::new(handshake.leave());
     let mut out = SendBuf::new();
     handshake.respond(response, &mut out);
-    write_all(stream, &mut out)?;
-    leave.done();
-    drain(stream, &mut leave);
+    let deadline = leaving.leave.deadline(now());
+    if !Exchange::begin(stream)?.write(stream, &mut out, deadline)? {
+        return Err(RequestError::TimedOut.into());
+    }
+    leaving.leave.done();
+    let _ = leaving.after_flush(stream, None);
     Ok(())
 }
 
-fn timeout_or(error: io::Error, timed_out: impl Into<Error>) -> Error {
-    match error.kind() {
-        ErrorKind::WouldBlock | ErrorKind::TimedOut => timed_out.into(),
-        _ => error.into(),
-    }
+/// What a stream in non-blocking mode is told. The mode is the user's, so it is not changed here.
+fn needs_blocking() -> io::Error {
+    let why = "the stream would block, and has no timeout: an opening handshake needs a stream in blocking mode";
+    io::Error::new(ErrorKind::WouldBlock, why)
 }
 
-/// Absolute deadlines made of socket timeouts, which are relative.
-#[derive(Clone, Copy, Debug)]
-struct Timeouts {
-    users_read: Option<Duration>,
+/// Reads and writes of one opening handshake. The deadlines are absolute, and made of the stream's timeouts,
+/// which are relative.
+#[derive(Debug)]
+struct Exchange {
+    /// The read timeout that the user set.
+    users: Option<Duration>,
+    patience: Patience,
 }
 
-impl Timeouts {
-    fn set(stream: &impl BlockingStream, deadline: Option<Duration>) -> io::Result<Self> {
-        let left = deadline.map(|at| at.saturating_sub(now()).max(Duration::from_millis(1)));
-        stream.set_write_timeout(left)?;
-        Ok(Self { users_read: stream.read_timeout()? })
+impl Exchange {
+    fn begin(stream: &impl BlockingStream) -> io::Result<Self> {
+        Ok(Self { users: stream.read_timeout()?, patience: Patience::default() })
     }
 
-    /// Reads once; that the deadline is reached meanwhile is no error.
-    fn read(
+    /// Gives the stream the user's read timeout back.
+    fn end(&self, stream: &impl BlockingStream) -> io::Result<()> {
+        stream.set_read_timeout(self.users)
+    }
+
+    /// Sets both timeouts, since a stream of TLS reads where it writes.
+    fn limit(
         &self,
+        stream: &impl BlockingStream,
+        deadline: Option<Duration>,
+        now: Duration,
+    ) -> io::Result<Option<Duration>> {
+        let timeout = timeout_until(deadline, now);
+        stream.set_write_timeout(timeout)?;
+        let reading = timeout.or(self.users);
+        stream.set_read_timeout(reading)?;
+        Ok(reading)
+    }
+
+    /// Writes all, at least once; whether that was in time.
+    fn write(
+        &mut self,
+        stream: &mut impl BlockingStream,
+        out: &mut SendBuf,
+        deadline: Option<Duration>,
+    ) -> io::Result<bool> {
+        let mut is_first = true;
+        loop {
+            let start = now();
+            if !core::mem::take(&mut is_first) && is_reached(deadline, start) {
+                return Ok(false);
+            }
+            let timeout = self.limit(stream, deadline, start)?;
+            let result = if out.is_empty() {
+                match stream.flush() {
+                    Ok(()) => return Ok(true),
+                    Err(error) => Err(error),
+                }
+            } else {
+                write_slices(stream, out)
+            };
+            match result {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(n) => {
+                    out.sent(n);
+                    self.patience.moved();
+                }
+                Err(error) => self.go_on(error, start, timeout)?,
+            }
+        }
+    }
+
+    /// Reads once. That the deadline is reached meanwhile is no error.
+    fn read(
+        &mut self,
         stream: &mut impl BlockingStream,
         input: &mut RecvBuf,
         deadline: Option<Duration>,
     ) -> io::Result<()> {
-        if let Some(at) = deadline {
-            let left = at.saturating_sub(now()).max(Duration::from_millis(1));
-            stream.set_read_timeout(Some(left))?;
-        }
+        let start = now();
+        let timeout = self.limit(stream, deadline, start)?;
         match stream.read(input.space()) {
             Ok(0) => input.eof(),
-            Ok(n) => input.filled(n),
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error)
-                if deadline.is_some()
-                    && matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
-            Err(error) => return Err(error),
+            Ok(n) => {
+                input.filled(n);
+                self.patience.moved();
+            }
+            // A reset and an end are the same here: the peer has left before it answered.
+            Err(error) if is_gone(&error) => input.eof(),
+            Err(error) => self.go_on(error, start, timeout)?,
         }
         Ok(())
     }
 
-    fn restore(&self, stream: &impl BlockingStream) -> io::Result<()> {
-        stream.set_read_timeout(self.users_read)
+    /// Whether to call the stream again after an error. Who calls looks at the deadline before.
+    fn go_on(
+        &mut self,
+        error: io::Error,
+        start: Duration,
+        timeout: Option<Duration>,
+    ) -> io::Result<()> {
+        if error.kind() == ErrorKind::Interrupted {
+            self.patience.interrupted();
+            return Ok(());
+        }
+        if !is_timeout(&error) {
+            return Err(error);
+        }
+        let waited = now().saturating_sub(start);
+        if self.patience.does_not_wait(waited, timeout) { Err(needs_blocking()) } else { Ok(()) }
     }
 }

@@ -1,4 +1,4 @@
-//! What the blocking adapter asks of a stream beside reading and writing.
+//! What the blocking adapter asks of a stream in addition to reading and writing.
 
 use core::time::Duration;
 use std::io::{self, Read, Write};
@@ -9,6 +9,10 @@ use std::os::unix::net::UnixStream;
 /// A blocking stream with timeouts and a second handle for splitting.
 ///
 /// TCP and Unix streams have both. For a stream that has neither there is [`Plain`].
+///
+/// A read or write that its timeout ends gives [`io::ErrorKind::WouldBlock`] or
+/// [`io::ErrorKind::TimedOut`]. [`io::ErrorKind::Interrupted`] asks to be called again; it must not be given
+/// for ever without progress.
 pub trait BlockingStream: Read + Write {
     /// How long a read may block; `None`: for ever.
     ///
@@ -17,21 +21,27 @@ pub trait BlockingStream: Read + Write {
     /// The stream's.
     fn read_timeout(&self) -> io::Result<Option<Duration>>;
 
-    /// Sets how long a read may block; never called with a zero duration.
+    /// Sets how long a read may block. It is called with 1 ms to one day.
     ///
     /// # Errors
     ///
     /// The stream's.
     fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()>;
 
-    /// Sets how long a write may block; never called with a zero duration.
+    /// Sets how long a write may block. It is called with 1 ms to one day.
     ///
     /// # Errors
     ///
     /// The stream's.
     fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()>;
 
-    /// Sets whether reads and writes return at once when they would block.
+    /// Whether the timeouts take effect. Without them nothing is written that is not meant to wait.
+    fn has_timeouts(&self) -> bool {
+        true
+    }
+
+    /// Sets whether reads and writes return at once when they would block. The mode is yours alone: the
+    /// library never changes it. See [`WebSocket`](super::WebSocket#non-blocking-mode) for what it does.
     ///
     /// # Errors
     ///
@@ -127,6 +137,10 @@ impl<S: Read + Write> BlockingStream for Plain<S> {
 
     fn set_write_timeout(&self, _timeout: Option<Duration>) -> io::Result<()> {
         Ok(())
+    }
+
+    fn has_timeouts(&self) -> bool {
+        false
     }
 
     fn set_nonblocking(&self, _nonblocking: bool) -> io::Result<()> {

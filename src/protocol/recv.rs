@@ -366,6 +366,12 @@ impl Receiver {
         (self.offset as u32).wrapping_add(self.cost)
     }
 
+    /// How many bytes of messages came so far; wraps. Control frames do not count, unlike in
+    /// [`work`](Self::work): so a timeout can hold although the peer pings.
+    pub fn received(&self) -> u32 {
+        self.data
+    }
+
     /// Grows with the payload received, and with each message and each control frame between messages; wraps.
     fn progress(&self) -> u32 {
         self.data.wrapping_add(self.cost)

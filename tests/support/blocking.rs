@@ -26,7 +26,7 @@ pub(crate) struct State {
     pub(crate) write_shut: bool,
     pub(crate) read_timeout: Option<Duration>,
     pub(crate) write_timeout: Option<Duration>,
-    nonblocking: bool,
+    pub(crate) nonblocking: bool,
     pub(crate) handles: usize,
     /// Given once by the next write.
     fail_write: Option<ErrorKind>,
@@ -161,6 +161,11 @@ impl Far {
     pub(crate) fn wait_for(&self, what: &str, mut condition: impl FnMut(&State) -> bool) {
         let found = self.0.wait(self.lock(), LONG, |s| condition(s).then_some(()));
         assert!(found.is_some(), "waited in vain: {what}; {:?}", self.lock());
+    }
+
+    /// Does nothing for some time, which the code under test measures.
+    pub(crate) fn let_pass(&self, time: Duration) {
+        let _ = self.0.wait(self.lock(), time, |_| None::<()>);
     }
 
     pub(crate) fn wait_until_reading(&self) {

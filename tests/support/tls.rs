@@ -1,5 +1,7 @@
 //! A certificate authority made for one test, and what servers and clients need of it.
 
+#![allow(dead_code, reason = "each test file uses its own part of this")]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
