@@ -1,11 +1,47 @@
-//! WebSocket ([RFC 6455](https://www.rfc-editor.org/rfc/rfc6455)): a protocol core that does no
-//! I/O, and thin adapters that do.
+//! WebSockets ([RFC 6455](https://www.rfc-editor.org/rfc/rfc6455)): a protocol core without I/O, and adapters for
+//! tokio, for other asynchronous runtimes, and for threads.
 //!
-//! Programs use an adapter: `blocking` for threads and `std` sockets, `tokio` for
-//! tasks, `futures` for other runtimes. All have the same methods; their `WebSocket` is the page to read next, with [`Config`]
-//! for limits, timeouts and the origin policy. In an HTTP server, `axum` and `hyper` give the same
-//! `WebSocket`. Libraries that bring sockets of their own drive the
-//! core themselves:
+//! A client and a server on tokio:
+//!
+#![cfg_attr(feature = "tokio", doc = "```no_run")]
+#![cfg_attr(not(feature = "tokio"), doc = "```ignore")]
+//! # async fn client() -> Result<(), bowline::Error> {
+//! let mut ws = bowline::tokio::connect("ws://127.0.0.1:9001/").await?;
+//! ws.send("Hello").await?;
+//! println!("{:?}", ws.recv().await?);
+//! ws.close(1000, "").await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+#![cfg_attr(feature = "tokio", doc = "```no_run")]
+#![cfg_attr(not(feature = "tokio"), doc = "```ignore")]
+//! use bowline::{Config, tokio::Server};
+//!
+//! # async fn server() -> std::io::Result<()> {
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:9001").await?;
+//! let echo = |mut ws: bowline::tokio::WebSocket<_>, _request| async move {
+//!     while let Ok(Some(message)) = ws.recv().await {
+//!         if ws.send(message).await.is_err() {
+//!             break;
+//!         }
+//!     }
+//! };
+//! Server::new(Config::default()).run(listener, echo).await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! `recv` gives `None` after any Close of the peer. [`End`] says whether it was a normal one, with its code and
+//! reason.
+//!
+//! All adapters have the same methods. Read next the page of one: `tokio`, `futures` for smol and other
+//! runtimes, or `blocking` for threads. [`Config`] has the limits, the timeouts and the origin policy. In an HTTP
+//! server, `axum` and `hyper` give the same `WebSocket`.
+//!
+//! # The core
+//!
+//! A library that brings sockets of its own drives the core itself, with the types of [`protocol`]:
 //!
 //! ```text
 //! socket ──read──▶ RecvBuf ──▶ Connection::advance ──▶ RecvBuf::event() ──▶ you
@@ -13,8 +49,8 @@
 //! socket ◀─write── SendBuf ◀─────────┴──────────── Connection::send ◀────── you
 //! ```
 //!
-//! The one rule of driving it: **after every read, advance until it needs input; before every wait,
-//! write what is queued.**
+//! There is one rule for driving it: **after every read, advance until it needs input; before every wait, write
+//! what is queued.**
 //!
 //! ```
 //! use std::io::{Read, Write};
@@ -27,7 +63,7 @@
 //!         match connection.advance(&mut input, &mut out) {
 //!             // 1. An event borrows from the input alone, so it can be sent while it is held.
 //!             Ok(Progress::Event) => connection.send(input.event().unwrap(), &mut out)?,
-//!             // 2. Everything that came is used up: write before waiting for more.
+//!             // 2. All that came is used up: write before waiting for more.
 //!             Ok(Progress::NeedInput) => {
 //!                 while connection.answer(&mut out) {
 //!                     let n = socket.write(out.pending())?;
@@ -38,16 +74,72 @@
 //!                     n => input.filled(n),
 //!                 }
 //!             }
-//!             // 3. Over, or the peer broke a rule: `connection.end()` tells. It is told by the last
-//!             //    thing in the queue, a Close frame.
+//!             // 3. It is over, or the peer broke a rule: `connection.end()` says which. The peer is told by
+//!             //    the last frame in the queue, a Close.
 //!             Ok(Progress::Ended) | Err(_) => return Ok(socket.write_all(out.pending())?),
 //!         }
 //!     }
 //! }
 //! ```
 //!
-//! An adapter also minds timers ([`Connection::deadline`]) and how it leaves the socket
-//! ([`Leave`]); docs/adapters.md in the repository goes through one.
+//! An adapter also keeps timers ([`Connection::deadline`]) and leaves the socket so that the last bytes arrive
+//! ([`Leave`]). docs/adapters.md in the repository builds one step by step.
+//!
+//! # Where each rule stands
+//!
+//! | section | file in `src` |
+//! |---|---|
+//! | RFC 6455 §1.3, §4.1 client's handshake | `handshake/client.rs`, `handshake/key.rs` |
+//! | §4.2 server's handshake | `handshake/rules.rs`, `handshake/request.rs` |
+//! | §3 URLs; §10.2 origins | `handshake/url.rs`; `handshake/origin.rs` |
+//! | §9 extensions | `handshake/extension.rs` |
+//! | §5.2, §5.5 frame headers | `protocol/frame.rs` (layout), `protocol/recv/` (rules) |
+//! | §5.3 masking | `protocol/mask.rs` |
+//! | §5.4 fragments; §8.1 UTF-8 | `protocol/recv/`, `protocol/utf8.rs` |
+//! | §5.5.1, §7 closing | `protocol/close.rs`, `protocol/leave.rs` |
+//! | §5.5.2, §5.5.3 ping and pong | `protocol/replies.rs`, `protocol/keepalive.rs` |
+//! | §6 sending | `protocol/send/`, `protocol/prepared.rs` |
+//! | §10.4 limits | `protocol/config.rs`, `memory/budget.rs` |
+//! | RFC 7692 compression | `protocol/deflate/` |
+//! | RFC 8441 over HTTP/2 | `handshake/request.rs`, `embed/http2.rs` |
+//!
+//! Folders depend on each other in one direction:
+//! `memory ← protocol ← handshake ← adapter ← asynchronous | blocking ← tokio, futures ← embed`.
+//!
+//! # Glossary
+//!
+//! | word | meaning |
+//! |---|---|
+//! | adapter | code that moves bytes between a socket and the core |
+//! | backpressure | a sender waits because its peer does not read |
+//! | borrowed | lent from a buffer, without a copy |
+//! | budget | a bound on the memory of many connections together |
+//! | cancel safe | a future may be dropped at any poll and nothing is torn |
+//! | close code | the number in a Close frame (§7.4) |
+//! | control frame | ping, pong or Close; at most 125 bytes (§5.5) |
+//! | core | the protocol without I/O: [`protocol`] and [`handshake`] |
+//! | deadline | when to look again, on the caller's clock |
+//! | end | how a connection ended: [`End`] |
+//! | engine | the loops that the asynchronous adapters share |
+//! | event | a message, a part of one, or a reported ping or pong |
+//! | feed | queue a message without writing it |
+//! | flush | hand what is queued to the socket |
+//! | fragment | a frame that is a piece of a message (§5.4) |
+//! | frame | header and payload, the unit on the wire (§5.2) |
+//! | half | the receiving or the sending side of a connection |
+//! | handshake | the HTTP exchange that opens a connection (§4) |
+//! | keepalive | pings of our own that find a peer that is gone |
+//! | leave | end the socket so that the last bytes arrive |
+//! | mask | the XOR with which a client hides its payload (§5.3) |
+//! | message | text or binary data, in one frame or more (§5.6) |
+//! | part | a piece of a message that is given before the whole is there |
+//! | payload | the bytes of a frame after its header |
+//! | peer | the other end |
+//! | progress | bytes that keep a timeout from running out |
+//! | replies | what the receiving half owes the peer: pongs and a Close |
+//! | role | client or server |
+//! | short way | the code for a whole short message, which is most of them |
+//! | turn | the work after which a task lets others run |
 //!
 //! # Features
 //!
@@ -55,23 +147,24 @@
 //! |---|---|---|
 //! | `std` | yes | `blocking`, `Error`; without it the crate is `no_std` with `alloc` |
 //! | `tokio` | no | `tokio` (and `std`) |
-//! | `futures-io` | no | `futures`, for smol, async-std and kin (and `std`) |
+//! | `futures-io` | no | `futures`, for smol, async-std and others (and `std`) |
 //! | `http` | no | conversions between [`handshake`] and the types of the `http` crate (and `std`) |
 //! | `hyper` | no | `hyper`: WebSockets on hyper's connections, server and client (and `tokio`, `http`) |
 //! | `axum` | no | `axum`: an extractor for axum 0.8 (and `hyper`) |
 //! | `http2` | no | WebSockets over HTTP/2, RFC 8441: in `hyper` and `axum`, and `http2` for clients (and `hyper`) |
-//! | `rustls` | no | `wss` URLs in `connect` of both adapters, `tls` (and `std`) |
+//! | `rustls` | no | `wss` URLs in `connect` of the tokio and the blocking adapter, `tls` (and `std`) |
 //! | `ring` | no | the crypto provider where the program installed none (and `rustls`) |
 //! | `webpki-roots` | no | `tls::with_webpki_roots`: Mozilla's root certificates (and `rustls`) |
 //! | `deflate` | no | `Deflate`: compressed messages, RFC 7692 (and `std`) |
 //!
 //! # Memory
 //!
-//! An idle server connection holds at most 256 bytes in the core, a client's the generator of its
-//! masking keys beside them, and neither a buffer: buffers are lent by a small pool of each thread
-//! while bytes are in them. Only the blocking adapter keeps one while it reads. What a connection holds otherwise follows the bytes
-//! that came, never what a header announces, up to the limits of [`Config`].
+//! An idle server connection holds at most 256 bytes in the core; a client also holds the generator of its masking
+//! keys. Neither holds a buffer: a small pool of each thread lends buffers while bytes are in them. Only the
+//! blocking adapter keeps one while it reads. All else that a connection holds follows the bytes that came, never
+//! what a header announces, up to the limits of [`Config`].
 #![no_std]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 extern crate alloc;
 #[cfg(feature = "std")]
@@ -79,7 +172,7 @@ extern crate std;
 
 // Each line may use what stands above it, and nothing below.
 mod memory;
-mod protocol;
+pub mod protocol;
 
 pub mod handshake;
 

@@ -1,4 +1,8 @@
-//! The rules of RFC 6455 §5 to §8 and of RFC 7692: no I/O, no clock, no entropy.
+//! The core after the opening handshake: RFC 6455 §5 to §8, and RFC 7692. No I/O, no clock, no entropy.
+//!
+//! [`Connection`] has both directions. [`Receiver`] and [`Sender`] are its halves, for two threads or tasks;
+//! [`Replies`] and [`SendState`] are what they exchange. [`RecvBuf`] and [`SendBuf`] hold the bytes, and [`Leave`] ends the
+//! socket. The program's types, such as [`Message`] and [`Config`], are in the root of the crate as well.
 
 pub(crate) mod authority;
 pub(crate) mod clock;
@@ -32,3 +36,5 @@ pub use prepared::Prepared;
 pub use recv::{Progress, Receiver, Replies, Role};
 pub use send::{Sender, Vectored};
 pub use send_state::SendState;
+
+pub use crate::memory::{RecvBuf, SendBuf};

@@ -31,8 +31,11 @@ const RUNNING: u8 = 0;
 const CLOSING: u8 = 1;
 const DROPPING: u8 = 2;
 
-/// After a failed accept, for lack of file descriptors for example.
+/// After an accept that failed for lack of file descriptors: connections that end give them back.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+
+/// After so many failures in a row, whatever they are, the listener itself may be broken.
+const MOST_FAILURES: u32 = 100;
 
 /// How long a shutdown waits for requests that are on their way, to refuse them.
 const HANDSHAKES: Duration = Duration::from_secs(1);
@@ -115,6 +118,15 @@ struct Seat {
     clean: AtomicBool,
     task: Mutex<Option<AbortHandle>>,
     waker: Mutex<Option<Waker>>,
+}
+
+/// Whether an accept failed because the process or the machine has run out of something. Any other error is that of
+/// one connection, such as one that its client aborted.
+fn is_exhausted(error: &io::Error) -> bool {
+    // ENFILE, EMFILE, ENOMEM and ENOBUFS, on Linux, the BSDs and Windows. `ErrorKind` has no name for most.
+    const EXHAUSTED: [i32; 7] = [23, 24, 12, 105, 55, 10_024, 10_055];
+    error.kind() == io::ErrorKind::OutOfMemory
+        || error.raw_os_error().is_some_and(|code| EXHAUSTED.contains(&code))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -270,8 +282,9 @@ impl Server {
     }
 
     /// Accepts connections until [`shutdown`](Self::shutdown) begins, and gives each WebSocket, with its
-    /// request, to a handler in a task of its own. `TCP_NODELAY` is set. If accepting fails, for lack of file
-    /// descriptors for example, it tries again after a tenth of a second.
+    /// request, to a handler in a task of its own. `TCP_NODELAY` is set. If accepting fails for lack of file
+    /// descriptors or memory, it tries again after a tenth of a second; a connection that was aborted before it
+    /// was accepted costs nothing.
     ///
     /// Dropping the future stops accepting and nothing else.
     ///
@@ -283,6 +296,7 @@ impl Server {
         H: Fn(WebSocket<TcpStream>, Request) -> F + Clone + Send + 'static,
         F: Future<Output = ()> + Send + 'static,
     {
+        let mut failures = 0;
         loop {
             let accepted = poll_fn(|cx| {
                 if self.poll_stopped(cx).is_ready() {
@@ -293,13 +307,18 @@ impl Server {
             match accepted.await {
                 None => return,
                 Some(Ok((stream, _))) => {
+                    failures = 0;
                     let opening = async move {
                         stream.set_nodelay(true)?;
                         Ok(stream)
                     };
                     self.serve(opening, handler.clone()).await;
                 }
-                Some(Err(_)) => ::tokio::time::sleep(ACCEPT_AGAIN).await,
+                Some(Err(error)) if is_exhausted(&error) || failures == MOST_FAILURES => {
+                    failures = 0;
+                    ::tokio::time::sleep(ACCEPT_AGAIN).await;
+                }
+                Some(Err(_)) => failures += 1,
             }
         }
     }
@@ -523,4 +542,21 @@ async fn read<S: AsyncRead + AsyncWrite + Unpin>(
     let deadline = config.get().handshake_timeout.map(|timeout| now().saturating_add(timeout));
     let stream = within(deadline, stream).await?.ok()?;
     Incoming::read(stream, config).await.ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_lack_of_descriptors_or_memory_lets_a_server_pause() {
+        for code in [23, 24, 12, 105] {
+            assert!(is_exhausted(&io::Error::from_raw_os_error(code)), "{code}");
+        }
+        // ECONNABORTED, ECONNRESET, EPROTO, EHOSTUNREACH, EPERM, EINTR.
+        for code in [103, 104, 71, 113, 1, 4] {
+            assert!(!is_exhausted(&io::Error::from_raw_os_error(code)), "{code}");
+        }
+        assert!(!is_exhausted(&io::ErrorKind::ConnectionAborted.into()));
+    }
 }
