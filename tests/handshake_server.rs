@@ -1393,8 +1393,12 @@ fn without_a_timeout_there_is_no_deadline() {
 fn a_deadline_beyond_all_time_does_not_overflow() {
     let mut handshake = ServerHandshake::new(Config::default().handshake_timeout(Duration::MAX));
     let now = Duration::from_secs(1);
-    assert_eq!(handshake.deadline(now), Some(Duration::MAX));
-    assert_eq!(handshake.on_time(now), Ok(()));
+    assert_eq!(handshake.deadline(now), None, "that is never");
+    assert_eq!(handshake.on_time(Duration::MAX), Ok(()));
+    // The longest that is not never, at the end of all time.
+    let longest = Duration::from_secs((1 << 30) - 1);
+    let mut handshake = ServerHandshake::new(Config::default().handshake_timeout(longest));
+    assert_eq!(handshake.deadline(Duration::MAX), Some(Duration::MAX));
 }
 
 #[test]
