@@ -519,7 +519,7 @@ fn an_answer_to_head_has_no_content_and_one_to_connect_opens_no_tunnel() {
             let old = format!("{empty_line}HEAD / HTTP/1.0\r\n\r\n");
             let found = answer(old.as_bytes(), step, None);
             assert!(found.starts_with("HTTP/1.1 505 ") && found.ends_with("\r\n\r\n"), "{found}");
-            // §9.3.6: "Any 2xx (Successful) response indicates that the sender will switch to tunnel mode".
+            // §9.3.6: "Any 2xx (Successful) response indicates that the sender [...] will switch to tunnel mode".
             for status in [200, 204, 299] {
                 let answered = Some(Response::new(status).body("hello"));
                 let found = answer(&head("CONNECT example.com:80", ""), step, answered);
