@@ -64,7 +64,8 @@ fn parse() -> Result<Options, lexopt::Error> {
             }
             Long("grace") => options.grace = arguments.seconds()?.unwrap_or(Duration::MAX),
             Long("allow-origin") => {
-                options.config = config.clone().allow_origin(arguments.text()?);
+                options.config =
+                    arguments.convert(|origin| config.clone().try_allow_origin(origin))?;
             }
             Long("any-origin") => options.config = config.clone().allow_any_origin(),
             Long("deflate") => options.config = config.clone().deflate(Deflate::default()),

@@ -745,7 +745,7 @@ const ENDLESS: [(&str, &str, &str); 9] = [
 fn a_refusal_whose_body_never_ends_is_told_after_a_second() {
     // RFC 9112 §6.3: the status has decided; without a length, the body ends with a connection that may stay open.
     let (start, second) = (Duration::from_secs(100), Duration::from_secs(1));
-    for timeout in [None, Some(Duration::from_secs(10)), Some(Duration::MAX)] {
+    for timeout in [None, Some(Duration::from_secs(10)), Some(Duration::from_secs(1 << 20))] {
         for (head, body, kept) in ENDLESS {
             for step in [1, usize::MAX] {
                 let request = ClientRequest::new("ws://h/").unwrap();

@@ -268,3 +268,24 @@ fn debug_shows_no_secret_of_a_handshake() {
         assert!(!shown.contains("SECRET") && !shown.contains(key), "{shown}");
     }
 }
+
+#[cfg(feature = "rustls")]
+#[test]
+fn tls_that_meets_no_tls_says_so_and_nothing_twice() {
+    use bowline::rustls::{AlertDescription, Error, InvalidMessage};
+    use bowline::tls::TlsError;
+
+    let plain = TlsError::from(Error::InvalidMessage(InvalidMessage::InvalidContentType));
+    assert_eq!(
+        plain.to_string(),
+        "TLS: received corrupt message of type InvalidContentType; \
+         the server may not speak TLS on this port: try ws:// in the URL"
+    );
+    let alert = TlsError::from(Error::AlertReceived(AlertDescription::UnknownCA));
+    assert!(!alert.to_string().contains("ws://"), "{alert}");
+    for error in [plain, alert] {
+        assert!(
+            error.source().is_none_or(|source| !error.to_string().contains(&source.to_string()))
+        );
+    }
+}

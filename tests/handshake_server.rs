@@ -519,7 +519,7 @@ fn an_answer_to_head_has_no_content_and_one_to_connect_opens_no_tunnel() {
             let old = format!("{empty_line}HEAD / HTTP/1.0\r\n\r\n");
             let found = answer(old.as_bytes(), step, None);
             assert!(found.starts_with("HTTP/1.1 505 ") && found.ends_with("\r\n\r\n"), "{found}");
-            // §9.3.6: "Any 2xx (Successful) response indicates that the sender will switch to tunnel mode".
+            // §9.3.6: "Any 2xx (Successful) response indicates that the sender [...] will switch to tunnel mode".
             for status in [200, 204, 299] {
                 let answered = Some(Response::new(status).body("hello"));
                 let found = answer(&head("CONNECT example.com:80", ""), step, answered);
@@ -1393,8 +1393,12 @@ fn without_a_timeout_there_is_no_deadline() {
 fn a_deadline_beyond_all_time_does_not_overflow() {
     let mut handshake = ServerHandshake::new(Config::default().handshake_timeout(Duration::MAX));
     let now = Duration::from_secs(1);
-    assert_eq!(handshake.deadline(now), Some(Duration::MAX));
-    assert_eq!(handshake.on_time(now), Ok(()));
+    assert_eq!(handshake.deadline(now), None, "that is never");
+    assert_eq!(handshake.on_time(Duration::MAX), Ok(()));
+    // The longest that is not never, at the end of all time.
+    let longest = Duration::from_secs((1 << 30) - 1);
+    let mut handshake = ServerHandshake::new(Config::default().handshake_timeout(longest));
+    assert_eq!(handshake.deadline(Duration::MAX), Some(Duration::MAX));
 }
 
 #[test]

@@ -76,7 +76,7 @@ fn x07_another_protocol_is_501() {
 
 #[test]
 fn the_protocol_has_no_case() {
-    // RFC 9110 §7.8: "Recipients SHOULD use case-insensitive comparison when matching each protocol-name".
+    // RFC 9110 §7.8: "recipients SHOULD use case-insensitive comparison when matching each protocol-name".
     for protocol in ["WebSocket", "WEBSOCKET", "webSocket"] {
         let mut pseudo = GOOD;
         pseudo[0] = protocol;

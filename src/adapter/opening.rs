@@ -1,6 +1,8 @@
 //! What a failing socket means during the opening handshake, for all adapters.
 
+#[cfg(feature = "tokio")]
 use core::net::SocketAddr;
+#[cfg(feature = "tokio")]
 use std::format;
 use std::io;
 
@@ -23,6 +25,7 @@ pub(crate) fn write_failed(error: io::Error, gone: impl Into<Error>) -> Error {
 }
 
 /// Names the address that nobody answered at.
+#[cfg(feature = "tokio")]
 pub(crate) fn not_connected(address: SocketAddr, error: io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("cannot connect to {address}: {error}"))
 }

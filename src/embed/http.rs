@@ -129,7 +129,7 @@ pub(crate) fn head(response: &Response) -> ::http::Response<()> {
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     };
     put(&response.wire_headers(), head.headers_mut());
-    // RFC 9110 §7.8: who sends Upgrade lists it in Connection.
+    // RFC 9110 §7.8: "A sender of Upgrade MUST also send an "Upgrade" connection option".
     if head.headers().contains_key("upgrade") && !head.headers().contains_key("connection") {
         head.headers_mut().insert("connection", HeaderValue::from_static("upgrade"));
     }

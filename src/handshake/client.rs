@@ -25,7 +25,7 @@ use crate::protocol::deflate::{self, Agreed};
 /// This many interim responses are read over (RFC 9110 §15.2).
 pub(crate) const MAX_INTERIM: u8 = 8;
 
-/// What a client asks for: a URL, and what goes into the request beside it.
+/// What a client asks for: a URL, and what else goes into its request.
 ///
 /// ```
 /// use bowline::handshake::ClientRequest;

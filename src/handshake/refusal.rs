@@ -112,7 +112,7 @@ enum Body {
     UntilEof,
     /// Between chunks.
     Chunks,
-    /// In a chunk, with this much left of its data and the line end behind it.
+    /// In a chunk, with this much left of its data and the line end after it.
     Chunk(u64),
 }
 

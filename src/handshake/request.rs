@@ -144,7 +144,7 @@ impl Request {
         }
     }
 
-    /// The query, behind the `?`.
+    /// The query, after the `?`.
     pub fn query(&self) -> Option<&str> {
         Some(self.target.split_once('?')?.1)
     }

@@ -152,16 +152,19 @@ impl From<HeadError> for RequestError {
 impl Request {
     /// Whether this is a request for a WebSocket at all.
     pub(crate) fn check_asks(&self) -> Result<(), RequestError> {
-        // RFC 9110 §7.8: "Recipients SHOULD use case-insensitive comparison when matching each
+        // RFC 9110 §7.8: "recipients SHOULD use case-insensitive comparison when matching each
         // protocol-name". RFC 8441 §5 gives `:protocol` the values of Upgrade.
         match self.protocol.as_deref() {
             Some(name) if name.eq_ignore_ascii_case("websocket") => return Ok(()),
             Some(_) => return Err(RequestError::Protocol),
             None => {}
         }
+        // RFC 6455 §4.2.1 item 1: "An HTTP/1.1 or higher GET request". Any other method is told so with 405, also one that nobody
+        // knows: RFC 9110 §9.1 would have 501 for it, which does not say what to send.
         if self.method != "GET" {
             return Err(RequestError::Method);
         }
+        // Items 3 and 4: both headers hold the token, "treated as an ASCII case-insensitive value".
         if !lists_token(self.headers.all("Upgrade"), "websocket")
             || !lists_token(self.headers.all("Connection"), "upgrade")
         {
@@ -172,21 +175,26 @@ impl Request {
 
     /// What is the same whatever the configuration.
     pub(crate) fn check_rules(&self) -> Result<(), RequestError> {
+        // RFC 6455 §4.2.1 item 6: "with a value of 13".
         match self.headers.only("Sec-WebSocket-Version") {
             Ok(Some(b"13")) => {}
             Ok(Some(_)) => return Err(RequestError::Version),
             _ => return Err(RequestError::VersionMissing),
         }
-        // RFC 8441 §5: the key is not looked at where `:protocol` stands for it.
+        // RFC 6455 §4.2.1 item 5; §11.3.1: it "MUST NOT appear more than once". RFC 8441 §5: with `:protocol`
+        // there is no key, so it is not looked at.
         match self.headers.only("Sec-WebSocket-Key") {
             _ if self.protocol.is_some() => {}
             Ok(Some(found)) if key::is_valid(found) => {}
             _ => return Err(RequestError::Key),
         }
-        // §9.1: "if a value does not conform to the ABNF, the recipient MUST fail the connection".
+        // RFC 6455 §9.1: who receives a value "that does not conform to the ABNF" has to "_Fail the WebSocket
+        // Connection_".
         if !self.extensions().all(|extension| extension.is_valid()) {
             return Err(RequestError::Extensions);
         }
+        // RFC 6455 §4.1 item 10: "The elements that comprise this value MUST be non-empty strings [...] and MUST all
+        // be unique strings".
         let mut offers: Vec<_> = list(self.headers.all("Sec-WebSocket-Protocol")).collect();
         offers.sort_unstable();
         if !offers.iter().all(|offer| is_token(offer))
@@ -194,6 +202,7 @@ impl Request {
         {
             return Err(RequestError::Subprotocols);
         }
+        // RFC 6454 §7.3: "The user agent MUST NOT include more than one Origin header field".
         self.headers.only("Origin").map_err(|()| RequestError::Origin)?;
         Ok(())
     }
@@ -207,12 +216,13 @@ impl Request {
         if self.protocol.is_some() {
             return self.check_extended_connect();
         }
-        // RFC 9112 §3.2: exactly one Host, else 400.
+        // RFC 9112 §3.2: "A server MUST respond with a 400 (Bad Request) status code" to a request without Host,
+        // with more than one, or with an invalid one.
         match self.headers.only("Host") {
             Ok(Some(host)) if is_host(host) => {}
             _ => return Err(RequestError::Host),
         }
-        // RFC 9112 §6: whoever disagrees on where the body ends can be made to see another request
+        // RFC 9112 §6.3, §11.2: a server and a proxy that disagree on where the body ends see another request
         // in it, and no request that belongs here has one.
         if self.headers.get("Transfer-Encoding").is_some() {
             return Err(RequestError::Body);
@@ -221,6 +231,11 @@ impl Request {
             Ok(None | Some(b"0")) => {}
             _ => return Err(RequestError::Body),
         }
+        self.check_target()
+    }
+
+    /// RFC 9112 §3.2: a path or an absolute URI, for OPTIONS also an asterisk; for CONNECT an authority.
+    fn check_target(&self) -> Result<(), RequestError> {
         let target = self.target.as_bytes();
         let absolute = |scheme: &str| {
             target

@@ -35,7 +35,7 @@ impl Url {
             }
             _ => return invalid("the scheme is neither ws nor wss"),
         };
-        // RFC 3986 has none; browsers take it for a slash, and would see another host.
+        // RFC 3986 has no backslash. Browsers take it for a slash, and would see another host.
         if rest.contains('\\') {
             return invalid("a backslash");
         }
@@ -55,53 +55,11 @@ impl Url {
             None => target.to_string(),
         };
         let (credentials, authority) = match authority.rsplit_once('@') {
-            Some((user, authority)) => {
-                let Some(user) = percent_decode(user) else {
-                    return invalid("percent-encoding in the credentials");
-                };
-                // RFC 7617: always with a colon, and the password may be empty.
-                let colon = if user.contains(&b':') { &b""[..] } else { b":" };
-                (Some([&user[..], colon].concat()), authority)
-            }
+            Some((user, authority)) => (Some(read_credentials(user)?), authority),
             None => (None, authority),
         };
-        let (host, port) = match authority.strip_prefix('[') {
-            Some(rest) => {
-                let Some((address, port)) = rest.split_once(']') else {
-                    return invalid("IPv6 address without its closing bracket");
-                };
-                if address.parse::<Ipv6Addr>().is_err() {
-                    return invalid("not an IPv6 address in the brackets");
-                }
-                (address, port)
-            }
-            None => {
-                if is_bare_address(authority) {
-                    return invalid("an IPv6 address needs brackets, as in ws://[::1]:9001/");
-                }
-                let (host, port) =
-                    authority.split_at(authority.find(':').unwrap_or(authority.len()));
-                if host.is_empty() {
-                    return invalid("no host");
-                }
-                if !host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
-                {
-                    return invalid("a character that a host name cannot have");
-                }
-                (host, port)
-            }
-        };
-        let port = match port.strip_prefix(':') {
-            None if port.is_empty() => None,
-            Some("") => None,
-            Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
-                match digits.parse() {
-                    Ok(0) | Err(_) => return invalid("the port is not in 1 to 65535"),
-                    Ok(port) => Some(port),
-                }
-            }
-            _ => return invalid("the port is not a number"),
-        };
+        let (host, port) = split_authority(authority)?;
+        let port = read_port(port)?;
         Ok(Self {
             secure,
             credentials,
@@ -126,6 +84,53 @@ impl Url {
     }
 }
 
+/// `user:password`, decoded. RFC 7617 §2: always with a colon, and the password may be empty.
+fn read_credentials(user: &str) -> Result<Vec<u8>, InvalidRequest> {
+    let Some(user) = percent_decode(user) else {
+        return Err(InvalidRequest::Url("percent-encoding in the credentials"));
+    };
+    let colon = if user.contains(&b':') { &b""[..] } else { b":" };
+    Ok([&user[..], colon].concat())
+}
+
+/// The host, without the brackets of an IPv6 address, and what follows it (RFC 3986 §3.2).
+fn split_authority(authority: &str) -> Result<(&str, &str), InvalidRequest> {
+    let invalid = |what| Err(InvalidRequest::Url(what));
+    if let Some(rest) = authority.strip_prefix('[') {
+        let Some((address, port)) = rest.split_once(']') else {
+            return invalid("IPv6 address without its closing bracket");
+        };
+        if address.parse::<Ipv6Addr>().is_err() {
+            return invalid("not an IPv6 address in the brackets");
+        }
+        return Ok((address, port));
+    }
+    if is_bare_address(authority) {
+        return invalid("an IPv6 address needs brackets, as in ws://[::1]:9001/");
+    }
+    let (host, port) = authority.split_at(authority.find(':').unwrap_or(authority.len()));
+    if host.is_empty() {
+        return invalid("no host");
+    }
+    if !host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte)) {
+        return invalid("a character that a host name cannot have");
+    }
+    Ok((host, port))
+}
+
+/// `[ ":" port ]`. RFC 3986 §3.2.3: an empty port is the default one.
+fn read_port(port: &str) -> Result<Option<u16>, InvalidRequest> {
+    match port.strip_prefix(':') {
+        None if port.is_empty() => Ok(None),
+        Some("") => Ok(None),
+        Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => match digits.parse() {
+            Ok(0) | Err(_) => Err(InvalidRequest::Url("the port is not in 1 to 65535")),
+            Ok(port) => Ok(Some(port)),
+        },
+        _ => Err(InvalidRequest::Url("the port is not a number")),
+    }
+}
+
 /// Whether it is an IPv6 address without brackets, with a port or without (RFC 3986 §3.2.2).
 fn is_bare_address(authority: &str) -> bool {
     let without_port = authority.rsplit_once(':').map_or("", |(address, _)| address);
@@ -139,13 +144,13 @@ fn default_port(secure: bool) -> u16 {
 fn percent_decode(text: &str) -> Option<Vec<u8>> {
     let mut decoded = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
-    while let Some((&byte, behind)) = rest.split_first() {
-        rest = behind;
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = after;
         if byte == b'%' {
-            let (digits, behind) = rest.split_at_checked(2)?;
+            let (digits, after) = rest.split_at_checked(2)?;
             let digit = |byte: u8| char::from(byte).to_digit(16);
             decoded.push((digit(digits[0])? * 16 + digit(digits[1])?) as u8);
-            rest = behind;
+            rest = after;
         } else {
             decoded.push(byte);
         }

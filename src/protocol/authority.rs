@@ -20,10 +20,10 @@ pub(crate) fn is_host(host: &[u8]) -> bool {
 
 /// Splits the port off, at a colon that is not inside brackets.
 pub(crate) fn split_port(authority: &[u8]) -> (&[u8], Option<&[u8]>) {
-    let behind_address = authority.iter().rposition(|&byte| byte == b']').map_or(0, |at| at + 1);
-    match authority[behind_address..].iter().position(|&byte| byte == b':') {
+    let after_address = authority.iter().rposition(|&byte| byte == b']').map_or(0, |at| at + 1);
+    match authority[after_address..].iter().position(|&byte| byte == b':') {
         Some(at) => {
-            let (name, port) = authority.split_at(behind_address + at);
+            let (name, port) = authority.split_at(after_address + at);
             (name, Some(&port[1..]))
         }
         None => (authority, None),

@@ -54,20 +54,20 @@ struct Options {
     config: Config,
 }
 
-fn parse() -> Result<Options, lexopt::Error> {
+fn parse(mut arguments: lexopt::Parser) -> Result<Options, lexopt::Error> {
     let mut options = Options {
         listen: "127.0.0.1:9001".into(),
         database: "chat.sqlite".into(),
         config: config(),
     };
-    let mut arguments = lexopt::Parser::from_env();
     while let Some(argument) = arguments.next()? {
         match argument {
             Long("listen") => options.listen = arguments.value()?.parse()?,
             Long("database") => options.database = arguments.value()?.into(),
             Long("allow-origin") => {
                 let origin = arguments.value()?.string()?;
-                options.config = options.config.allow_origin(origin);
+                let config = options.config.try_allow_origin(origin);
+                options.config = config.map_err(|error| format!("--allow-origin: {error}"))?;
             }
             Short('h') | Long("help") => {
                 println!("{HELP}");
@@ -93,7 +93,7 @@ fn fail(status: i32, error: impl std::fmt::Display) -> ! {
 
 #[tokio::main]
 async fn main() {
-    let options = match parse() {
+    let options = match parse(lexopt::Parser::from_env()) {
         Ok(options) => options,
         Err(error) => fail(2, format_args!("{error}; see --help")),
     };

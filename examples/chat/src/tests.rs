@@ -14,7 +14,21 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::store::Store;
-use crate::{config, serve};
+use crate::{config, parse, serve};
+
+#[test]
+fn an_origin_that_no_browser_sends_keeps_the_server_from_starting() {
+    let parsed =
+        |origin: &str| parse(lexopt::Parser::from_args(["--allow-origin", origin])).map(drop);
+    for origin in ["nonsense", "*", "null", "https://a.example/chat", "https://*.a.example"] {
+        let error = parsed(origin).unwrap_err().to_string();
+        let start = format!("--allow-origin: no browser sends the origin {origin:?}: ");
+        assert!(error.starts_with(&start), "{error}");
+    }
+    for origin in ["https://a.example", "https://a.example/", "http://[::1]:3000", "file://"] {
+        assert!(parsed(origin).is_ok(), "{origin}");
+    }
+}
 
 struct Server {
     address: SocketAddr,

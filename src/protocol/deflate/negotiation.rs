@@ -212,7 +212,8 @@ pub(crate) fn check<'a>(
     if answer.client_max_window_bits == Some(None) {
         return None;
     }
-    // §7.1.2.2: "the corresponding response to the offer MUST NOT include" it if the offer had not.
+    // §7.1.2.2: "the corresponding extension negotiation response to the offer MUST NOT include" it if the
+    // offer had not.
     if asked.client_max_window_bits.is_none() && answer.client_max_window_bits.is_some() {
         return None;
     }

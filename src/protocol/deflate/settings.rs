@@ -50,7 +50,7 @@ impl Default for Deflate {
     /// larger than with the largest windows.
     ///
     /// A server limits the client's window to 4 KiB as well, if the client offers that. A client offers what
-    /// browsers offer, `permessage-deflate; client_max_window_bits`, which every server knows. So it does not
+    /// browsers offer, `permessage-deflate; client_max_window_bits`, which nearly every server knows. So it does not
     /// limit the server's window, and keeps 32 KiB for what it receives; see
     /// [`server_max_window_bits`](Self::server_max_window_bits).
     fn default() -> Self {
@@ -162,7 +162,7 @@ impl Deflate {
     }
 
     /// Received messages may inflate to at most so many times the bytes that they take on the wire,
-    /// counted frame by frame, beside 64 KiB that are always allowed. Beyond: Close 1009.
+    /// counted frame by frame, in addition to 64 KiB that are always allowed. Beyond: Close 1009.
     ///
     /// Default `None`: [`Config::max_message_size`](crate::Config::max_message_size) bounds inflated
     /// bytes as they come, and so memory, in any case. A ratio bounds the work that a byte from the peer
