@@ -9,7 +9,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-use bowline::blocking::{Incoming, WebSocket, accept};
+use bowline::blocking::{BlockingStream, Incoming, WebSocket, accept};
 use bowline::handshake::RequestError;
 use bowline::{Config, End, Error, Initiator, RecvBuf, Refusal, Role, Rule, Timeout, Truncation};
 use support::blocking::{Pipe, open};
@@ -374,7 +374,9 @@ fn messages_after_start_close_still_come_and_close_counts_what_it_drops() {
             assert_eq!(ws.recv().unwrap().unwrap().as_bytes(), expected.as_bytes());
         }
         assert_eq!(ws.recv().unwrap(), None);
-        assert_eq!(far.frames(role).len(), 1, "nothing follows Close, not even a pong (§5.5.1)");
+        // RFC 6455 §5.5.2: a ping is answered "unless it already received a Close frame".
+        let sent: Vec<_> = far.frames(role).iter().map(|frame| frame.opcode).collect();
+        assert_eq!(sent, [CLOSE, PONG], "§5.5.1: no data frame follows Close");
 
         for report in [false, true] {
             let (mut ws, far) = open(role, &Config::default().report_control_frames(report));
@@ -479,6 +481,181 @@ fn a_read_timeout_of_the_users_own_is_kept_by_a_half_that_looks_up_more_often() 
     far.push(&to(role, TEXT, b"a"));
     assert_eq!(in_time("recv", move || receiver.recv().unwrap()), Some("a".into()));
     assert_eq!(shorthand(&far.frames(role)), [(PONG, "p".into())]);
+}
+
+/// A peer that sends a byte now and then: pings, which are answered, or a message that never ends.
+fn dripping(role: Role, config: &Config, pings: bool) -> (WebSocket<Pipe>, support::blocking::Far) {
+    let (ws, far) = open(role, config);
+    if pings {
+        far.push(&to(role, PING, b"").repeat(10_000));
+    } else {
+        far.push(&header_to(role, 0x82, 1 << 19));
+        far.push(&[0; 1 << 18]);
+    }
+    far.drip(Duration::from_millis(2));
+    (ws, far)
+}
+
+#[test]
+fn recv_timeout_holds_whatever_the_peer_sends_and_loses_nothing() {
+    for role in ROLES {
+        for pings in [true, false] {
+            let (mut ws, _far) = dripping(role, &Config::default(), pings);
+            // It holds in place of the socket's own.
+            ws.get_ref().set_read_timeout(Some(LONG)).unwrap();
+            let ws = in_time("recv_timeout", move || {
+                let start = Instant::now();
+                assert!(matches!(ws.recv_timeout(SHORT), Err(Error::TimedOut)));
+                assert!(start.elapsed() >= SHORT);
+                let deadline = Instant::now() + SHORT;
+                assert!(matches!(ws.recv_deadline(deadline), Err(Error::TimedOut)));
+                assert!(matches!(ws.recv_borrowed_deadline(deadline), Err(Error::TimedOut)));
+                assert!(matches!(
+                    ws.recv_part_deadline(deadline),
+                    Err(Error::TimedOut) | Ok(Some(_))
+                ));
+                assert!(Instant::now() >= deadline);
+                ws
+            });
+            assert!(ws.end().is_none());
+            assert_eq!(ws.get_ref().read_timeout().unwrap(), Some(LONG), "it stays the user's");
+        }
+
+        // Nothing is lost, wherever it stops.
+        let (mut ws, far) = open(role, &Config::default());
+        let wire = [fragment_to(role, false, TEXT, b"tw"), fragment_to(role, true, 0, b"o")];
+        let mut wire = wire.concat().into_iter();
+        in_time("recv_timeout", move || {
+            let message = loop {
+                match ws.recv_timeout(Duration::ZERO) {
+                    Err(Error::TimedOut) => far.push(&[wire.next().unwrap()]),
+                    other => break other.unwrap(),
+                }
+            };
+            assert_eq!(message, Some("two".into()));
+            far.push(&to(role, TEXT, b"three"));
+            assert_eq!(ws.recv_timeout(Duration::MAX).unwrap(), Some("three".into()));
+            // What comes late ends nothing.
+            far.push(&close_to(role, 1000));
+            far.eof();
+            assert_eq!(ws.recv_deadline(Instant::now()).unwrap(), None);
+        });
+    }
+}
+
+#[test]
+fn recv_timeout_holds_while_the_peer_takes_nothing_and_while_its_end_is_awaited() {
+    // What was fed is written first, and after a clean end a client waits for the server's.
+    let (mut ws, far) = open(Role::Client, &Config::default());
+    far.room(3);
+    ws.feed("fed").unwrap();
+    in_time("recv_timeout", move || {
+        assert!(matches!(ws.recv_timeout(SHORT), Err(Error::TimedOut)));
+        far.room(usize::MAX);
+        far.push(&close_to(Role::Client, 1000));
+        assert!(matches!(ws.recv_timeout(SHORT), Err(Error::TimedOut)));
+        assert!(ws.end().is_some_and(End::is_clean));
+        far.eof();
+        assert_eq!(ws.recv_timeout(SHORT).unwrap(), None);
+        let sent = far.frames(Role::Client);
+        assert_eq!((sent[0].payload.as_slice(), sent[1].opcode), (&b"fed"[..], CLOSE));
+    });
+}
+
+#[test]
+fn a_read_timeout_of_the_users_own_ends_recv_although_the_peer_pings() {
+    for split in [false, true] {
+        let (mut ws, far) = dripping(Role::Client, &Config::default(), true);
+        far.user_read_timeout(Some(SHORT));
+        let result = in_time("recv", move || {
+            if split { ws.split().unwrap().1.recv().map(drop) } else { ws.recv().map(drop) }
+        });
+        match result {
+            Err(Error::Io(error)) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(far.lock().read_timeout, Some(SHORT));
+    }
+}
+
+#[test]
+fn close_is_not_cut_short_by_a_read_timeout_of_the_users_own() {
+    let role = Role::Server;
+    let (mut ws, far) = open(role, &Config::default());
+    far.user_read_timeout(Some(Duration::from_millis(1)));
+    let closing = spawn(move || ws.close(1000, "").unwrap());
+    far.wait_for("Close", |s| !s.writes.is_empty());
+    far.let_pass(SHORT);
+    far.push(&close_to(role, 1000));
+    assert!(closing.wait("close").end.is_clean());
+    assert_eq!(far.lock().read_timeout, Some(Duration::from_millis(1)), "it is the user's still");
+}
+
+#[test]
+fn the_longest_durations_never_run_out_and_the_shortest_end_at_once() {
+    // A socket refuses a timeout of zero, and some refuse very long ones: the stream of the tests refuses both.
+    type Set = fn(Config, Duration) -> Config;
+    let setters: [Set; 7] = [
+        |config, time| config.handshake_timeout(time),
+        |config, time| config.send_timeout(time),
+        |config, time| config.close_timeout(time),
+        |config, time| config.progress_timeout(time),
+        |config, time| config.ping_interval(time).pong_timeout(LONG),
+        |config, time| config.ping_interval(LONG).pong_timeout(time),
+        |config, time| config.idle_timeout(time),
+    ];
+    let durations = [
+        Duration::ZERO,
+        Duration::from_nanos(1),
+        Duration::from_secs(u64::from(u32::MAX)),
+        Duration::from_nanos(u64::MAX),
+        Duration::MAX - Duration::from_nanos(1),
+        Duration::MAX,
+    ];
+    for (which, set) in setters.into_iter().enumerate() {
+        for time in durations {
+            let config = set(Config::default().close_timeout(SHORT), time);
+            let is_short = time < SHORT;
+            in_time("a connection", move || {
+                // With the handshake; zero is over before the request could come.
+                let (stream, far) = support::blocking::pipe();
+                far.push(
+                    b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
+                );
+                let Ok(mut ws) = accept(stream, config.clone()) else {
+                    assert!(is_short && which == 0);
+                    return;
+                };
+                // Something begun, something to be sent, and later the ends.
+                far.push(&fragment_to(Role::Server, false, TEXT, b"be"));
+                ws.feed("fed").unwrap();
+                let first = ws.recv_timeout(SHORT);
+                assert!(
+                    matches!(first, Err(Error::TimedOut)) || is_short,
+                    "{which} {time:?}: {first:?}"
+                );
+                far.push(&fragment_to(Role::Server, true, 0, b"gun"));
+                let second = ws.recv_timeout(LONG);
+                assert!(
+                    is_short || second.is_ok_and(|message| message == Some("begun".into())),
+                    "{which} {time:?}"
+                );
+                let (ws2, far2) = open(Role::Client, &config);
+                let (mut sender, mut receiver) = ws2.split().unwrap();
+                drop((sender.feed("fed"), receiver.recv_timeout(Duration::from_millis(1))));
+                far2.push(&close_to(Role::Client, 1000));
+                far2.eof();
+                while receiver.recv().is_ok_and(|message| message.is_some()) {}
+                assert!(receiver.end().is_some());
+                drop(sender.close(1000, ""));
+                far.push(&close_to(Role::Server, 1000));
+                far.eof();
+                let closed = ws.close(1000, "").unwrap();
+                assert!(is_short || closed.end.is_clean(), "{which} {time:?}: {closed:?}");
+            });
+        }
+    }
 }
 
 #[test]
@@ -591,7 +768,8 @@ fn a_client_that_sends_nothing_or_too_slowly_is_answered_at_the_handshake_timeou
         let config = Config::default().handshake_timeout(SHORT * 2).close_timeout(SHORT);
         let (stream, far) = support::blocking::pipe();
         if drip {
-            far.push(&b"GET /aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa".repeat(100));
+            far.push(b"GET /");
+            far.push(&[b'a'; 4000]);
             far.drip(Duration::from_millis(2));
         }
         let start = Instant::now();

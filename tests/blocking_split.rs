@@ -555,6 +555,28 @@ fn sends_of_many_clones_wait_for_room() {
 }
 
 #[test]
+fn a_half_receives_for_some_time_only_although_the_peer_pings() {
+    let role = Role::Server;
+    let (sender, mut receiver, far) = halves(role, &Config::default());
+    drop(sender);
+    let pings = to(role, PING, b"p");
+    far.chunk(pings.len());
+    far.push(&pings.repeat(100_000));
+    far.drip(Duration::from_millis(1));
+    let receiver = in_time("recv_timeout", move || {
+        let timeout = Duration::from_millis(50);
+        assert!(matches!(receiver.recv_timeout(timeout), Err(Error::TimedOut)));
+        let deadline = Instant::now() + timeout;
+        assert!(matches!(receiver.recv_deadline(deadline), Err(Error::TimedOut)));
+        assert!(matches!(receiver.recv_borrowed_deadline(deadline), Err(Error::TimedOut)));
+        assert!(matches!(receiver.recv_part_deadline(deadline), Err(Error::TimedOut)));
+        assert!(Instant::now() >= deadline);
+        receiver
+    });
+    assert!(receiver.end().is_none());
+}
+
+#[test]
 fn clones_of_the_sending_half_send_whole_messages_one_after_the_other() {
     let role = Role::Client;
     let (sender, receiver, far) = halves(role, &Config::default());

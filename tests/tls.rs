@@ -243,6 +243,32 @@ fn a_self_signed_certificate_is_for_those_who_were_given_it_and_for_its_names() 
     }
 }
 
+/// RFC 6066 §3: servers with several names choose the certificate by what the client asks for. An address is no name.
+#[test]
+fn the_server_is_told_the_host_of_the_url() {
+    let authority = Authority::new();
+    for adapter in ADAPTERS {
+        for (host, expected) in [("localhost", Some("localhost")), ("127.0.0.1", None)] {
+            let tls = Arc::new(authority.server(&["localhost", "127.0.0.1"]));
+            let (address, server) = serve(move |socket| {
+                let stream = TlsStream::new(ServerConnection::new(tls).unwrap(), socket);
+                let mut ws = blocking::accept(stream, Config::default()).unwrap();
+                let name = match &*ws.get_ref().connection() {
+                    rustls::Connection::Server(server) => server.server_name().map(String::from),
+                    rustls::Connection::Client(_) => None,
+                };
+                let message = ws.recv().unwrap().unwrap();
+                ws.send(message).unwrap();
+                while ws.recv().is_ok_and(|message| message.is_some()) {}
+                name
+            });
+            let request = request(host, address, authority.client());
+            talk(adapter, &request, Config::default(), &[Message::from("x")]).unwrap();
+            assert_eq!(server.join().as_deref(), expected, "{adapter:?}");
+        }
+    }
+}
+
 #[test]
 fn a_certificate_for_another_name_is_refused() {
     let authority = Authority::new();

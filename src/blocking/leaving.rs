@@ -61,9 +61,11 @@ impl Leaving {
     fn drain(&mut self, stream: &mut impl BlockingStream, until: Option<Duration>) -> Sent {
         let mut patience = Patience::default();
         let mut scratch = [0; 4096];
+        let mut is_first = true;
         while self.leave.step() == LeaveStep::Drain {
             let start = now();
-            if is_reached(until, start) {
+            // As `recv` does, each call reads once at least.
+            if !core::mem::take(&mut is_first) && is_reached(until, start) {
                 return Sent::Waiting;
             }
             let end = self.leave.deadline(start).into_iter().chain(until).min();

@@ -184,8 +184,10 @@ impl<S: BlockingStream> Writer<S> {
             }
         }
         if self.out.is_empty() {
-            stream.flush()?;
-            self.is_unflushed = false;
+            let flushed = stream.flush();
+            self.is_unflushed = flushed.is_err();
+            self.out.set_buffered(self.is_unflushed);
+            flushed?;
         }
         Ok(())
     }

@@ -128,15 +128,15 @@ pub(crate) fn take_frame(bytes: &mut Vec<u8>) -> Option<Frame> {
     Some(Frame { fin: first & FIN != 0, opcode: first & 0xF, masked, payload })
 }
 
-/// Decodes what `role` sent. Half a frame at the end, a wrong mask bit, or a frame other than a pong after Close is a failure.
+/// Decodes what `role` sent. Half a frame at the end, a wrong mask bit, or a frame other than a pong after Close is a
+/// failure (RFC 6455 §5.5.1, §5.5.2).
 pub(crate) fn frames(role: Role, wire: &[u8]) -> Vec<Frame> {
     let mut wire = wire.to_vec();
     let mut frames: Vec<Frame> = Vec::new();
     while let Some(frame) = take_frame(&mut wire) {
         assert_eq!(frame.masked, role == Role::Client, "{role:?} sent {frame:?}");
-        // RFC 6455 §5.5.2: after our Close a ping of the peer's is still answered, until its own Close.
-        let closed = frames.iter().any(|frame| frame.opcode == CLOSE);
-        assert!(!closed || frame.opcode == PONG, "{frame:?} after Close");
+        let after_close = frames.iter().any(|earlier| earlier.opcode == CLOSE);
+        assert!(!after_close || frame.opcode == PONG, "{frame:?} after Close");
         frames.push(frame);
     }
     assert!(wire.is_empty(), "half a frame was sent: {} bytes behind {frames:?}", wire.len());
