@@ -14,7 +14,8 @@ use crate::adapter::{Error, FLUSH_FROM, is_peer_gone, result_of};
 use crate::memory::recv_buf::RecvBuf;
 use crate::protocol::error::{End, Timeout};
 use crate::protocol::leave::{Leave, LeaveStep};
-use crate::protocol::recv::{Progress, Receiver, Replies};
+use crate::protocol::recv::{Progress, Receiver};
+use crate::protocol::replies::Replies;
 use crate::protocol::send_state::SendState;
 
 /// What an event or a read costs in addition to its bytes.
