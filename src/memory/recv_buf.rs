@@ -8,8 +8,6 @@ use bytes::{Buf, Bytes};
 
 use crate::memory::pool;
 use crate::memory::read_ahead::{MIN_READ, ReadAhead, is_shrunk};
-use crate::protocol::message::{Message, MessageRef, Part, Text};
-use crate::protocol::utf8;
 
 /// Of a message that is inflated so many compressed bytes at most are moved on with each read.
 const SMALL: usize = 4 << 10;
@@ -212,33 +210,23 @@ impl RecvBuf {
         self.ahead.eof();
     }
 
-    /// What the last `advance` found.
+    /// What is lent, and its type. Of a text it is only what was checked in this buffer: whole characters of
+    /// UTF-8.
     #[inline]
-    pub fn event(&self) -> Option<MessageRef<'_>> {
+    pub(crate) fn lent(&self) -> Option<(Kind, &[u8])> {
         let kind = self.event.kind()?;
-        let bytes = &self.storage[self.event_range(kind)];
-        Some(match kind {
-            // SAFETY: `event_range` gives of a text only what was checked in this buffer, and nothing
-            // writes to it while the event stands.
-            #[allow(unsafe_code)]
-            Kind::Text => MessageRef::Text(unsafe { utf8::trusted(bytes) }),
-            Kind::Binary => MessageRef::Binary(bytes),
-            Kind::Ping => MessageRef::Ping(bytes),
-            Kind::Pong => MessageRef::Pong(bytes),
-        })
+        Some((kind, &self.storage[self.event_range(kind)]))
     }
 
-    /// What the last [`advance_parts`](crate::Connection::advance_parts) found.
-    pub fn part(&self) -> Option<Part<'_>> {
-        let first = self.event.0 & Event::CONTINUES == 0;
-        let last = self.event.0 & Event::OPEN == 0;
-        Some(Part { payload: self.event()?, first, last })
+    /// Whether what is lent begins a message, and whether it ends one.
+    pub(crate) fn lent_ends(&self) -> (bool, bool) {
+        (self.event.0 & Event::CONTINUES == 0, self.event.0 & Event::OPEN == 0)
     }
 
-    /// Takes the event as an owned message: up to 4 KiB copied, above that the buffer itself where
-    /// the message fills most of it, so that it holds at most twice its size. Ends the event.
+    /// Takes what is lent: up to 4 KiB copied, above that the buffer itself where the message fills most of
+    /// it. Ends the event.
     #[inline]
-    pub fn take_event(&mut self) -> Option<Message> {
+    pub(crate) fn take_lent(&mut self) -> Option<(Kind, Bytes)> {
         let kind = self.event.kind()?;
         let Range { start, end } = self.event_range(kind);
         let payload = if end - start <= COPY_UP_TO {
@@ -248,14 +236,7 @@ impl RecvBuf {
         } else {
             self.take_large(start..end)
         };
-        Some(match kind {
-            // SAFETY: as in `event`.
-            #[allow(unsafe_code)]
-            Kind::Text => Message::Text(unsafe { Text::trusted(payload) }),
-            Kind::Binary => Message::Binary(payload),
-            Kind::Ping => Message::Ping(payload),
-            Kind::Pong => Message::Pong(payload),
-        })
+        Some((kind, payload))
     }
 
     #[inline(never)]

@@ -3,6 +3,7 @@
 
 mod assemble;
 mod deadlines;
+mod event;
 mod header;
 mod inflate;
 mod short;
