@@ -112,7 +112,7 @@ impl Reader {
         limit: Limit,
     ) -> Result<(), Error> {
         // The common case at once.
-        if link.fed() < self.flush_from() && self.receiver.whole(&mut self.input) {
+        if link.fed() < self.flush_from() && self.receiver.short_message(&mut self.input) {
             return Ok(());
         }
         self.next_of_any(link, parts, limit)

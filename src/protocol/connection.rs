@@ -103,7 +103,7 @@ impl Connection {
         out: &mut SendBuf,
     ) -> Result<Progress, ProtocolError> {
         // Nothing is owed then that was not owed before.
-        if self.receiver.whole(input) {
+        if self.receiver.short_message(input) {
             return Ok(Progress::Event);
         }
         let close_sent = self.sender.close_sent();
@@ -125,7 +125,7 @@ impl Connection {
         out: &mut SendBuf,
     ) -> Result<Progress, ProtocolError> {
         // Nothing is owed then that was not owed before.
-        if self.receiver.whole(input) {
+        if self.receiver.short_message(input) {
             return Ok(Progress::Event);
         }
         let close_sent = self.sender.close_sent();

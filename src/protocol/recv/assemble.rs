@@ -19,6 +19,19 @@ impl Receiver {
         }
     }
 
+    /// Tells how much makes sense to be read inside of a frame.
+    pub(super) fn want_rest(&self, input: &mut RecvBuf, fin: bool, parts: bool) {
+        // Room for the rest of the message, if this frame ends it; in parts, none of it has to be there at
+        // once.
+        match (parts, fin, self.rest()) {
+            (true, ..) => input.ahead().set_want(0),
+            (_, true, _) if self.message_len >= LONG => input.ahead().expect(self.remaining),
+            (_, true, _) => input.ahead().set_want(self.remaining),
+            (_, _, rest) if rest >= self.remaining => input.ahead().expect(rest),
+            _ => input.ahead().set_want(self.remaining + self.message_len / 2),
+        }
+    }
+
     /// How much of the message that is under way, or will begin, is still to come, if it takes what the last
     /// long one took; 0 where that cannot be.
     pub(super) fn rest(&self) -> u64 {
@@ -26,7 +39,7 @@ impl Receiver {
             Some(_) => (self.offset as u32).wrapping_sub(self.began),
             None => 0,
         };
-        self.usual.saturating_sub(taken).into()
+        self.last_long.saturating_sub(taken).into()
     }
 
     /// Lends what is assembled of the message under way, up to the last character; whether that is
@@ -85,7 +98,7 @@ impl Receiver {
     pub(super) fn finish(&mut self, input: &mut RecvBuf, parts: bool) -> Result<bool, Rule> {
         let taken = (self.offset as u32).wrapping_sub(self.began);
         let is_long = self.message_len >= LONG && !self.compressed;
-        self.usual = if is_long { taken } else { 0 };
+        self.last_long = if is_long { taken } else { 0 };
         if core::mem::take(&mut self.compressed) {
             self.inflating.finish()?;
         }
@@ -107,7 +120,7 @@ impl Receiver {
     }
 
     /// The input is used up.
-    pub(super) fn starved(&mut self, input: &mut RecvBuf, parts: bool) -> Progress {
+    pub(super) fn out_of_input(&mut self, input: &mut RecvBuf, parts: bool) -> Progress {
         if self.message.is_some() {
             if parts && self.lent != Lent::Skipped && self.lend_part(input) {
                 return Progress::Event;

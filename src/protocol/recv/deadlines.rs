@@ -13,7 +13,7 @@
 
 use core::time::Duration;
 
-use super::{Beside, PROGRESS, Receiver, Stage};
+use super::{Extras, PROGRESS, Receiver, Stage};
 use crate::memory::recv_buf::RecvBuf;
 use crate::protocol::clock;
 use crate::protocol::close::CloseCode;
@@ -53,7 +53,7 @@ impl Receiver {
     /// Whether there is no [`deadline`](Self::deadline), unless Close was sent; then it need not be asked.
     #[cfg(feature = "tokio")]
     pub(crate) fn is_at_rest(&mut self, input: &RecvBuf) -> bool {
-        let is_at_rest = self.is_between(input) && self.beside.is_none();
+        let is_at_rest = self.is_between(input) && self.extras.is_none();
         if is_at_rest {
             self.timer.clear();
         }
@@ -111,7 +111,7 @@ impl Receiver {
             return None;
         }
         let (data, progress) = (self.data, self.progress());
-        let keepalive = Beside::keepalive(&mut self.beside)?;
+        let keepalive = Extras::keepalive(&mut self.extras)?;
         keepalive.deadline(self.config.get(), now, data, progress, state)
     }
 
@@ -139,7 +139,7 @@ impl Receiver {
         if !keepalive.is_some_and(|at| clock::is_reached(at, now)) {
             return;
         }
-        let Some(keepalive) = Beside::keepalive(&mut self.beside) else {
+        let Some(keepalive) = Extras::keepalive(&mut self.extras) else {
             return;
         };
         match keepalive.due(self.config.get(), now, self.data) {

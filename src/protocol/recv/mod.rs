@@ -14,6 +14,7 @@ use core::time::Duration;
 
 use self::deadlines::Awaits;
 use self::header::Header;
+use self::short::Gate;
 use crate::memory::budget::{Charge, FREE};
 use crate::memory::recv_buf::{Kind, RecvBuf};
 use crate::protocol::clock::Timer;
@@ -28,7 +29,7 @@ use crate::protocol::mask;
 use crate::protocol::replies::{CloseReply, Replies};
 
 /// A message that is under way must bring this much payload in every progress timeout, or end. It also is
-/// what each frame costs beside its bytes: see [`Receiver::work`].
+/// what each frame costs in addition to its bytes: see [`Receiver::work`].
 const PROGRESS: u32 = 1024;
 
 /// Where a message of this size is cut by the end of a buffer, moving its part costs more than a read.
@@ -77,23 +78,22 @@ pub struct Receiver {
     fragments: u32,
     /// How much the last message took that did not come at once, with its headers, if that was long: the
     /// next may be as long. Else 0.
-    usual: u32,
+    last_long: u32,
     /// `offset` where the message that is under way began; wraps.
     began: u32,
     /// Bytes that were decoded.
     offset: u64,
     /// The payload received; wraps.
     data: u32,
-    /// What decoding cost beside the bytes in `offset`; wraps.
+    /// What decoding cost in addition to the bytes in `offset`; wraps.
     cost: u32,
     /// `progress` when the timer was set, or the bytes that had left.
     timer_mark: u32,
     timer: Timer,
     awaits: Awaits,
-    /// An unfragmented message may come that is shorter than this; 0 inside of a frame or a message, and once
-    /// the connection has ended.
-    whole_below: u16,
-    beside: Option<Box<Beside>>,
+    /// Which messages the short way may take.
+    gate: Gate,
+    extras: Option<Box<Extras>>,
     /// How the peer compresses, if that was agreed on.
     peer: Option<Side>,
     inflating: Inflating,
@@ -101,7 +101,7 @@ pub struct Receiver {
 
 /// What most connections have none of while they are open.
 #[derive(Debug, Default)]
-struct Beside {
+struct Extras {
     end: Option<End>,
     keepalive: Option<Keepalive>,
     /// What is kept of a budget that others share.
@@ -120,7 +120,7 @@ impl From<Rule> for Stop {
     }
 }
 
-impl Beside {
+impl Extras {
     fn keepalive(this: &mut Option<Box<Self>>) -> Option<&mut Keepalive> {
         this.as_mut()?.keepalive.as_mut()
     }
@@ -146,13 +146,13 @@ enum Lent {
 
 impl Receiver {
     pub(crate) fn new(role: Role, config: Config, peer: Option<Side>) -> Self {
-        let whole_below = config.get().whole_below;
+        let gate = Gate::open(config.get());
         let keepalive = Keepalive::new(config.get());
-        let beside =
-            keepalive.map(|on| Box::new(Beside { keepalive: Some(on), ..Beside::default() }));
+        let extras =
+            keepalive.map(|on| Box::new(Extras { keepalive: Some(on), ..Extras::default() }));
         Self {
-            whole_below,
-            beside,
+            gate,
+            extras,
             config,
             role,
             stage: Stage::Header,
@@ -163,7 +163,7 @@ impl Receiver {
             remaining: 0,
             message_len: 0,
             fragments: 0,
-            usual: 0,
+            last_long: 0,
             began: 0,
             offset: 0,
             data: 0,
@@ -212,14 +212,14 @@ impl Receiver {
         if self.awaits == Awaits::Rest {
             self.timer_mark = self.timer_mark.wrapping_add(cost);
         }
-        if let Some(keepalive) = Beside::keepalive(&mut self.beside) {
+        if let Some(keepalive) = Extras::keepalive(&mut self.extras) {
             keepalive.no_activity(cost);
         }
     }
 
     /// How the connection ended, once it has.
     pub fn end(&self) -> Option<&End> {
-        self.beside.as_ref()?.end.as_ref()
+        self.extras.as_ref()?.end.as_ref()
     }
 
     /// Decodes until an event is ready, more bytes are needed, or the connection is over. What the
@@ -238,7 +238,7 @@ impl Receiver {
         replies: &mut Replies,
         close_sent: bool,
     ) -> Result<Progress, ProtocolError> {
-        if self.whole(input) {
+        if self.short_message(input) {
             return Ok(Progress::Event);
         }
         self.step(input, replies, close_sent, false)
@@ -257,13 +257,13 @@ impl Receiver {
         replies: &mut Replies,
         close_sent: bool,
     ) -> Result<Progress, ProtocolError> {
-        if self.whole(input) {
+        if self.short_message(input) {
             return Ok(Progress::Event);
         }
         self.step(input, replies, close_sent, true)
     }
 
-    /// What `advance` does where [`whole`](Self::whole) has nothing.
+    /// What `advance` does where [`short_message`](Self::short_message) has nothing.
     #[inline]
     pub(crate) fn step(
         &mut self,
@@ -292,7 +292,7 @@ impl Receiver {
         match self.end() {
             Some(End::Failed(_)) => return None,
             Some(_) => {
-                self.settle(input);
+                self.free_memory(input);
                 return Some(Progress::Ended);
             }
             None => {}
@@ -303,38 +303,39 @@ impl Receiver {
         } else {
             decoded
         };
-        self.admit_whole();
+        self.set_gate();
         match result {
             Ok(progress) => Some(progress),
             Err(Stop::Broken(rule)) => {
                 let error = self.broken(rule, input.unread());
                 self.give_up(End::Failed(error));
                 replies.close(CloseReply(Some(error.close_code())));
-                self.settle(input);
+                self.free_memory(input);
                 None
             }
             Err(Stop::OverBudget) => {
                 self.give_up(End::OverBudget);
                 replies.close(CloseReply(Some(CloseCode::TRY_AGAIN_LATER)));
-                self.settle(input);
+                self.free_memory(input);
                 Some(Progress::Ended)
             }
         }
     }
 
-    /// Sets what [`whole`](Self::whole) looks at.
-    fn admit_whole(&mut self) {
+    /// Opens or shuts the short way.
+    fn set_gate(&mut self) {
         let is_between = matches!(self.stage, Stage::Header) && self.message.is_none();
-        let admits = is_between && self.end().is_none();
-        self.whole_below = if admits { self.config.get().whole_below } else { 0 };
+        let is_open = is_between && self.end().is_none();
+        self.gate = if is_open { Gate::open(self.config.get()) } else { Gate::SHUT };
     }
 
     /// Whether nothing has begun, and nothing has ended.
     fn is_between(&self, input: &RecvBuf) -> bool {
-        self.whole_below > 0 && input.unread().is_empty()
+        self.gate.is_open() && input.unread().is_empty()
     }
 
-    /// Whether `run` would only find that all is decoded, between messages. Apart from it as `whole` is.
+    /// Whether `run` would only find that all is decoded, between messages. A function apart, as
+    /// `short_message` is.
     fn is_waiting(&mut self, input: &mut RecvBuf, parts: bool) -> bool {
         let is_waiting = self.is_between(input) && !input.is_eof();
         if is_waiting {
@@ -355,30 +356,30 @@ impl Receiver {
             // What is lent is the user's, with the memory that it lies in.
             Progress::Event if input.lends_message() => self.charge(0)?,
             Progress::Event => {}
-            Progress::Ended => self.settle(input),
+            Progress::Ended => self.free_memory(input),
         }
         Ok(progress)
     }
 
     fn charge(&mut self, bytes: usize) -> Result<(), Stop> {
         if bytes == 0 {
-            if let Some(beside) = &mut self.beside {
-                beside.charge = None;
+            if let Some(extras) = &mut self.extras {
+                extras.charge = None;
             }
             return Ok(());
         }
         let Some(budget) = &self.config.get().budget else {
             return Ok(());
         };
-        let beside = self.beside.get_or_insert_default();
-        let charge = beside.charge.get_or_insert_with(|| Box::new(Charge::new(budget)));
+        let extras = self.extras.get_or_insert_default();
+        let charge = extras.charge.get_or_insert_with(|| Box::new(Charge::new(budget)));
         if charge.try_set(bytes) { Ok(()) } else { Err(Stop::OverBudget) }
     }
 
     /// A connection that is over, and was charged for what it kept, keeps it no longer.
-    fn settle(&mut self, input: &mut RecvBuf) {
-        if let Some(beside) = &mut self.beside
-            && let Some(charge) = beside.charge.take()
+    fn free_memory(&mut self, input: &mut RecvBuf) {
+        if let Some(extras) = &mut self.extras
+            && let Some(charge) = extras.charge.take()
         {
             input.abandon();
             self.inflating = Inflating::default();
@@ -432,108 +433,142 @@ impl Receiver {
         parts: bool,
     ) -> Result<Progress, Stop> {
         loop {
-            match self.stage {
-                Stage::Header => {
-                    let Some(header) = self.header(input.unread())? else {
+            let progress = match self.stage {
+                Stage::Header => match self.header(input.unread())? {
+                    Some(header) => {
+                        input.skip(header.size);
+                        self.begin(&header);
+                        None
+                    }
+                    None => {
                         self.want_next(input, parts);
-                        return Ok(self.starved(input, parts));
-                    };
-                    input.skip(header.size);
-                    self.begin(&header);
-                }
-                Stage::Data { fin } => {
-                    let available = input.unread().len() as u64;
-                    let n = available.min(self.remaining) as usize;
-                    if n > 0 {
-                        let before = input.unchecked();
-                        self.key = mask::apply_part(input.assemble(n), self.key);
-                        self.remaining -= n as u64;
-                        self.data = self.data.wrapping_add(n as u32);
-                        self.check_text(input, before, n)?;
-                        self.offset += n as u64;
+                        Some(self.out_of_input(input, parts))
                     }
-                    if self.remaining > 0 {
-                        // Room for the rest of the message, if this frame ends it; in parts, none of
-                        // it has to be there at once.
-                        match (parts, fin, self.rest()) {
-                            (true, ..) => input.ahead().set_want(0),
-                            (_, true, _) if self.message_len >= LONG => {
-                                input.ahead().expect(self.remaining)
-                            }
-                            (_, true, _) => input.ahead().set_want(self.remaining),
-                            (_, _, rest) if rest >= self.remaining => input.ahead().expect(rest),
-                            _ => input.ahead().set_want(self.remaining + self.message_len / 2),
-                        }
-                        return Ok(self.starved(input, parts));
-                    }
-                    self.stage = Stage::Header;
-                    if !fin {
-                        self.no_progress(PROGRESS);
-                    } else if self.finish(input, parts)? {
-                        return Ok(Progress::Event);
-                    }
-                }
-                Stage::Compressed { fin } => {
-                    if self.inflate(input, parts)? {
-                        return Ok(Progress::Event);
-                    }
-                    if self.remaining > 0 {
-                        input.ahead().set_want(0);
-                        return Ok(self.starved(input, parts));
-                    }
-                    self.stage = Stage::Header;
-                    if !fin {
-                        self.no_progress(PROGRESS);
-                    } else if self.finish(input, parts)? {
-                        return Ok(Progress::Event);
-                    }
-                }
+                },
+                Stage::Data { fin } => self.data(input, fin, parts)?,
+                Stage::Compressed { fin } => self.compressed_data(input, fin, parts)?,
                 Stage::Control(opcode, len) => {
                     let len = usize::from(len);
                     if input.unread().len() < len {
                         self.want_next(input, parts);
-                        return Ok(self.starved(input, parts));
-                    }
-                    mask::apply(input.unparsed_mut(len), self.key);
-                    let payload = &input.unread()[..len];
-                    match opcode {
-                        Opcode::Close => {
-                            let (code, reason) = close_payload(payload)?;
-                            self.closed(code, reason, close_sent, replies);
-                            input.discard();
-                            return Ok(Progress::Ended);
-                        }
-                        Opcode::Ping => replies.pong(payload, &self.config),
-                        Opcode::Pong => {
-                            if let Some(keepalive) = Beside::keepalive(&mut self.beside) {
-                                keepalive.pong(payload);
-                            }
-                        }
-                        _ => {}
-                    }
-                    self.stage = Stage::Header;
-                    self.offset += len as u64;
-                    if self.message.is_none() {
-                        // The next one has its own time; inside a message only its data counts.
-                        self.cost = self.cost.wrapping_add(PROGRESS);
-                        if let Some(keepalive) = Beside::keepalive(&mut self.beside) {
-                            keepalive.no_activity(PROGRESS);
-                        }
+                        Some(self.out_of_input(input, parts))
                     } else {
-                        self.no_progress(PROGRESS);
+                        self.control(input, (opcode, len), replies, close_sent)?
                     }
-                    if self.config.get().report_control_frames {
-                        let kind = match opcode {
-                            Opcode::Ping => Kind::Ping,
-                            _ => Kind::Pong,
-                        };
-                        input.lend_control(kind, len as u8);
-                        return Ok(Progress::Event);
-                    }
-                    input.skip(len);
                 }
+            };
+            if let Some(progress) = progress {
+                return Ok(progress);
             }
         }
+    }
+
+    /// Takes what came of a frame that is not compressed. `None`: it has ended, and its message has not.
+    #[inline]
+    fn data(
+        &mut self,
+        input: &mut RecvBuf,
+        fin: bool,
+        parts: bool,
+    ) -> Result<Option<Progress>, Stop> {
+        let available = input.unread().len() as u64;
+        let n = available.min(self.remaining) as usize;
+        if n > 0 {
+            let before = input.unchecked();
+            self.key = mask::apply_part(input.assemble(n), self.key);
+            self.remaining -= n as u64;
+            self.data = self.data.wrapping_add(n as u32);
+            self.check_text(input, before, n)?;
+            self.offset += n as u64;
+        }
+        if self.remaining > 0 {
+            self.want_rest(input, fin, parts);
+            return Ok(Some(self.out_of_input(input, parts)));
+        }
+        self.end_frame(input, fin, parts)
+    }
+
+    /// Takes what came of a compressed frame. `None`: it has ended, and its message has not.
+    fn compressed_data(
+        &mut self,
+        input: &mut RecvBuf,
+        fin: bool,
+        parts: bool,
+    ) -> Result<Option<Progress>, Stop> {
+        if self.inflate(input, parts)? {
+            return Ok(Some(Progress::Event));
+        }
+        if self.remaining > 0 {
+            input.ahead().set_want(0);
+            return Ok(Some(self.out_of_input(input, parts)));
+        }
+        self.end_frame(input, fin, parts)
+    }
+
+    /// A data frame has ended.
+    #[inline]
+    fn end_frame(
+        &mut self,
+        input: &mut RecvBuf,
+        fin: bool,
+        parts: bool,
+    ) -> Result<Option<Progress>, Stop> {
+        self.stage = Stage::Header;
+        if !fin {
+            self.no_progress(PROGRESS);
+            return Ok(None);
+        }
+        let is_lent = self.finish(input, parts)?;
+        Ok(is_lent.then_some(Progress::Event))
+    }
+
+    /// Takes a control frame that is all there (RFC 6455 §5.5). `None`: there is nothing to tell of it.
+    fn control(
+        &mut self,
+        input: &mut RecvBuf,
+        (opcode, len): (Opcode, usize),
+        replies: &mut Replies,
+        close_sent: bool,
+    ) -> Result<Option<Progress>, Stop> {
+        mask::apply(input.unparsed_mut(len), self.key);
+        let payload = &input.unread()[..len];
+        match opcode {
+            Opcode::Close => {
+                let (code, reason) = close_payload(payload)?;
+                self.closed(code, reason, close_sent, replies);
+                input.discard();
+                return Ok(Some(Progress::Ended));
+            }
+            // §5.5.2: "an endpoint MUST send a Pong frame in response"
+            Opcode::Ping => replies.pong(payload, &self.config),
+            Opcode::Pong => {
+                if let Some(keepalive) = Extras::keepalive(&mut self.extras) {
+                    keepalive.pong(payload);
+                }
+            }
+            _ => {}
+        }
+        self.stage = Stage::Header;
+        self.offset += len as u64;
+        if self.message.is_none() {
+            // The next one has its own time; inside a message only its data counts.
+            self.cost = self.cost.wrapping_add(PROGRESS);
+            if let Some(keepalive) = Extras::keepalive(&mut self.extras) {
+                keepalive.no_activity(PROGRESS);
+            }
+        } else {
+            self.no_progress(PROGRESS);
+        }
+        if !self.config.get().report_control_frames {
+            input.skip(len);
+            return Ok(None);
+        }
+        let kind = match opcode {
+            Opcode::Ping => Kind::Ping,
+            _ => Kind::Pong,
+        };
+        input.lend_control(kind, len as u8);
+        Ok(Some(Progress::Event))
     }
 
     fn begin(&mut self, header: &Header) {
@@ -602,8 +637,8 @@ impl Receiver {
 
     /// The connection is over. How it ended first stays.
     pub(crate) fn give_up(&mut self, end: End) {
-        self.whole_below = 0;
-        self.beside.get_or_insert_default().end.get_or_insert(end);
+        self.gate = Gate::SHUT;
+        self.extras.get_or_insert_default().end.get_or_insert(end);
     }
 
     /// Tells that the transport broke, for example by a reset: the peer is gone.
@@ -617,11 +652,11 @@ impl Receiver {
     /// It is the time from when the ping left to the first wait after its pong. So it is what the network
     /// took, or more if we were slow.
     pub fn round_trip(&self) -> Option<Duration> {
-        self.beside.as_ref()?.keepalive.as_ref()?.round_trip()
+        self.extras.as_ref()?.keepalive.as_ref()?.round_trip()
     }
 
     pub(crate) fn seed_keepalive(&mut self, seed: &[u8; 32]) {
-        if let Some(keepalive) = Beside::keepalive(&mut self.beside) {
+        if let Some(keepalive) = Extras::keepalive(&mut self.extras) {
             keepalive.seed(seed);
         }
     }
