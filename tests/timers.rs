@@ -514,6 +514,89 @@ fn a_clock_may_stand_anywhere() {
     }
 }
 
+/// A connection that waits for what `what` names, with this timeout for it and no other.
+fn waiting_for(role: Role, what: &str, timeout: Duration, now: Duration) -> Side {
+    let config = Config::default().progress_timeout(None).send_timeout(None).close_timeout(None);
+    let config = match what {
+        "rest" => config.progress_timeout(timeout),
+        "send" => config.send_timeout(timeout),
+        "close" | "close to leave" => config.close_timeout(timeout),
+        "ping" => config.ping_interval(timeout),
+        "pong" => config.ping_interval(Duration::ZERO).pong_timeout(timeout),
+        _ => config.idle_timeout(timeout),
+    };
+    let mut side = Side::new(role, config);
+    match what {
+        "rest" => side.receive(&to(role, false, TEXT, b"a")),
+        "send" => side.connection.send("a", &mut side.out).unwrap(),
+        "close" | "close to leave" => {
+            side.connection.start_close(1000, "", &mut side.out).unwrap();
+            if what == "close" {
+                let _ = side.take_out();
+            }
+        }
+        "pong" => {
+            on_time(&mut side, now);
+            assert_eq!(side.take_sent().len(), usize::from(now < Duration::MAX));
+        }
+        _ => {}
+    }
+    side
+}
+
+const WAITS: [&str; 7] = ["rest", "send", "close", "close to leave", "ping", "pong", "idle"];
+
+/// Whether the timeout had its effect.
+fn is_over(side: &mut Side) -> bool {
+    side.connection.end().is_some() || side.connection.close_sent() || !side.take_sent().is_empty()
+}
+
+fn starts() -> [Duration; 6] {
+    let edge = Duration::from_nanos(u64::MAX);
+    [Duration::ZERO, SECOND, edge - TICK, edge, edge + TICK, Duration::MAX]
+}
+
+#[test]
+fn the_longest_timeout_is_never_over() {
+    for role in ROLES {
+        for what in WAITS {
+            for start in starts() {
+                let mut side = waiting_for(role, what, Duration::MAX, start);
+                let waits = side.out.len();
+                for now in [start, start.saturating_add(SECOND), Duration::MAX] {
+                    assert!(
+                        deadline(&mut side, now).is_none_or(|at| at == Duration::MAX),
+                        "{what}"
+                    );
+                    on_time(&mut side, now);
+                    assert_eq!(side.connection.end(), None, "{role:?} {what} {start:?}");
+                    assert_eq!(side.out.len(), waits, "{role:?} {what} {start:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_timeout_of_zero_is_over_at_once() {
+    for role in ROLES {
+        for what in WAITS {
+            for start in [Duration::ZERO, SECOND, 1_000_000_000 * SECOND] {
+                let mut side = waiting_for(role, what, Duration::ZERO, start);
+                if what == "close to leave" || what == "send" {
+                    assert_eq!(deadline(&mut side, start), Some(start), "{what}");
+                    on_time(&mut side, start);
+                    assert!(side.connection.end().is_some(), "{role:?} {what}");
+                    continue;
+                }
+                assert_eq!(deadline(&mut side, start), Some(start), "{what}");
+                on_time(&mut side, start);
+                assert!(is_over(&mut side), "{role:?} {what} {start:?}");
+            }
+        }
+    }
+}
+
 #[test]
 fn the_halves_have_the_same_timers() {
     for role in ROLES {

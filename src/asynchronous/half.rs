@@ -22,7 +22,7 @@ use crate::protocol::close::CloseCode;
 use crate::protocol::error::{End, Refusal};
 use crate::protocol::message::{Message, MessageRef, Part};
 use crate::protocol::prepared::Prepared;
-use crate::protocol::recv::Replies;
+use crate::protocol::replies::Replies;
 use crate::protocol::send_state::SendState;
 
 /// What both halves have.

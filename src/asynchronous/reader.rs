@@ -14,7 +14,8 @@ use crate::adapter::{Error, FLUSH_FROM, is_peer_gone, result_of};
 use crate::memory::recv_buf::RecvBuf;
 use crate::protocol::error::{End, Timeout};
 use crate::protocol::leave::{Leave, LeaveStep};
-use crate::protocol::recv::{Progress, Receiver, Replies};
+use crate::protocol::recv::{Progress, Receiver};
+use crate::protocol::replies::Replies;
 use crate::protocol::send_state::SendState;
 
 /// What an event or a read costs in addition to its bytes.
@@ -145,7 +146,10 @@ impl<I: Io> Reader<I> {
     ) -> Poll<Result<(), Error>> {
         // The common case at once. The turn, what was fed and what the receiver itself looks at are all that
         // could forbid it; orders and timers wait for the next look at the socket.
-        if self.turn > 0 && link.fed() < self.flush_from() && self.receiver.whole(&mut self.input) {
+        if self.turn > 0
+            && link.fed() < self.flush_from()
+            && self.receiver.short_message(&mut self.input)
+        {
             self.charge_event();
             return Poll::Ready(Ok(()));
         }
@@ -220,7 +224,7 @@ impl<I: Io> Reader<I> {
                     ready!(self.poll_wait(cx, link))?;
                     // A read costs something too, however little it brings.
                     self.charge(STEP.saturating_sub(work));
-                    if self.receiver.whole(&mut self.input) {
+                    if self.receiver.short_message(&mut self.input) {
                         self.charge_event();
                         return Poll::Ready(Ok(()));
                     }

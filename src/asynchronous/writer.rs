@@ -20,7 +20,7 @@ use crate::memory::send_buf::SendBuf;
 use crate::protocol::error::{End, Refusal, SendError, Timeout};
 use crate::protocol::message::{Message, MessageRef};
 use crate::protocol::prepared::Prepared;
-use crate::protocol::recv::Replies;
+use crate::protocol::replies::Replies;
 use crate::protocol::send::Sender;
 use crate::protocol::send_state::SendState;
 

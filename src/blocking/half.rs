@@ -27,7 +27,7 @@ use crate::protocol::close::CloseCode;
 use crate::protocol::config::Config;
 use crate::protocol::error::{End, Refusal, Timeout};
 use crate::protocol::message::{Message, MessageRef, Part};
-use crate::protocol::recv::Replies;
+use crate::protocol::replies::Replies;
 use crate::protocol::send_state::SendState;
 
 #[derive(Debug)]

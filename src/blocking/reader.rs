@@ -13,7 +13,8 @@ use crate::memory::pool;
 use crate::memory::recv_buf::RecvBuf;
 use crate::protocol::error::{End, Timeout};
 use crate::protocol::leave::{Leave, LeaveStep};
-use crate::protocol::recv::{Progress, Receiver, Replies};
+use crate::protocol::recv::{Progress, Receiver};
+use crate::protocol::replies::Replies;
 use crate::protocol::send_state::SendState;
 
 /// After this time a receiver tries again to send what the stream did not take, and reads meanwhile. Each
@@ -111,7 +112,7 @@ impl Reader {
         limit: Limit,
     ) -> Result<(), Error> {
         // The common case at once.
-        if link.fed() < self.flush_from() && self.receiver.whole(&mut self.input) {
+        if link.fed() < self.flush_from() && self.receiver.short_message(&mut self.input) {
             return Ok(());
         }
         self.next_of_any(link, parts, limit)

@@ -9,7 +9,7 @@ use super::reader::Link;
 use super::stream::BlockingStream;
 use crate::memory::send_buf::SendBuf;
 use crate::protocol::error::End;
-use crate::protocol::recv::Replies;
+use crate::protocol::replies::Replies;
 use crate::protocol::send::Sender;
 use crate::protocol::send_state::SendState;
 

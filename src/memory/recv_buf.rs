@@ -8,8 +8,6 @@ use bytes::{Buf, Bytes};
 
 use crate::memory::pool;
 use crate::memory::read_ahead::{MIN_READ, ReadAhead, is_shrunk};
-use crate::protocol::message::{Message, MessageRef, Part, Text};
-use crate::protocol::utf8;
 
 /// Of a message that is inflated so many compressed bytes at most are moved on with each read.
 const SMALL: usize = 4 << 10;
@@ -50,13 +48,10 @@ pub struct RecvBuf {
     ahead: ReadAhead,
     /// The event's place is a position, not a borrow, so that decoding never fights over the
     /// buffer: a message's bytes begin at `message`, a control frame's end at `read`.
-    event: Event,
-    /// The length of the control frame that is lent.
-    control_len: u8,
-    /// How many bytes at the end of the assembled message are not known to be whole characters of UTF-8;
-    /// [`ALL`] if none of it is. The buffer itself keeps it, since buffers may be exchanged between
-    /// connections: what one of them did not check, another must not lend as text.
-    unchecked: u8,
+    event: Option<Kind>,
+    /// Of a control frame its length; of a message how many assembled bytes are not lent.
+    event_cut: u8,
+    assembly: Assembly,
     /// How much of the storage was ever written to, in units of 512 bytes, since it came from the pool.
     used: u8,
 }
@@ -64,9 +59,6 @@ pub struct RecvBuf {
 /// What `used` counts in: with it, a wide buffer is less than 256.
 const USED_UNIT: usize = 512;
 const _: () = assert!(pool::WIDE < USED_UNIT * 255);
-
-/// Nothing of a message was checked, however long it is.
-const ALL: u8 = u8::MAX;
 
 /// How to come by room for a read.
 #[derive(Clone, Copy)]
@@ -79,43 +71,42 @@ enum Plan {
 
 /// The type of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
 pub(crate) enum Kind {
-    Text = 1,
-    Binary = 2,
-    Ping = 3,
-    Pong = 4,
+    Text,
+    Binary,
+    Ping,
+    Pong,
 }
 
-/// What is lent: its type, and which part of a message it is. All in one byte, which is 0 for none.
+/// How much of the message under assembly is text, and which part of it is lent. In one byte:
+///
+/// ```text
+///   7       5  4     3          2         0
+///   |       | open | continues | unchecked |
+/// ```
+///
+/// `unchecked` bytes at the end are not known to be whole characters of UTF-8; with [`ALL`](Self::ALL) it is
+/// none of the message. The buffer itself keeps it, since buffers may be exchanged between connections: what
+/// one of them did not check, another must not lend as text.
 #[derive(Clone, Copy, Default)]
-struct Event(u8);
+struct Assembly(u8);
 
-impl Event {
-    const KIND: u8 = 7;
+impl Assembly {
+    /// Nothing was checked, however long the message is.
+    const ALL: u8 = 7;
     /// Parts of the message were lent before.
     const CONTINUES: u8 = 8;
     /// More of the message will come.
     const OPEN: u8 = 16;
 
-    fn whole(kind: Kind) -> Self {
-        Self(kind as u8)
+    fn unchecked(self) -> u8 {
+        self.0 & Self::ALL
     }
 
-    fn part(kind: Kind, first: bool, last: bool) -> Self {
+    fn set_part(&mut self, first: bool, last: bool) {
         let continues = if first { 0 } else { Self::CONTINUES };
         let open = if last { 0 } else { Self::OPEN };
-        Self(kind as u8 | continues | open)
-    }
-
-    fn kind(self) -> Option<Kind> {
-        Some(match self.0 & Self::KIND {
-            1 => Kind::Text,
-            2 => Kind::Binary,
-            3 => Kind::Ping,
-            4 => Kind::Pong,
-            _ => return None,
-        })
+        self.0 = self.unchecked() | continues | open;
     }
 }
 
@@ -212,34 +203,25 @@ impl RecvBuf {
         self.ahead.eof();
     }
 
-    /// What the last `advance` found.
+    /// What is lent, and its type. Of a text it is only what was checked in this buffer: whole characters of
+    /// UTF-8.
     #[inline]
-    pub fn event(&self) -> Option<MessageRef<'_>> {
-        let kind = self.event.kind()?;
-        let bytes = &self.storage[self.event_range(kind)];
-        Some(match kind {
-            // SAFETY: `event_range` gives of a text only what was checked in this buffer, and nothing
-            // writes to it while the event stands.
-            #[allow(unsafe_code)]
-            Kind::Text => MessageRef::Text(unsafe { utf8::trusted(bytes) }),
-            Kind::Binary => MessageRef::Binary(bytes),
-            Kind::Ping => MessageRef::Ping(bytes),
-            Kind::Pong => MessageRef::Pong(bytes),
-        })
+    pub(crate) fn lent(&self) -> Option<(Kind, &[u8])> {
+        let kind = self.event?;
+        Some((kind, &self.storage[self.event_range(kind)]))
     }
 
-    /// What the last [`advance_parts`](crate::Connection::advance_parts) found.
-    pub fn part(&self) -> Option<Part<'_>> {
-        let first = self.event.0 & Event::CONTINUES == 0;
-        let last = self.event.0 & Event::OPEN == 0;
-        Some(Part { payload: self.event()?, first, last })
+    /// Whether what is lent begins a message, and whether it ends one.
+    pub(crate) fn lent_ends(&self) -> (bool, bool) {
+        let Assembly(bits) = self.assembly;
+        (bits & Assembly::CONTINUES == 0, bits & Assembly::OPEN == 0)
     }
 
-    /// Takes the event as an owned message: up to 4 KiB copied, above that the buffer itself where
-    /// the message fills most of it, so that it holds at most twice its size. Ends the event.
+    /// Takes what is lent: up to 4 KiB copied, above that the buffer itself where the message fills most of
+    /// it. Ends the event.
     #[inline]
-    pub fn take_event(&mut self) -> Option<Message> {
-        let kind = self.event.kind()?;
+    pub(crate) fn take_lent(&mut self) -> Option<(Kind, Bytes)> {
+        let kind = self.event?;
         let Range { start, end } = self.event_range(kind);
         let payload = if end - start <= COPY_UP_TO {
             let payload = Box::<[u8]>::from(&self.storage[start..end]).into();
@@ -248,14 +230,7 @@ impl RecvBuf {
         } else {
             self.take_large(start..end)
         };
-        Some(match kind {
-            // SAFETY: as in `event`.
-            #[allow(unsafe_code)]
-            Kind::Text => Message::Text(unsafe { Text::trusted(payload) }),
-            Kind::Binary => Message::Binary(payload),
-            Kind::Ping => Message::Ping(payload),
-            Kind::Pong => Message::Pong(payload),
-        })
+        Some((kind, payload))
     }
 
     #[inline(never)]
@@ -272,7 +247,7 @@ impl RecvBuf {
         let rest = rest.into();
         let storage = core::mem::replace(&mut self.storage, rest);
         let used = usize::from(core::mem::replace(&mut self.used, u8::MAX)) * USED_UNIT;
-        self.event = Event::default();
+        self.event = None;
         (self.message, self.message_end, self.read) = (0, 0, 0);
         self.filled = self.storage.len();
         if pool::is_pooled(storage.len()) {
@@ -328,7 +303,7 @@ impl RecvBuf {
 
     /// Whether the event is a message or a part of one.
     pub(crate) fn lends_message(&self) -> bool {
-        matches!(self.event.kind(), Some(Kind::Text | Kind::Binary))
+        matches!(self.event, Some(Kind::Text | Kind::Binary))
     }
 
     /// For an adapter that blocks where others wait: keeps no more than a buffer of the usual size.
@@ -366,7 +341,7 @@ impl RecvBuf {
         } else if self.message_end != self.read {
             self.storage.copy_within(self.read..self.read + n, self.message_end);
         }
-        self.unchecked = ALL;
+        self.assembly = Assembly(Assembly::ALL);
         let start = self.message_end;
         self.message_end += n;
         self.read += n;
@@ -401,7 +376,7 @@ impl RecvBuf {
         self.read += consumed;
         if produced > 0 {
             self.message_end += produced;
-            self.unchecked = ALL;
+            self.assembly = Assembly(Assembly::ALL);
         }
         self.ahead.inflated();
     }
@@ -414,15 +389,15 @@ impl RecvBuf {
     /// How many bytes at the end of the message under assembly were not checked to be whole characters.
     /// What is added to it makes this all of it.
     pub(crate) fn unchecked(&self) -> usize {
-        match self.unchecked {
-            ALL => self.assembled_len(),
+        match self.assembly.unchecked() {
+            Assembly::ALL => self.assembled_len(),
             n => usize::from(n).min(self.assembled_len()),
         }
     }
 
     /// Tells that all of the message under assembly is whole characters of UTF-8, but for its last `n` bytes.
     pub(crate) fn set_unchecked(&mut self, n: usize) {
-        self.unchecked = u8::try_from(n).unwrap_or(ALL);
+        self.assembly = Assembly(u8::try_from(n).map_or(Assembly::ALL, |n| n.min(Assembly::ALL)));
     }
 
     /// The message under assembly, from `from` bytes into it.
@@ -442,13 +417,15 @@ impl RecvBuf {
 
     /// Lends the message under assembly; of a text only what was checked.
     pub(crate) fn lend_message(&mut self, kind: Kind, first: bool, last: bool) {
+        self.event_cut = 0;
         if kind == Kind::Text {
-            match u8::try_from(self.unchecked()) {
-                Ok(held) => self.unchecked = held,
-                Err(_) => (self.message, self.unchecked) = (self.message_end, 0),
+            match self.unchecked() {
+                held @ 0..=3 => self.event_cut = held as u8,
+                _ => self.message = self.message_end,
             }
         }
-        self.event = Event::part(kind, first, last);
+        self.assembly.set_part(first, last);
+        self.event = Some(kind);
     }
 
     /// The payload of a message that lies after the next `header` bytes, if all of it is there.
@@ -464,23 +441,22 @@ impl RecvBuf {
         self.message = self.read + header;
         self.message_end = self.message + len;
         self.read = self.message_end;
-        self.unchecked = if kind == Kind::Text { 0 } else { ALL };
-        self.event = Event::whole(kind);
+        self.assembly = Assembly(if kind == Kind::Text { 0 } else { Assembly::ALL });
+        (self.event, self.event_cut) = (Some(kind), 0);
     }
 
     /// Lends the next `len` unparsed bytes as a control frame's payload and steps over them.
     pub(crate) fn lend_control(&mut self, kind: Kind, len: u8) {
-        (self.event, self.control_len) = (Event::whole(kind), len);
+        (self.event, self.event_cut) = (Some(kind), len);
+        self.assembly.set_part(true, true);
         self.read += usize::from(len);
     }
 
     /// Forgets the event and what it lent.
     #[inline]
     pub(crate) fn end_event(&mut self) {
-        match core::mem::take(&mut self.event).kind() {
-            Some(Kind::Text) => self.message = self.message_end - usize::from(self.unchecked),
-            Some(Kind::Binary) => self.message = self.message_end,
-            _ => {}
+        if let Some(Kind::Text | Kind::Binary) = self.event.take() {
+            self.message = self.message_end - usize::from(self.event_cut);
         }
         if self.read == self.filled && self.message == self.message_end {
             self.rewind();
@@ -493,10 +469,10 @@ impl RecvBuf {
     }
 
     fn event_range(&self, kind: Kind) -> Range<usize> {
+        let cut = usize::from(self.event_cut);
         match kind {
-            Kind::Text => self.message..self.message_end - usize::from(self.unchecked),
-            Kind::Binary => self.message..self.message_end,
-            Kind::Ping | Kind::Pong => self.read - usize::from(self.control_len)..self.read,
+            Kind::Text | Kind::Binary => self.message..self.message_end - cut,
+            Kind::Ping | Kind::Pong => self.read - cut..self.read,
         }
     }
 
@@ -623,7 +599,7 @@ impl fmt::Debug for RecvBuf {
         f.debug_struct("RecvBuf")
             .field("assembled", &self.assembled_len())
             .field("unread", &self.unread().len())
-            .field("event", &self.event.kind())
+            .field("event", &self.event)
             .field("eof", &self.is_eof())
             .finish_non_exhaustive()
     }

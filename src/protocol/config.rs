@@ -84,9 +84,6 @@ pub struct Settings {
     #[cfg(feature = "deflate")]
     pub deflate: Option<crate::protocol::deflate::Deflate>,
     pub(crate) policy: Policy,
-    /// Derived: frames with a short header and less payload than this pass both `max_message_size` and
-    /// `max_frame_size`.
-    pub(crate) whole_below: u16,
     /// Derived: a send queue below this has room, and no budget is charged for it.
     pub(crate) send_mark: usize,
 }
@@ -114,19 +111,12 @@ impl Default for Settings {
             #[cfg(feature = "deflate")]
             deflate: None,
             policy: Policy::default(),
-            whole_below: u16::MAX,
             send_mark: 1 << 20,
         }
     }
 }
 
 impl Settings {
-    fn set_whole_below(&mut self) {
-        let message = self.max_message_size;
-        let longest = self.max_frame_size.map_or(message, |frame| frame.min(message));
-        self.whole_below = u16::try_from(longest.saturating_add(1)).unwrap_or(u16::MAX);
-    }
-
     fn set_send_mark(&mut self) {
         let look = if self.budget.is_some() { FREE } else { usize::MAX };
         self.send_mark = self.max_send_queue.min(look);
@@ -171,10 +161,7 @@ impl Config {
     /// follows what has come, never what a header announces. For messages of any size, received in
     /// parts, set `u64::MAX`.
     pub fn max_message_size(self, bytes: u64) -> Self {
-        self.with(|s| {
-            s.max_message_size = bytes;
-            s.set_whole_below();
-        })
+        self.with(|s| s.max_message_size = bytes)
     }
 
     /// The most payload bytes that one received frame may have. Beyond: Close 1009.
@@ -182,10 +169,7 @@ impl Config {
     /// Default: no other limit than [`max_message_size`](Self::max_message_size), since frames mean
     /// nothing to the receiver.
     pub fn max_frame_size(self, bytes: u64) -> Self {
-        self.with(|s| {
-            s.max_frame_size = Some(bytes);
-            s.set_whole_below();
-        })
+        self.with(|s| s.max_frame_size = Some(bytes))
     }
 
     /// How many fragments a received message may have, beside one for every 32 bytes of payload

@@ -11,7 +11,8 @@ use crate::protocol::error::{End, ProtocolError, SendError, Timeout};
 use crate::protocol::leave::Leave;
 use crate::protocol::message::{Message, MessageRef};
 use crate::protocol::prepared::Prepared;
-use crate::protocol::recv::{Progress, Receiver, Replies, Role};
+use crate::protocol::recv::{Progress, Receiver, Role};
+use crate::protocol::replies::Replies;
 use crate::protocol::send::{Sender, Vectored};
 
 /// One end of a WebSocket connection after the opening handshake, without its socket.
@@ -102,7 +103,7 @@ impl Connection {
         out: &mut SendBuf,
     ) -> Result<Progress, ProtocolError> {
         // Nothing is owed then that was not owed before.
-        if self.receiver.whole(input) {
+        if self.receiver.short_message(input) {
             return Ok(Progress::Event);
         }
         let close_sent = self.sender.close_sent();
@@ -124,7 +125,7 @@ impl Connection {
         out: &mut SendBuf,
     ) -> Result<Progress, ProtocolError> {
         // Nothing is owed then that was not owed before.
-        if self.receiver.whole(input) {
+        if self.receiver.short_message(input) {
             return Ok(Progress::Event);
         }
         let close_sent = self.sender.close_sent();

@@ -19,6 +19,7 @@ pub(crate) mod message;
 pub(crate) mod policy;
 pub(crate) mod prepared;
 pub(crate) mod recv;
+pub(crate) mod replies;
 pub(crate) mod send;
 pub(crate) mod send_state;
 pub(crate) mod utf8;
@@ -33,7 +34,8 @@ pub use leave::{Leave, LeaveStep};
 pub use message::{Message, MessageRef, Part, Text};
 pub use policy::InvalidPolicy;
 pub use prepared::Prepared;
-pub use recv::{Progress, Receiver, Replies, Role};
+pub use recv::{Progress, Receiver, Role};
+pub use replies::Replies;
 pub use send::{Sender, Vectored};
 pub use send_state::SendState;
 

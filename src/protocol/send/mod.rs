@@ -24,7 +24,7 @@ use crate::protocol::frame::{self, MAX_CONTROL, MAX_HEADER, Opcode};
 use crate::protocol::mask;
 use crate::protocol::message::{Message, MessageRef};
 use crate::protocol::prepared::Prepared;
-use crate::protocol::recv::{CloseReply, Replies};
+use crate::protocol::replies::{CloseReply, Replies};
 use crate::protocol::send_state::SendState;
 
 pub use vectored::Vectored;

@@ -1,0 +1,704 @@
+//! The receiving half: the order of frames, fragments, limits, UTF-8 (RFC 6455 §5, §8.1, §10.4), and
+//! compressed messages (RFC 7692 §6.2).
+
+mod assemble;
+mod deadlines;
+mod event;
+mod header;
+mod inflate;
+mod short;
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use core::time::Duration;
+
+use self::deadlines::Awaits;
+use self::header::Header;
+use self::short::Gate;
+use crate::memory::budget::{Charge, FREE};
+use crate::memory::recv_buf::{Kind, RecvBuf};
+use crate::protocol::clock::Timer;
+use crate::protocol::close::CloseCode;
+use crate::protocol::config::Config;
+use crate::protocol::deflate::{Inflating, Side};
+use crate::protocol::error::{End, Initiator, ProtocolError, Rule, Timeout, Truncation};
+use crate::protocol::frame::{Length, Opcode};
+use crate::protocol::keepalive::Keepalive;
+use crate::protocol::leave::Leave;
+use crate::protocol::mask;
+use crate::protocol::replies::{CloseReply, Replies};
+
+/// A message that is under way must bring this much payload in every progress timeout, or end. It also is
+/// what each frame costs in addition to its bytes: see [`Receiver::work`].
+const PROGRESS: u32 = 1024;
+
+/// Where a message of this size is cut by the end of a buffer, moving its part costs more than a read.
+const LONG: u64 = 8 << 10;
+
+/// Which end of the connection this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Masks what it sends (RFC 6455 §5.1).
+    Client,
+    /// Requires what it receives to be masked.
+    Server,
+}
+
+/// What [`Connection::advance`](crate::Connection::advance) came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Progress {
+    /// [`RecvBuf::event`] has something.
+    Event,
+    /// More bytes from the peer are needed. Send what waits to be sent before waiting for them.
+    NeedInput,
+    /// The connection is over; `end` tells how. Send what waits to be sent, then [`Leave`](crate::Leave).
+    Ended,
+}
+
+/// Frames in, events out: the receiving half of a [`Connection`](crate::Connection).
+///
+/// It knows nothing of the sending half; what it owes the peer goes to [`Replies`].
+#[derive(Debug)]
+pub struct Receiver {
+    config: Config,
+    role: Role,
+    stage: Stage,
+    /// The type of the message that is under way.
+    message: Option<Kind>,
+    /// Whether the message that is under way is compressed.
+    compressed: bool,
+    lent: Lent,
+    /// Turned so that the next payload byte is masked with its first.
+    key: [u8; 4],
+    /// Payload bytes that the data frame under way still needs.
+    remaining: u64,
+    /// Payload bytes of the message, with all of the frame under way.
+    message_len: u64,
+    fragments: u32,
+    /// How much the last message took that did not come at once, with its headers, if that was long: the
+    /// next may be as long. Else 0.
+    last_long: u32,
+    /// `offset` where the message that is under way began; wraps.
+    began: u32,
+    /// Bytes that were decoded.
+    offset: u64,
+    /// The payload received; wraps.
+    data: u32,
+    /// What decoding cost in addition to the bytes in `offset`; wraps.
+    cost: u32,
+    /// `progress` when the timer was set, or the bytes that had left.
+    timer_mark: u32,
+    timer: Timer,
+    awaits: Awaits,
+    /// Which messages the short way may take.
+    gate: Gate,
+    extras: Option<Box<Extras>>,
+    /// How the peer compresses, if that was agreed on.
+    peer: Option<Side>,
+    inflating: Inflating,
+}
+
+/// What most connections have none of while they are open.
+#[derive(Debug, Default)]
+struct Extras {
+    end: Option<End>,
+    keepalive: Option<Keepalive>,
+    /// What is kept of a budget that others share.
+    charge: Option<Box<Charge>>,
+}
+
+/// Why decoding cannot go on.
+enum Stop {
+    Broken(Rule),
+    OverBudget,
+}
+
+impl From<Rule> for Stop {
+    fn from(rule: Rule) -> Self {
+        Self::Broken(rule)
+    }
+}
+
+impl Extras {
+    fn keepalive(this: &mut Option<Box<Self>>) -> Option<&mut Keepalive> {
+        this.as_mut()?.keepalive.as_mut()
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Stage {
+    Header,
+    Data { fin: bool },
+    Compressed { fin: bool },
+    Control(Opcode, u8),
+}
+
+/// What of the message that is under way was lent already.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Lent {
+    #[default]
+    Nothing,
+    Parts,
+    /// Some, and others were skipped, so that no more will be.
+    Skipped,
+}
+
+impl Receiver {
+    pub(crate) fn new(role: Role, config: Config, peer: Option<Side>) -> Self {
+        let gate = Gate::open(config.get());
+        let keepalive = Keepalive::new(config.get());
+        let extras =
+            keepalive.map(|on| Box::new(Extras { keepalive: Some(on), ..Extras::default() }));
+        Self {
+            gate,
+            extras,
+            config,
+            role,
+            stage: Stage::Header,
+            message: None,
+            compressed: false,
+            lent: Lent::Nothing,
+            key: [0; 4],
+            remaining: 0,
+            message_len: 0,
+            fragments: 0,
+            last_long: 0,
+            began: 0,
+            offset: 0,
+            data: 0,
+            cost: 0,
+            timer_mark: 0,
+            timer: Timer::default(),
+            awaits: Awaits::default(),
+            peer,
+            inflating: Inflating::default(),
+        }
+    }
+
+    /// Which end of the connection this is.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// How much work decoding was so far; wraps. Take the difference of two values to give other
+    /// connections a turn after some work, whatever the peer made it of.
+    ///
+    /// The unit is a byte that was decoded or inflated. Each frame counts as 1 KiB more, also a ping, a
+    /// pong, an empty fragment and what was skipped.
+    pub fn work(&self) -> u32 {
+        (self.offset as u32).wrapping_add(self.cost)
+    }
+
+    /// How many bytes of messages came so far; wraps. Control frames do not count, unlike in
+    /// [`work`](Self::work): so a timeout can hold although the peer pings.
+    pub fn received(&self) -> u32 {
+        self.data
+    }
+
+    /// Grows with the payload received, and with each message and each control frame between messages; wraps.
+    fn progress(&self) -> u32 {
+        self.data.wrapping_add(self.cost)
+    }
+
+    /// Counts work that is no progress of the peer's: the mark moves with it.
+    fn no_progress(&mut self, cost: u32) {
+        self.cost = self.cost.wrapping_add(cost);
+        if self.awaits == Awaits::Rest {
+            self.timer_mark = self.timer_mark.wrapping_add(cost);
+        }
+        if let Some(keepalive) = Extras::keepalive(&mut self.extras) {
+            keepalive.no_activity(cost);
+        }
+    }
+
+    /// How the connection ended, once it has.
+    pub fn end(&self) -> Option<&End> {
+        self.extras.as_ref()?.end.as_ref()
+    }
+
+    /// Decodes until an event is ready, more bytes are needed, or the connection is over. What the
+    /// peer is owed is added to `replies`; `close_sent` is
+    /// [`Sender::close_sent`](crate::Sender::close_sent).
+    ///
+    /// If parts of a message were lent before, the rest of that message is skipped.
+    ///
+    /// # Errors
+    ///
+    /// The rule that the peer broke, and the same on every later call.
+    #[inline]
+    pub fn advance(
+        &mut self,
+        input: &mut RecvBuf,
+        replies: &mut Replies,
+        close_sent: bool,
+    ) -> Result<Progress, ProtocolError> {
+        if self.short_message(input) {
+            return Ok(Progress::Event);
+        }
+        self.step(input, replies, close_sent, false)
+    }
+
+    /// Like [`advance`](Self::advance), but lends the payload in parts, as it comes:
+    /// see [`RecvBuf::part`].
+    ///
+    /// # Errors
+    ///
+    /// As `advance`. Parts that were lent before the error belong to no whole message.
+    #[inline]
+    pub fn advance_parts(
+        &mut self,
+        input: &mut RecvBuf,
+        replies: &mut Replies,
+        close_sent: bool,
+    ) -> Result<Progress, ProtocolError> {
+        if self.short_message(input) {
+            return Ok(Progress::Event);
+        }
+        self.step(input, replies, close_sent, true)
+    }
+
+    /// What `advance` does where [`short_message`](Self::short_message) has nothing.
+    #[inline]
+    pub(crate) fn step(
+        &mut self,
+        input: &mut RecvBuf,
+        replies: &mut Replies,
+        close_sent: bool,
+        parts: bool,
+    ) -> Result<Progress, ProtocolError> {
+        if self.is_waiting(input, parts) {
+            return Ok(Progress::NeedInput);
+        }
+        self.run(input, replies, close_sent, parts).ok_or_else(|| self.failure())
+    }
+
+    /// `None`: the connection has failed, see [`failure`](Self::failure). The whole answer fits a
+    /// register; a `Result` with the error in it goes through memory, once a call and level.
+    #[inline(never)]
+    fn run(
+        &mut self,
+        input: &mut RecvBuf,
+        replies: &mut Replies,
+        close_sent: bool,
+        parts: bool,
+    ) -> Option<Progress> {
+        input.end_event();
+        match self.end() {
+            Some(End::Failed(_)) => return None,
+            Some(_) => {
+                self.free_memory(input);
+                return Some(Progress::Ended);
+            }
+            None => {}
+        }
+        let decoded = self.decode(input, replies, close_sent, parts);
+        let result = if self.config.get().budget.is_some() {
+            decoded.and_then(|progress| self.account(progress, input))
+        } else {
+            decoded
+        };
+        self.set_gate();
+        match result {
+            Ok(progress) => Some(progress),
+            Err(Stop::Broken(rule)) => {
+                let error = self.broken(rule, input.unread());
+                self.give_up(End::Failed(error));
+                replies.close(CloseReply(Some(error.close_code())));
+                self.free_memory(input);
+                None
+            }
+            Err(Stop::OverBudget) => {
+                self.give_up(End::OverBudget);
+                replies.close(CloseReply(Some(CloseCode::TRY_AGAIN_LATER)));
+                self.free_memory(input);
+                Some(Progress::Ended)
+            }
+        }
+    }
+
+    /// Opens or shuts the short way.
+    fn set_gate(&mut self) {
+        let is_between = matches!(self.stage, Stage::Header) && self.message.is_none();
+        let is_open = is_between && self.end().is_none();
+        self.gate = if is_open { Gate::open(self.config.get()) } else { Gate::SHUT };
+    }
+
+    /// Whether nothing has begun, and nothing has ended.
+    fn is_between(&self, input: &RecvBuf) -> bool {
+        self.gate.is_open() && input.unread().is_empty()
+    }
+
+    /// Whether `run` would only find that all is decoded, between messages. A function apart, as
+    /// `short_message` is.
+    fn is_waiting(&mut self, input: &mut RecvBuf, parts: bool) -> bool {
+        let is_waiting = self.is_between(input) && !input.is_eof();
+        if is_waiting {
+            input.end_event();
+            self.want_next(input, parts);
+        }
+        is_waiting
+    }
+
+    /// Charges to the budget what is kept from here on.
+    #[inline(never)]
+    fn account(&mut self, progress: Progress, input: &mut RecvBuf) -> Result<Progress, Stop> {
+        match progress {
+            Progress::NeedInput => {
+                let kept = input.kept() + self.inflating.kept();
+                self.charge(if kept > FREE { kept } else { 0 })?;
+            }
+            // What is lent is the user's, with the memory that it lies in.
+            Progress::Event if input.lends_message() => self.charge(0)?,
+            Progress::Event => {}
+            Progress::Ended => self.free_memory(input),
+        }
+        Ok(progress)
+    }
+
+    fn charge(&mut self, bytes: usize) -> Result<(), Stop> {
+        if bytes == 0 {
+            if let Some(extras) = &mut self.extras {
+                extras.charge = None;
+            }
+            return Ok(());
+        }
+        let Some(budget) = &self.config.get().budget else {
+            return Ok(());
+        };
+        let extras = self.extras.get_or_insert_default();
+        let charge = extras.charge.get_or_insert_with(|| Box::new(Charge::new(budget)));
+        if charge.try_set(bytes) { Ok(()) } else { Err(Stop::OverBudget) }
+    }
+
+    /// A connection that is over, and was charged for what it kept, keeps it no longer.
+    fn free_memory(&mut self, input: &mut RecvBuf) {
+        if let Some(extras) = &mut self.extras
+            && let Some(charge) = extras.charge.take()
+        {
+            input.abandon();
+            self.inflating = Inflating::default();
+            drop(charge);
+        }
+    }
+
+    /// The error for a rule that was broken here, with the numbers that its text shows. `unread` begins with
+    /// what broke it.
+    #[cold]
+    fn broken(&self, rule: Rule, unread: &[u8]) -> ProtocolError {
+        let settings = self.config.get();
+        let announced = match self.stage {
+            Stage::Header => Length::decode(unread).map_or(0, |length| length.value),
+            _ => 0,
+        };
+        let (found, limit) = match rule {
+            Rule::FrameTooBig => (announced, settings.max_frame_size.unwrap_or_default()),
+            Rule::MessageTooBig if announced > 0 => {
+                (self.message_len.saturating_add(announced), settings.max_message_size)
+            }
+            Rule::MessageTooBig => (0, settings.max_message_size),
+            Rule::TooManyFragments => (0, settings.max_fragments.into()),
+            Rule::CloseCode => {
+                let code = unread.first_chunk().map_or(0, |code| u16::from_be_bytes(*code));
+                (code.into(), 0)
+            }
+            #[cfg(feature = "deflate")]
+            Rule::InflateRatio => (
+                0,
+                settings.deflate.and_then(|deflate| deflate.max_ratio).unwrap_or_default().into(),
+            ),
+            _ => (0, 0),
+        };
+        ProtocolError::new(rule, self.offset, found, limit)
+    }
+
+    #[cold]
+    fn failure(&self) -> ProtocolError {
+        match self.end() {
+            Some(End::Failed(error)) => *error,
+            _ => unreachable!("`run` gives nothing only after a failure"),
+        }
+    }
+
+    fn decode(
+        &mut self,
+        input: &mut RecvBuf,
+        replies: &mut Replies,
+        close_sent: bool,
+        parts: bool,
+    ) -> Result<Progress, Stop> {
+        loop {
+            let progress = match self.stage {
+                Stage::Header => match self.header(input.unread())? {
+                    Some(header) => {
+                        input.skip(header.size);
+                        self.begin(&header);
+                        None
+                    }
+                    None => {
+                        self.want_next(input, parts);
+                        Some(self.out_of_input(input, parts))
+                    }
+                },
+                Stage::Data { fin } => self.data(input, fin, parts)?,
+                Stage::Compressed { fin } => self.compressed_data(input, fin, parts)?,
+                Stage::Control(opcode, len) => {
+                    let len = usize::from(len);
+                    if input.unread().len() < len {
+                        self.want_next(input, parts);
+                        Some(self.out_of_input(input, parts))
+                    } else {
+                        self.control(input, (opcode, len), replies, close_sent)?
+                    }
+                }
+            };
+            if let Some(progress) = progress {
+                return Ok(progress);
+            }
+        }
+    }
+
+    /// Takes what came of a frame that is not compressed. `None`: it has ended, and its message has not.
+    #[inline]
+    fn data(
+        &mut self,
+        input: &mut RecvBuf,
+        fin: bool,
+        parts: bool,
+    ) -> Result<Option<Progress>, Stop> {
+        let available = input.unread().len() as u64;
+        let n = available.min(self.remaining) as usize;
+        if n > 0 {
+            let before = input.unchecked();
+            self.key = mask::apply_part(input.assemble(n), self.key);
+            self.remaining -= n as u64;
+            self.data = self.data.wrapping_add(n as u32);
+            self.check_text(input, before, n)?;
+            self.offset += n as u64;
+        }
+        if self.remaining > 0 {
+            self.want_rest(input, fin, parts);
+            return Ok(Some(self.out_of_input(input, parts)));
+        }
+        self.end_frame(input, fin, parts)
+    }
+
+    /// Takes what came of a compressed frame. `None`: it has ended, and its message has not.
+    fn compressed_data(
+        &mut self,
+        input: &mut RecvBuf,
+        fin: bool,
+        parts: bool,
+    ) -> Result<Option<Progress>, Stop> {
+        if self.inflate(input, parts)? {
+            return Ok(Some(Progress::Event));
+        }
+        if self.remaining > 0 {
+            input.ahead().set_want(0);
+            return Ok(Some(self.out_of_input(input, parts)));
+        }
+        self.end_frame(input, fin, parts)
+    }
+
+    /// A data frame has ended.
+    #[inline]
+    fn end_frame(
+        &mut self,
+        input: &mut RecvBuf,
+        fin: bool,
+        parts: bool,
+    ) -> Result<Option<Progress>, Stop> {
+        self.stage = Stage::Header;
+        if !fin {
+            self.no_progress(PROGRESS);
+            return Ok(None);
+        }
+        let is_lent = self.finish(input, parts)?;
+        Ok(is_lent.then_some(Progress::Event))
+    }
+
+    /// Takes a control frame that is all there (RFC 6455 §5.5). `None`: there is nothing to tell of it.
+    fn control(
+        &mut self,
+        input: &mut RecvBuf,
+        (opcode, len): (Opcode, usize),
+        replies: &mut Replies,
+        close_sent: bool,
+    ) -> Result<Option<Progress>, Stop> {
+        mask::apply(input.unparsed_mut(len), self.key);
+        let payload = &input.unread()[..len];
+        match opcode {
+            Opcode::Close => {
+                let (code, reason) = close_payload(payload)?;
+                self.closed(code, reason, close_sent, replies);
+                input.discard();
+                return Ok(Some(Progress::Ended));
+            }
+            // §5.5.2: "an endpoint MUST send a Pong frame in response"
+            Opcode::Ping => replies.pong(payload, &self.config),
+            Opcode::Pong => {
+                if let Some(keepalive) = Extras::keepalive(&mut self.extras) {
+                    keepalive.pong(payload);
+                }
+            }
+            _ => {}
+        }
+        self.stage = Stage::Header;
+        self.offset += len as u64;
+        if self.message.is_none() {
+            // The next one has its own time; inside a message only its data counts.
+            self.cost = self.cost.wrapping_add(PROGRESS);
+            if let Some(keepalive) = Extras::keepalive(&mut self.extras) {
+                keepalive.no_activity(PROGRESS);
+            }
+        } else {
+            self.no_progress(PROGRESS);
+        }
+        if !self.config.get().report_control_frames {
+            input.skip(len);
+            return Ok(None);
+        }
+        let kind = match opcode {
+            Opcode::Ping => Kind::Ping,
+            _ => Kind::Pong,
+        };
+        input.lend_control(kind, len as u8);
+        Ok(Some(Progress::Event))
+    }
+
+    fn begin(&mut self, header: &Header) {
+        if self.message.is_none() {
+            self.began = self.offset as u32;
+        }
+        self.offset += header.size as u64;
+        self.key = header.key;
+        if header.opcode.is_control() {
+            self.stage = Stage::Control(header.opcode, header.len as u8);
+            return;
+        }
+        match header.opcode {
+            Opcode::Text => self.message = Some(Kind::Text),
+            Opcode::Binary => self.message = Some(Kind::Binary),
+            _ => {}
+        }
+        self.compressed = header.compressed;
+        self.stage = match self.peer {
+            Some(peer) if header.compressed => {
+                self.inflating.begin_frame(peer, self.offset);
+                Stage::Compressed { fin: header.fin }
+            }
+            _ => Stage::Data { fin: header.fin },
+        };
+        self.remaining = header.len;
+        self.message_len += header.len;
+        self.fragments = self.fragments.saturating_add(1);
+    }
+
+    fn truncation(&self, input: &RecvBuf) -> Truncation {
+        match self.stage {
+            Stage::Data { .. } | Stage::Compressed { .. } | Stage::Control(..) => {
+                Truncation::InPayload
+            }
+            Stage::Header if !input.unread().is_empty() => Truncation::InHeader,
+            Stage::Header if self.message.is_some() => Truncation::InMessage,
+            Stage::Header => Truncation::BetweenMessages,
+        }
+    }
+
+    /// The peer's Close came: it answers ours, or is answered.
+    ///
+    /// RFC 6455 §5.5.1: "If an endpoint receives a Close frame and did not previously send a Close frame,
+    /// the endpoint MUST send a Close frame in response."
+    fn closed(
+        &mut self,
+        code: Option<CloseCode>,
+        reason: String,
+        close_sent: bool,
+        replies: &mut Replies,
+    ) {
+        let initiator = if close_sent { Initiator::Local } else { Initiator::Remote };
+        let (answer, said) = self.config.get().close_answer.to(code, &reason);
+        self.give_up(End::Closed { initiator, code, reason });
+        replies.close_with(CloseReply(answer), said);
+    }
+
+    /// Closes the connection from outside, since this side shuts down (§7.4.1).
+    #[cfg(feature = "tokio")]
+    pub(crate) fn go_away(&mut self, replies: &mut Replies) {
+        if self.end().is_none() {
+            replies.close(CloseReply(Some(CloseCode::GOING_AWAY)));
+        }
+    }
+
+    /// The connection is over. How it ended first stays.
+    pub(crate) fn give_up(&mut self, end: End) {
+        self.gate = Gate::SHUT;
+        self.extras.get_or_insert_default().end.get_or_insert(end);
+    }
+
+    /// Tells that the transport broke, for example by a reset: the peer is gone.
+    pub fn transport_failed(&mut self, input: &RecvBuf) {
+        let end = End::PeerGone(self.truncation(input));
+        self.give_up(end);
+    }
+
+    /// How long the peer took for its last pong to a ping of keepalive; `None` before there was one.
+    ///
+    /// It is the time from when the ping left to the first wait after its pong. So it is what the network
+    /// took, or more if we were slow.
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.extras.as_ref()?.keepalive.as_ref()?.round_trip()
+    }
+
+    pub(crate) fn seed_keepalive(&mut self, seed: &[u8; 32]) {
+        if let Some(keepalive) = Extras::keepalive(&mut self.extras) {
+            keepalive.seed(seed);
+        }
+    }
+
+    /// What is still to be done with the socket, once the connection has ended.
+    pub fn leave(&self) -> Leave {
+        let timeout = self.config.get().close_timeout;
+        match (self.end(), self.role) {
+            // §7.1.1: the server closes first, at once; the client waits for that.
+            (Some(End::Closed { .. }), Role::Client) => Leave::after_peer(timeout),
+            (Some(End::Failed(_) | End::OverBudget | End::TimedOut(Timeout::Progress)), _) => {
+                Leave::discarding(timeout)
+            }
+            // A peer that answers no ping would only be waited for: Close goes out if the socket takes it now.
+            (Some(End::TimedOut(Timeout::Keepalive)), _) => Leave::without_waiting(),
+            // There is nobody who would read.
+            (Some(End::PeerGone(_) | End::TimedOut(Timeout::Send | Timeout::Close)), _) => {
+                Leave::without_sending(timeout)
+            }
+            _ => Leave::at_once(timeout),
+        }
+    }
+
+    /// The former name of [`leave`](Self::leave).
+    #[deprecated(note = "use `leave`, which says each step")]
+    #[doc(hidden)]
+    pub fn linger(&self) -> Leave {
+        self.leave()
+    }
+}
+
+/// Reads a Close frame's payload (§5.5.1). The header has already refused a length of one.
+fn close_payload(payload: &[u8]) -> Result<(Option<CloseCode>, String), Rule> {
+    let Some((code, reason)) = payload.split_first_chunk() else {
+        return Ok((None, String::new()));
+    };
+    let code = CloseCode::from(u16::from_be_bytes(*code));
+    if !code.is_sendable() {
+        return Err(Rule::CloseCode);
+    }
+    match core::str::from_utf8(reason) {
+        Ok(reason) => Ok((Some(code), reason.into())),
+        Err(_) => Err(Rule::CloseReason),
+    }
+}
