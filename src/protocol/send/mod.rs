@@ -26,6 +26,7 @@ use crate::protocol::message::{Message, MessageRef};
 use crate::protocol::prepared::Prepared;
 use crate::protocol::recv::{CloseReply, Replies};
 use crate::protocol::send_state::SendState;
+use short::Gate;
 
 pub use vectored::Vectored;
 
@@ -55,9 +56,8 @@ pub struct Sender {
     compression: bool,
     close_sent: bool,
     open_for: OpenFor,
-    /// A message may be added as it is to a queue that stays below this; 0 while messages are compressed, one
-    /// is open, or nothing may be sent any more.
-    plain_mark: u32,
+    /// What the short way may take.
+    gate: Gate,
     /// When the peer last made progress, if bytes wait for it.
     timer: Timer,
     /// How many bytes will have left at the next progress; wraps.
@@ -92,12 +92,12 @@ impl Sender {
             compression: true,
             close_sent: false,
             open_for: OpenFor::All,
-            plain_mark: 0,
+            gate: Gate::SHUT,
             timer: Timer::default(),
             timer_mark: 0,
             pings: 0,
         };
-        sender.admit_plain();
+        sender.set_gate();
         sender
     }
 
@@ -116,7 +116,7 @@ impl Sender {
         out: &mut SendBuf,
     ) -> Result<(), SendError> {
         let message = message.into();
-        if self.plain(message, out) {
+        if self.send_short(message, out) {
             return Ok(());
         }
         self.send_any(message, out)
@@ -139,7 +139,7 @@ impl Sender {
     #[inline]
     pub fn send_owned(&mut self, message: Message, out: &mut SendBuf) -> Result<(), SendError> {
         let borrowed = message.borrow();
-        if borrowed.as_bytes().len() < SHARE_FROM && self.plain(borrowed, out) {
+        if borrowed.as_bytes().len() < SHARE_FROM && self.send_short(borrowed, out) {
             return Ok(());
         }
         self.send_any_owned(message, out)
@@ -286,7 +286,7 @@ impl Sender {
             self.open_compressed = self.compression && self.side.is_some();
         }
         self.open = if last { None } else { Some(opcode) };
-        self.admit_plain();
+        self.set_gate();
         let opcode = if continues { Opcode::Continuation } else { opcode };
         if self.open_compressed {
             self.compressed_frame(last, opcode, part.as_bytes(), out);
@@ -390,7 +390,7 @@ impl Sender {
     /// Refuses all that would be sent from now on: the connection has ended.
     pub fn shut(&mut self) {
         self.open_for = OpenFor::Nothing;
-        self.admit_plain();
+        self.set_gate();
     }
 
     /// Whether everything would be refused: Close was queued or the connection has ended.
@@ -547,7 +547,7 @@ impl Sender {
         out.mark();
         self.close_sent = true;
         self.open_for = OpenFor::Pongs;
-        self.admit_plain();
+        self.set_gate();
     }
 }
 
