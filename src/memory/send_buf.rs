@@ -73,7 +73,7 @@ impl Chunk {
         }
     }
 
-    /// Copies what has not left of a payload, if most of it has left and nobody else holds it.
+    /// Copies the rest of a payload of which most has left, if this is the only reference to it.
     fn shrink(&mut self) {
         if let Self::Shared(bytes, own) = self
             && bytes.len() <= *own / 4
@@ -308,7 +308,7 @@ impl SendBuf {
         if self.tail.is_some() { None } else { Some(self.head.len() - self.head_sent) }
     }
 
-    /// Whether so many bytes can be appended to the first buffer without growing it. A queue that has none
+    /// Whether `room` bytes can be appended to the first buffer without growing it. A queue without a buffer
     /// takes one from the pool.
     #[inline]
     pub(crate) fn has_head_room(&mut self, room: usize) -> bool {
@@ -401,7 +401,7 @@ impl SendBuf {
 /// Buffers below this are not worth moving what waits in them.
 const SMALL: usize = 256;
 
-/// Whether [`SendBuf::release`] moves so many waiting bytes from a buffer of this size to one of their own.
+/// Whether [`SendBuf::release`] moves the waiting bytes from a buffer of this size to one of their own.
 fn is_moved(capacity: usize, waiting: usize) -> bool {
     waiting == 0 || capacity >= SMALL && waiting <= capacity / 4
 }

@@ -37,8 +37,8 @@ const SHARE_FROM: usize = 16 << 10;
 /// A prepared frame from this size on is queued by reference: below it, a copy is cheaper.
 const SHARE_PREPARED_FROM: usize = 1 << 10;
 
-/// While bytes wait, the peer must take so many in every send timeout, or all that waited. Receiving asks for
-/// the same in every progress timeout. Any byte for progress would let a peer hold a full queue for days.
+/// While bytes wait, the peer must take this many in every send timeout, or all that waited. Receiving asks
+/// for the same in every progress timeout. If any byte were progress, a peer could hold a full queue for days.
 const PROGRESS: u32 = 1 << 10;
 
 /// Messages in, frames out: the sending half of a [`Connection`](crate::Connection).
@@ -104,8 +104,8 @@ impl Sender {
 
     /// Queues a message as one frame, or a ping or pong. The payload is copied.
     ///
-    /// What the receiving half owes the peer, pongs for one, leaves only with [`answer`](Self::answer). A
-    /// program that sends for long without receiving does not see the peer's pings, so none is answered.
+    /// What the receiving half owes the peer, such as pongs, leaves only with [`answer`](Self::answer). A
+    /// program that sends for long without receiving does not see the peer's pings, and answers none.
     ///
     /// # Errors
     ///
@@ -127,12 +127,12 @@ impl Sender {
     fn send_any(&mut self, message: MessageRef<'_>, out: &mut SendBuf) -> Result<(), SendError> {
         self.admit(&message, out)?;
         self.afford(message.as_bytes().len(), out)?;
-        self.whole(message.opcode(), message.as_bytes(), out);
+        self.message_frame(message.opcode(), message.as_bytes(), out);
         Ok(())
     }
 
-    /// Like [`send`](Self::send), but a payload of 16 KiB or more is not copied: a server queues it
-    /// by reference, and a client masks it in place if nobody else holds it.
+    /// Like [`send`](Self::send), but a payload of 16 KiB or more is not copied. A server queues it by
+    /// reference. A client masks it in place if this is the only reference to it.
     ///
     /// # Errors
     ///
@@ -155,7 +155,7 @@ impl Sender {
         let opcode = message.borrow().opcode();
         let payload = message.into_bytes();
         if payload.len() < SHARE_FROM || self.compresses(opcode, payload.len()) {
-            self.whole(opcode, &payload, out);
+            self.message_frame(opcode, &payload, out);
             return Ok(());
         }
         let key = self.key();
@@ -180,7 +180,7 @@ impl Sender {
 
     /// Like [`send`](Self::send), but a server's payload is not copied: write the
     /// [`slices`](Vectored::slices) with one vectored write. What was not written when the value is
-    /// dropped is copied to `out`. A client has to copy, because it masks, and so has compression.
+    /// dropped is copied to `out`. A client copies the payload, because it masks it. Compression does too.
     ///
     /// # Errors
     ///
@@ -195,7 +195,7 @@ impl Sender {
         let payload = message.as_bytes();
         self.afford(payload.len(), out)?;
         let rest = if self.keys.is_some() || self.compresses(message.opcode(), payload.len()) {
-            self.whole(message.opcode(), payload, out);
+            self.message_frame(message.opcode(), payload, out);
             &[]
         } else {
             let header = frame::encode(true, false, message.opcode(), payload.len() as u64, None);
@@ -219,7 +219,7 @@ impl Sender {
     ) -> Result<(), SendError> {
         let borrowed = message.message().borrow();
         self.admit(&borrowed, out)?;
-        // Before the frame is made, since a compressed one is in the window then.
+        // This comes before the frame is made: once a compressed one is, the window has the message.
         let len = borrowed.as_bytes().len();
         let is_shared = self.keys.is_none() && len >= SHARE_PREPARED_FROM;
         self.afford(if is_shared { 0 } else { len }, out)?;
@@ -229,13 +229,13 @@ impl Sender {
             }
             Some(frame) => out.append_common(frame),
             None => {
-                self.whole(borrowed.opcode(), borrowed.as_bytes(), out);
+                self.message_frame(borrowed.opcode(), borrowed.as_bytes(), out);
             }
         }
         Ok(())
     }
 
-    /// The frame of a message that goes to many connections, to be sent behind what is in the queue.
+    /// The frame of a message that goes to many connections, to be sent after what is in the queue.
     /// `None` for a client: the frame that is shared has no mask.
     #[cfg(feature = "tokio")]
     pub(crate) fn prepared_frame(
@@ -297,9 +297,9 @@ impl Sender {
         Ok(())
     }
 
-    /// Whether messages that are begun from now on are compressed, if that was agreed on; at first
-    /// they are. Turn it off for a message with a secret in it beside text that an attacker chooses:
-    /// the compressed size would tell about the secret.
+    /// Whether messages that are begun from now on are compressed, if that was agreed on. They are until this
+    /// is called. Turn it off for a message that has both a secret and text that an attacker chooses: the
+    /// compressed size would tell about the secret.
     pub fn set_compression(&mut self, on: bool) {
         self.compression = on;
     }
@@ -311,8 +311,9 @@ impl Sender {
     ///
     /// # Errors
     ///
-    /// [`Refusal::CloseCode`](crate::Refusal::CloseCode), [`Refusal::CloseReasonTooLong`](crate::Refusal::CloseReasonTooLong), or [`Refusal::Closed`](crate::Refusal::Closed) if it was
-    /// sent already.
+    /// [`Refusal::CloseCode`](crate::Refusal::CloseCode),
+    /// [`Refusal::CloseReasonTooLong`](crate::Refusal::CloseReasonTooLong), or
+    /// [`Refusal::Closed`](crate::Refusal::Closed) if Close was sent already.
     pub fn start_close(
         &mut self,
         code: impl Into<CloseCode>,
@@ -327,11 +328,11 @@ impl Sender {
         Ok(())
     }
 
-    /// Queues what the receiving half owes the peer. Pongs may stay behind in `replies` while
-    /// earlier ones wait in `out`, which bounds them; call it again when `out` is empty.
+    /// Queues what the receiving half owes the peer. Pongs may stay in `replies` while earlier ones wait in
+    /// `out`, which bounds them. Call it again when `out` is empty.
     pub fn answer(&mut self, replies: &mut Replies, out: &mut SendBuf) {
         if let Some(len) = replies.pongs_len()
-            // With this half of the limit in the queue and the other in `replies`, it holds.
+            // Half of the limit may be in the queue, and half in `replies`.
             && (out.is_empty()
                 // After our Close, the mark stays at it.
                 || !(out.has_marked() || self.close_sent)
@@ -460,7 +461,7 @@ impl Sender {
         }
     }
 
-    /// Whether a budget that others share has room for so many bytes more.
+    /// Whether the memory budget has room for `len` bytes more.
     #[inline]
     fn afford(&self, len: usize, out: &mut SendBuf) -> Result<(), Refused> {
         if len < FREE && out.len() < self.config.get().send_mark {
@@ -473,8 +474,8 @@ impl Sender {
     }
 }
 
-/// Whether a message of `len` bytes is taken where so many wait. It is taken whole if there is any room, unless
-/// the sum came near the end of what a `usize` counts: the same bytes can be queued many times by reference.
+/// Whether a queue in which so many bytes wait takes a message of `len` bytes. It takes it whole if there is any
+/// room, unless the sum were too large for a `usize`: one payload can be queued many times by reference.
 #[inline]
 fn queue_has_room(waiting: usize, len: usize, max_send_queue: usize) -> bool {
     const MOST: usize = isize::MAX as usize;
