@@ -201,3 +201,45 @@ fn a_budget_is_charged_with_what_a_queue_holds() {
         });
     }
 }
+
+#[test]
+fn a_queue_that_had_many_frames_by_reference_keeps_no_room_for_them() {
+    alone(|| {
+        let config = Config::default().max_send_queue(64 * MIB);
+        let mut side = Side::new(Role::Server, config);
+        let prepared = Prepared::new(vec![7; 2 * KIB]);
+        let before = live();
+        for _ in 0..5_000 {
+            side.connection.send_prepared(&prepared, &mut side.out).unwrap();
+        }
+        side.out.sent(side.out.len() - 10);
+        side.out.release();
+        let held = live() - before;
+        assert!(held < KIB as isize, "{held} bytes for the last 10");
+    });
+}
+
+#[cfg(feature = "deflate")]
+#[test]
+fn a_message_that_compresses_well_keeps_none_of_the_room_that_it_was_compressed_in() {
+    alone(|| {
+        let mut side = opened(Role::Server, true);
+        let prepared = Prepared::new(Seeded(3).bytes(2 * KIB));
+        let queue = |side: &mut Side| {
+            side.connection.send_prepared(&prepared, &mut side.out).unwrap();
+            side.connection.send(&[0; 64 * KIB][..], &mut side.out).unwrap();
+        };
+        // The pool of compressors fills first.
+        for _ in 0..20 {
+            queue(&mut side);
+            let _ = side.take_out();
+        }
+        let before = live();
+        for _ in 0..50 {
+            queue(&mut side);
+        }
+        let held = (live() - before) as usize;
+        // The frames by reference are shared, and were there before.
+        assert!(held < 50 * KIB, "{held} bytes for {}", side.out.len() - 50 * 2 * KIB);
+    });
+}

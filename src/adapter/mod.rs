@@ -25,7 +25,7 @@ use crate::protocol::error::{End, SendError};
 /// byte: messages of 1 KiB that come in batches of 128 cost twice as much with 16 KiB.
 pub(crate) const FLUSH_FROM: usize = 64 << 10;
 
-/// Parts of a message leave sooner: what follows them, Close for one, should not wait behind many.
+/// Parts of a message leave sooner, so that what follows them, such as Close, does not wait for many of them.
 #[cfg(any(feature = "tokio", feature = "futures-io"))]
 pub(crate) const FLUSH_PARTS_FROM: usize = 16 << 10;
 
@@ -192,7 +192,7 @@ pub(crate) fn seed() -> io::Result<[u8; 32]> {
     Ok(seed)
 }
 
-/// Makes the pings of keepalive, if there are any, hard to guess. Without entropy they still find who is gone.
+/// Makes the pings of keepalive, if it is on, hard to guess. Without entropy they still find a peer that is gone.
 pub(crate) fn seed_keepalive(connection: &mut Connection) {
     if connection.has_keepalive()
         && let Ok(seed) = seed()

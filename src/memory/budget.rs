@@ -59,7 +59,7 @@ struct Inner {
 }
 
 impl Budget {
-    /// A budget of so many bytes.
+    /// A budget of this many bytes.
     pub fn new(bytes: usize) -> Self {
         Self(Arc::new(Inner { limit: bytes, used: AtomicUsize::new(0) }))
     }

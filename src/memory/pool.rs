@@ -1,4 +1,4 @@
-//! Buffers that connections of one thread lend each other: a connection holds one only while it has bytes in it.
+//! Buffers that the connections of one thread share: a connection holds one only while it has bytes in it.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -6,12 +6,12 @@ use alloc::vec::Vec;
 /// The size of a receive buffer for a peer that sends little at a time: it stays in the L1 cache.
 pub(crate) const NARROW: usize = 30 << 10;
 
-/// The size of a receive buffer for a peer that fills narrow ones, and of a send buffer: a read or write
-/// costs some microseconds, so much data has to have few of them.
+/// The size of a receive buffer for a peer that fills narrow ones, and of a send buffer. A read or write
+/// costs some microseconds, so a large amount of data should take few of them.
 ///
-/// Half a page is missing to a round number, here and above, so that buffers that lie side by side differ in
-/// where their pages begin: processors copy several times slower between places that are a few bytes
-/// and whole pages apart. It also is less than allocators get from the system each time.
+/// Both sizes are half a page less than a round number, so that neighbouring buffers begin at different places
+/// in their pages. Processors copy several times slower between two places that are a whole number of pages
+/// and a few bytes apart. The sizes are also below those that allocators get from the system each time.
 pub(crate) const WIDE: usize = 126 << 10;
 
 #[cfg(feature = "std")]
@@ -21,7 +21,7 @@ mod local {
     use std::sync::Mutex;
     use std::thread::LocalKey;
 
-    /// Of each kind so many stay allocated for later, in a thread.
+    /// How many buffers of each kind stay allocated for later in a thread.
     const CAP: usize = 16;
 
     type Pool<T> = RefCell<Vec<T>>;
@@ -32,7 +32,7 @@ mod local {
         static SEND: Pool<Vec<u8>> = const { RefCell::new(Vec::new()) };
     }
 
-    /// Send buffers of threads that block, for all.
+    /// Send buffers that threads gave away before they blocked.
     static SHARED: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
 
     // `try_with` fails while the thread ends; then the allocator serves.
@@ -62,7 +62,7 @@ mod local {
     }
 
     pub(super) fn take_send() -> Option<Vec<u8>> {
-        // Who would have to wait for the lock allocates sooner.
+        // An allocation takes less time than waiting for the lock.
         pop(&SEND).or_else(|| SHARED.try_lock().ok()?.pop())
     }
 
@@ -138,8 +138,8 @@ pub(crate) fn take_send() -> Vec<u8> {
     local::take_send().unwrap_or_else(|| Vec::with_capacity(WIDE))
 }
 
-/// Gives the send buffers that this thread keeps to all threads, before it blocks: there may be a thread for
-/// each connection, and few of them send at a time.
+/// Gives the send buffers that this thread keeps to all threads, before it blocks. There may be a thread for
+/// each connection, of which few send at a time.
 #[cfg(feature = "std")]
 pub(crate) fn share_send() {
     local::share_send();

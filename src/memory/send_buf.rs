@@ -18,7 +18,6 @@ use bytes::{Buf, Bytes};
 
 use crate::memory::budget::{Budget, Charge};
 use crate::memory::pool;
-use crate::protocol::frame;
 
 /// Frames that wait for the socket.
 ///
@@ -74,7 +73,7 @@ impl Chunk {
         }
     }
 
-    /// Copies what has not left of a payload, if most of it has left and nobody else holds it.
+    /// Copies the rest of a payload of which most has left, if this is the only reference to it.
     fn shrink(&mut self) {
         if let Self::Shared(bytes, own) = self
             && bytes.len() <= *own / 4
@@ -303,22 +302,26 @@ impl SendBuf {
         write(&mut self.head);
     }
 
-    /// Whether a frame with `len` bytes of payload can be appended to the first buffer, and nothing waits
-    /// after it. False if the buffer would have to grow, or the queue would reach `mark`.
+    /// How many bytes wait, if all of them are in the first buffer and no budget is charged for them.
     #[inline]
-    pub(crate) fn fits(&mut self, len: usize, mark: u32) -> bool {
-        if self.tail.is_some() || self.head.len() - self.head_sent + len >= mark as usize {
-            return false;
-        }
+    pub(crate) fn waiting_in_head(&self) -> Option<usize> {
+        if self.tail.is_some() { None } else { Some(self.head.len() - self.head_sent) }
+    }
+
+    /// Whether `room` bytes can be appended to the first buffer without growing it. A queue without a buffer
+    /// takes one from the pool.
+    #[inline]
+    pub(crate) fn has_head_room(&mut self, room: usize) -> bool {
         if self.head.capacity() == 0 {
             self.head = pool::take_send();
         }
-        self.head.capacity() - self.head.len() >= frame::ROOM + len
+        self.head.capacity() - self.head.len() >= room
     }
 
-    /// Appends a frame that [`fits`](Self::fits): its header, and the payload that `write` appends.
+    /// Appends a frame for which there is [room](Self::has_head_room) in the first buffer: the first `size`
+    /// bytes of `header`, and the payload that `write` appends. The room has to be that of all of `header`.
     #[inline]
-    pub(crate) fn append_fitting(
+    pub(crate) fn append_in_head(
         &mut self,
         (header, size): ([u8; 8], usize),
         write: impl FnOnce(&mut Vec<u8>),
@@ -398,7 +401,7 @@ impl SendBuf {
 /// Buffers below this are not worth moving what waits in them.
 const SMALL: usize = 256;
 
-/// Whether [`SendBuf::release`] moves so many waiting bytes from a buffer of this size to one of their own.
+/// Whether [`SendBuf::release`] moves the waiting bytes from a buffer of this size to one of their own.
 fn is_moved(capacity: usize, waiting: usize) -> bool {
     waiting == 0 || capacity >= SMALL && waiting <= capacity / 4
 }

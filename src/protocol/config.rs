@@ -172,8 +172,8 @@ impl Config {
         self.with(|s| s.max_frame_size = Some(bytes))
     }
 
-    /// How many fragments a received message may have, beside one for every 32 bytes of payload
-    /// that it brought. Beyond: Close 1008.
+    /// How many fragments a received message may have, in addition to one for every 32 bytes of payload that
+    /// it brought. Beyond: Close 1008.
     ///
     /// Default 1,024, at least 1. Empty fragments cost the sender six bytes and are worth nothing, so a message
     /// that is all fragments is an attack; one that carries data in small pieces is not.
@@ -202,13 +202,13 @@ impl Config {
         })
     }
 
-    /// The memory that all connections with this budget may keep together. Beyond: Close 1013 for who sends
-    /// more ([`End::OverBudget`](crate::End::OverBudget)), and
+    /// The memory that all connections with this budget may keep together. Beyond: Close 1013 for a peer that
+    /// sends more ([`End::OverBudget`](crate::End::OverBudget)), and
     /// [`Refusal::OverBudget`](crate::Refusal::OverBudget) for what is to be sent. See [`Budget`] for what
     /// counts. `None`: no such bound.
     ///
-    /// Default `None`: how much memory there is to share, nobody here can know. A server for anybody should
-    /// have one, since the limits of each connection alone allow 2 MiB and more for each.
+    /// Default `None`: the library cannot know how much memory there is to share. A server on the open
+    /// internet should have a budget, since the limits of a connection alone allow it 2 MiB and more.
     pub fn memory_budget<'a>(self, budget: impl Into<Option<&'a Budget>>) -> Self {
         let budget = budget.into().cloned();
         self.with(|s| {
@@ -288,14 +288,14 @@ impl Config {
     /// has come.
     ///
     /// Life is the pong that answers our last ping, or 1 KiB of payload. Nothing else is: not a ping, not
-    /// another pong, and not a few small messages, which can be sent by who reads nothing. So a connection
-    /// with little traffic has a ping and a pong for each interval, and
+    /// another pong, and not a few small messages. A peer that reads nothing can send all of these. So a
+    /// connection with little traffic has a ping and a pong for each interval, and
     /// [`round_trip`](crate::Connection::round_trip) tells how long the last took.
     ///
-    /// Default `None`: it costs the battery of a phone, and is of no use to whoever sends often, since
-    /// [`send_timeout`](Self::send_timeout) then finds a dead peer. Turn it on where connections wait long
-    /// for messages: a peer that lost its network says nothing, and proxies drop connections that are silent
-    /// for a minute. 30 s suits both. The pings go out while something waits in `recv`.
+    /// Default `None`: it costs the battery of a phone, and a program that sends often has no use for it,
+    /// since [`send_timeout`](Self::send_timeout) finds a dead peer. Turn it on where connections wait long
+    /// for messages. A peer that lost its network says nothing, and proxies drop connections that are silent
+    /// for a minute. 30 s suits both. The pings leave while the program waits in `recv`.
     pub fn ping_interval(self, duration: impl Into<Option<Duration>>) -> Self {
         let duration = timeout(duration);
         self.with(|s| s.ping_interval = duration)
@@ -310,7 +310,7 @@ impl Config {
     /// connection first waits for it.
     ///
     /// Default 20 s: a phone that changes networks is back in ten. What is received keeps a peer alive
-    /// since the pong may be queued behind a large frame.
+    /// since the pong may be queued after a large frame.
     ///
     /// In the blocking adapter a write that the peer takes nothing of lasts no longer than this either, and
     /// ends with [`Timeout::Send`](crate::Timeout::Send): a thread that writes cannot mind the pong.
@@ -357,8 +357,8 @@ impl Config {
 
     /// Compress messages, if the peer agrees (permessage-deflate, RFC 7692), or do not with `None`.
     ///
-    /// Default: no compression. It costs many times what all else costs for a message, and where
-    /// secrets are sent beside text that others choose, it can tell them: see
+    /// Default: no compression. It costs many times what the rest of a message costs. Where a message has
+    /// both a secret and text that others choose, its size can tell the secret: see
     /// [`Deflate`](crate::Deflate).
     #[cfg(feature = "deflate")]
     pub fn deflate(self, settings: impl Into<Option<crate::protocol::deflate::Deflate>>) -> Self {

@@ -429,7 +429,7 @@ pub enum Timeout {
     /// The peer took too little of what waits for it, or nothing
     /// ([`Config::send_timeout`](crate::Config::send_timeout)).
     Send,
-    /// The peer did not answer a ping, and sent next to nothing meanwhile
+    /// The peer did not answer a ping, and sent less than 1 KiB of payload in that time
     /// ([`Config::pong_timeout`](crate::Config::pong_timeout)).
     Keepalive,
 }
@@ -477,7 +477,7 @@ pub enum End {
     /// ([`Config::memory_budget`](crate::Config::memory_budget)), and it was told to try again later, with
     /// 1013. It broke no rule.
     OverBudget,
-    /// We sent Close, and nobody waited for the answer.
+    /// We sent Close, and did not wait for the answer.
     Unconfirmed,
 }
 

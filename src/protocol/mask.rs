@@ -20,7 +20,7 @@ pub(crate) fn apply(data: &mut [u8], key: [u8; 4]) {
     xor::<32>(data, key);
 }
 
-/// Like [`apply`]; gives the key for the bytes behind.
+/// Like [`apply`]; gives the key for the bytes that follow.
 pub(crate) fn apply_part(data: &mut [u8], key: [u8; 4]) -> [u8; 4] {
     apply(data, key);
     key_at(key, data.len())

@@ -10,14 +10,14 @@ use crate::protocol::deflate::{self, PreparedFrames};
 use crate::protocol::frame::{self, MAX_HEADER};
 use crate::protocol::message::Message;
 
-/// A text or binary message for many connections: its frame is made once and shared by all of them,
-/// plain, and compressed once for each window that was agreed on.
+/// A text or binary message for many connections. Its plain frame is made once and shared by all of them. A
+/// compressed frame is made once for each window that was agreed on.
 ///
-/// A clone is one reference count. Servers share the frame itself; a client has to mask each frame
-/// with a key of its own, and encodes it anew.
+/// A clone costs one reference count. Servers share the frame itself. A client masks each frame with a key
+/// of its own, so it encodes the message anew.
 ///
-/// Compressed, it refers to no earlier message of a connection, so it is a little larger than one
-/// that is sent alone.
+/// A compressed frame refers to no earlier message of a connection, so it is a little larger than that of a
+/// message that is sent to one connection.
 ///
 /// ```
 /// use bowline::{Config, Connection, Prepared, SendBuf};
@@ -58,7 +58,7 @@ impl Prepared {
         &self.0.frame
     }
 
-    /// The frame that a server sends compressed, made by `compress` if it is the first such.
+    /// The frame that a server sends compressed. The first call for a window makes it, with `compress`.
     pub(crate) fn compressed(
         &self,
         side: deflate::Side,
@@ -81,7 +81,7 @@ impl fmt::Debug for Prepared {
     }
 }
 
-/// A frame without a mask around what `payload` appends.
+/// A frame without a mask, with the payload that `payload` appends.
 fn encode(message: &Message, compressed: bool, payload: impl FnOnce(&mut Vec<u8>)) -> Bytes {
     let mut frame = Vec::with_capacity(MAX_HEADER + message.as_bytes().len());
     frame.extend_from_slice(&[0; MAX_HEADER]);

@@ -22,7 +22,7 @@ const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
 #[derive(Debug, Default)]
 pub(crate) struct Deflating(Option<Box<Deflater>>);
 
-/// Allocated for the first compressed message; without context takeover for each.
+/// Allocated for the first compressed message; for each of them where there is no context takeover.
 struct Deflater {
     window: Window,
     /// Leads to the compressor that was used last.
@@ -49,7 +49,7 @@ pub(crate) fn is_worth(len: usize, config: &Config) -> bool {
 }
 
 impl Deflating {
-    /// Appends the next part of the message to `out`, compressed, such that the peer can have all of it.
+    /// Appends the next part of the message to `out`, compressed and flushed: the peer can inflate all of it.
     pub(crate) fn deflate(
         &mut self,
         side: Side,
@@ -71,7 +71,7 @@ impl Deflating {
                 out.truncate(out.len() - TAIL.len());
             }
         } else if last {
-            // What a flush would come to behind another one (§7.2.3.6).
+            // A flush after another one would give this byte (§7.2.3.6).
             out.push(0);
         }
         if last {

@@ -14,11 +14,11 @@ use crate::protocol::error::Rule;
 /// What an inflater takes.
 const INFLATER: usize = 46 << 10;
 
-/// So many final blocks a message may have, beside one for each frame. More are no way to compress
-/// anything, and each costs as much as a message.
+/// A message may have this many final blocks, in addition to one for each frame. No compressor writes more,
+/// and each costs as much as a message.
 const MAX_FINAL_BLOCKS: u32 = 16;
 
-/// So many bytes any message may inflate to, whatever the ratio: a short one may be all zeros.
+/// Any message may inflate to this many bytes, whatever the ratio: a short one may be all zeros.
 const FREE: u64 = 64 << 10;
 
 /// The receiving direction of a connection: what it has to hold at the moment.
@@ -29,7 +29,7 @@ pub(crate) struct Inflating(Option<Box<Inflater>>);
 struct Inflater {
     window: Window,
     takeover: bool,
-    /// Present from the first byte of a message, or behind a final block, until the next such end.
+    /// Present from the first byte of a message, or after a final block, until the next such end.
     zlib: Option<Inflate>,
     final_blocks: u32,
     inflated: u64,
@@ -64,7 +64,7 @@ impl Inflating {
         self.0.as_ref().map_or(0, |inflater| inflater.inflated)
     }
 
-    /// The memory that a message under way takes, beside its text: zlib's state.
+    /// The memory that a message under way takes in addition to its text: zlib's state.
     pub(crate) fn kept(&self) -> usize {
         match &self.0 {
             Some(inflater) if inflater.zlib.is_some() => INFLATER,
@@ -83,7 +83,7 @@ impl Inflating {
         }
     }
 
-    /// How many bytes more the message under way may give, for so many that it has on the wire.
+    /// How many bytes more the message under way may inflate to, if it takes `wire` bytes on the wire.
     pub(crate) fn allowance(&self, wire: u64, config: &Config) -> u64 {
         match config.get().deflate.and_then(|settings| settings.max_ratio) {
             Some(ratio) => {
@@ -129,8 +129,7 @@ impl Inflater {
         self.window.push(&output[..produced]);
         let broken = match status {
             Ok(Status::Ok | Status::BufError) => None,
-            // A final block ends the text for zlib, but not for §7.2.3.4: whatever follows begins
-            // anew behind it.
+            // A final block ends the text for zlib, but not for §7.2.3.4: what follows it begins anew.
             Ok(Status::StreamEnd) => {
                 self.zlib.take().into_iter().for_each(pool::give_back_inflater);
                 self.final_blocks += 1;

@@ -1,9 +1,9 @@
-//! permessage-deflate (RFC 7692): settings, negotiation and the codec, each apart from the others.
+//! permessage-deflate (RFC 7692): settings, negotiation and the codec.
 //!
 //! A message is compressed as one DEFLATE stream that ends with an empty stored block, whose last four
-//! bytes are not sent (§7.2.1). What carries over from message to message is the window, the last bytes
-//! of the text; so between messages a connection keeps only those, and the compressor's tables are lent
-//! by a small pool of each thread.
+//! bytes are not sent (§7.2.1). Only the window, the last bytes of the text, carries over from message to
+//! message. So between messages a connection keeps only those. A small pool of each thread lends the tables
+//! of the compressor.
 
 #[cfg(feature = "deflate")]
 mod deflater;
@@ -52,6 +52,6 @@ pub(crate) const CHUNK: usize = 16 << 10;
 pub(crate) struct Inflated {
     pub(crate) consumed: usize,
     pub(crate) produced: usize,
-    /// The rule that the input broke, behind what was produced.
+    /// The rule that the input broke, after what was produced.
     pub(crate) broken: Option<crate::protocol::error::Rule>,
 }

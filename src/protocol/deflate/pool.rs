@@ -15,9 +15,9 @@ use crate::protocol::config::Config;
 /// are likely to be under way at once.
 const INFLATERS_CAP: usize = 4;
 
-/// This many compressors of 134 to 483 KiB stay allocated in a thread: so many busy connections find
-/// their own. More would lose where messages are large: a compressor that is in the processor's caches
-/// is filled with another window sooner than one that is not can go on.
+/// This many compressors of 134 to 483 KiB stay allocated in a thread, so this many busy connections find
+/// their own. More would be slower for large messages. Filling a compressor that is in the processor's caches
+/// with another window takes less time than going on with one that is not.
 const COMPRESSORS_CAP: usize = 8;
 
 std::thread_local! {
@@ -47,8 +47,8 @@ impl Shape {
     }
 }
 
-/// Names one return of a compressor to the pool: as long as that compressor is there under this name,
-/// nobody else has used it.
+/// Names one return of a compressor to the pool. While the compressor is there under this name, no other
+/// connection has used it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ticket {
     thread: usize,
@@ -94,7 +94,7 @@ pub(crate) fn take_compressor(shape: Shape, ticket: Option<Ticket>, window: &Win
         let free = |other: &Compressor| other.ticket.is_none() && other.shape == shape;
         let at =
             pool.iter().position(own).or_else(|| pool.iter().position(free)).or_else(|| {
-                // Somebody's, but it was used longest ago and would be the next to go.
+                // It is another connection's, but was used longest ago and would be the next to go.
                 let oldest = pool.first().filter(|_| pool.len() >= COMPRESSORS_CAP)?;
                 (oldest.shape == shape).then_some(0)
             })?;

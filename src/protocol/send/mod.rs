@@ -1,6 +1,7 @@
 //! The sending half: messages to frames, masking, Close (RFC 6455 §5.1 to §5.5), compression
 //! (RFC 7692 §6.1).
 
+mod frames;
 mod short;
 mod vectored;
 
@@ -10,22 +11,23 @@ use core::fmt;
 use core::time::Duration;
 
 use bytes::Bytes;
+use rand::SeedableRng;
 use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
 
 use crate::memory::budget::FREE;
 use crate::memory::send_buf::SendBuf;
 use crate::protocol::clock::{self, Timer};
 use crate::protocol::close::{self, CloseCode};
 use crate::protocol::config::Config;
-use crate::protocol::deflate::{self, Deflating, Side};
+use crate::protocol::deflate::{Deflating, Side};
 use crate::protocol::error::{Refused, SendError, Shut};
-use crate::protocol::frame::{self, MAX_CONTROL, MAX_HEADER, Opcode};
+use crate::protocol::frame::{self, MAX_CONTROL, Opcode};
 use crate::protocol::mask;
 use crate::protocol::message::{Message, MessageRef};
 use crate::protocol::prepared::Prepared;
 use crate::protocol::replies::{CloseReply, Replies};
 use crate::protocol::send_state::SendState;
+use short::Gate;
 
 pub use vectored::Vectored;
 
@@ -35,8 +37,8 @@ const SHARE_FROM: usize = 16 << 10;
 /// A prepared frame from this size on is queued by reference: below it, a copy is cheaper.
 const SHARE_PREPARED_FROM: usize = 1 << 10;
 
-/// While bytes wait, the peer must take so many in every send timeout, or all that waited. Receiving asks for
-/// the same in every progress timeout. Any byte for progress would let a peer hold a full queue for days.
+/// While bytes wait, the peer must take this many in every send timeout, or all that waited. Receiving asks
+/// for the same in every progress timeout. If any byte were progress, a peer could hold a full queue for days.
 const PROGRESS: u32 = 1 << 10;
 
 /// Messages in, frames out: the sending half of a [`Connection`](crate::Connection).
@@ -55,9 +57,8 @@ pub struct Sender {
     compression: bool,
     close_sent: bool,
     open_for: OpenFor,
-    /// A message may be added as it is to a queue that stays below this; 0 while messages are compressed, one
-    /// is open, or nothing may be sent any more.
-    plain_mark: u32,
+    /// What the short way may take.
+    gate: Gate,
     /// When the peer last made progress, if bytes wait for it.
     timer: Timer,
     /// How many bytes will have left at the next progress; wraps.
@@ -92,19 +93,19 @@ impl Sender {
             compression: true,
             close_sent: false,
             open_for: OpenFor::All,
-            plain_mark: 0,
+            gate: Gate::SHUT,
             timer: Timer::default(),
             timer_mark: 0,
             pings: 0,
         };
-        sender.admit_plain();
+        sender.set_gate();
         sender
     }
 
     /// Queues a message as one frame, or a ping or pong. The payload is copied.
     ///
-    /// What the receiving half owes the peer, pongs for one, leaves only with [`answer`](Self::answer). A
-    /// program that sends for long without receiving does not see the peer's pings, so none is answered.
+    /// What the receiving half owes the peer, such as pongs, leaves only with [`answer`](Self::answer). A
+    /// program that sends for long without receiving does not see the peer's pings, and answers none.
     ///
     /// # Errors
     ///
@@ -116,7 +117,7 @@ impl Sender {
         out: &mut SendBuf,
     ) -> Result<(), SendError> {
         let message = message.into();
-        if self.plain(message, out) {
+        if self.send_short(message, out) {
             return Ok(());
         }
         self.send_any(message, out)
@@ -126,12 +127,12 @@ impl Sender {
     fn send_any(&mut self, message: MessageRef<'_>, out: &mut SendBuf) -> Result<(), SendError> {
         self.admit(&message, out)?;
         self.afford(message.as_bytes().len(), out)?;
-        self.whole(message.opcode(), message.as_bytes(), out);
+        self.message_frame(message.opcode(), message.as_bytes(), out);
         Ok(())
     }
 
-    /// Like [`send`](Self::send), but a payload of 16 KiB or more is not copied: a server queues it
-    /// by reference, and a client masks it in place if nobody else holds it.
+    /// Like [`send`](Self::send), but a payload of 16 KiB or more is not copied. A server queues it by
+    /// reference. A client masks it in place if this is the only reference to it.
     ///
     /// # Errors
     ///
@@ -139,7 +140,7 @@ impl Sender {
     #[inline]
     pub fn send_owned(&mut self, message: Message, out: &mut SendBuf) -> Result<(), SendError> {
         let borrowed = message.borrow();
-        if borrowed.as_bytes().len() < SHARE_FROM && self.plain(borrowed, out) {
+        if borrowed.as_bytes().len() < SHARE_FROM && self.send_short(borrowed, out) {
             return Ok(());
         }
         self.send_any_owned(message, out)
@@ -154,7 +155,7 @@ impl Sender {
         let opcode = message.borrow().opcode();
         let payload = message.into_bytes();
         if payload.len() < SHARE_FROM || self.compresses(opcode, payload.len()) {
-            self.whole(opcode, &payload, out);
+            self.message_frame(opcode, &payload, out);
             return Ok(());
         }
         let key = self.key();
@@ -179,7 +180,7 @@ impl Sender {
 
     /// Like [`send`](Self::send), but a server's payload is not copied: write the
     /// [`slices`](Vectored::slices) with one vectored write. What was not written when the value is
-    /// dropped is copied to `out`. A client has to copy, because it masks, and so has compression.
+    /// dropped is copied to `out`. A client copies the payload, because it masks it. Compression does too.
     ///
     /// # Errors
     ///
@@ -194,7 +195,7 @@ impl Sender {
         let payload = message.as_bytes();
         self.afford(payload.len(), out)?;
         let rest = if self.keys.is_some() || self.compresses(message.opcode(), payload.len()) {
-            self.whole(message.opcode(), payload, out);
+            self.message_frame(message.opcode(), payload, out);
             &[]
         } else {
             let header = frame::encode(true, false, message.opcode(), payload.len() as u64, None);
@@ -218,7 +219,7 @@ impl Sender {
     ) -> Result<(), SendError> {
         let borrowed = message.message().borrow();
         self.admit(&borrowed, out)?;
-        // Before the frame is made, since a compressed one is in the window then.
+        // This comes before the frame is made: once a compressed one is, the window has the message.
         let len = borrowed.as_bytes().len();
         let is_shared = self.keys.is_none() && len >= SHARE_PREPARED_FROM;
         self.afford(if is_shared { 0 } else { len }, out)?;
@@ -228,13 +229,13 @@ impl Sender {
             }
             Some(frame) => out.append_common(frame),
             None => {
-                self.whole(borrowed.opcode(), borrowed.as_bytes(), out);
+                self.message_frame(borrowed.opcode(), borrowed.as_bytes(), out);
             }
         }
         Ok(())
     }
 
-    /// The frame of a message that goes to many connections, to be sent behind what is in the queue.
+    /// The frame of a message that goes to many connections, to be sent after what is in the queue.
     /// `None` for a client: the frame that is shared has no mask.
     #[cfg(feature = "tokio")]
     pub(crate) fn prepared_frame(
@@ -286,7 +287,7 @@ impl Sender {
             self.open_compressed = self.compression && self.side.is_some();
         }
         self.open = if last { None } else { Some(opcode) };
-        self.admit_plain();
+        self.set_gate();
         let opcode = if continues { Opcode::Continuation } else { opcode };
         if self.open_compressed {
             self.compressed_frame(last, opcode, part.as_bytes(), out);
@@ -296,9 +297,9 @@ impl Sender {
         Ok(())
     }
 
-    /// Whether messages that are begun from now on are compressed, if that was agreed on; at first
-    /// they are. Turn it off for a message with a secret in it beside text that an attacker chooses:
-    /// the compressed size would tell about the secret.
+    /// Whether messages that are begun from now on are compressed, if that was agreed on. They are until this
+    /// is called. Turn it off for a message that has both a secret and text that an attacker chooses: the
+    /// compressed size would tell about the secret.
     pub fn set_compression(&mut self, on: bool) {
         self.compression = on;
     }
@@ -310,8 +311,9 @@ impl Sender {
     ///
     /// # Errors
     ///
-    /// [`Refusal::CloseCode`](crate::Refusal::CloseCode), [`Refusal::CloseReasonTooLong`](crate::Refusal::CloseReasonTooLong), or [`Refusal::Closed`](crate::Refusal::Closed) if it was
-    /// sent already.
+    /// [`Refusal::CloseCode`](crate::Refusal::CloseCode),
+    /// [`Refusal::CloseReasonTooLong`](crate::Refusal::CloseReasonTooLong), or
+    /// [`Refusal::Closed`](crate::Refusal::Closed) if Close was sent already.
     pub fn start_close(
         &mut self,
         code: impl Into<CloseCode>,
@@ -326,11 +328,11 @@ impl Sender {
         Ok(())
     }
 
-    /// Queues what the receiving half owes the peer. Pongs may stay behind in `replies` while
-    /// earlier ones wait in `out`, which bounds them; call it again when `out` is empty.
+    /// Queues what the receiving half owes the peer. Pongs may stay in `replies` while earlier ones wait in
+    /// `out`, which bounds them. Call it again when `out` is empty.
     pub fn answer(&mut self, replies: &mut Replies, out: &mut SendBuf) {
         if let Some(len) = replies.pongs_len()
-            // With this half of the limit in the queue and the other in `replies`, it holds.
+            // Half of the limit may be in the queue, and half in `replies`.
             && (out.is_empty()
                 // After our Close, the mark stays at it.
                 || !(out.has_marked() || self.close_sent)
@@ -390,7 +392,7 @@ impl Sender {
     /// Refuses all that would be sent from now on: the connection has ended.
     pub fn shut(&mut self) {
         self.open_for = OpenFor::Nothing;
-        self.admit_plain();
+        self.set_gate();
     }
 
     /// Whether everything would be refused: Close was queued or the connection has ended.
@@ -459,7 +461,7 @@ impl Sender {
         }
     }
 
-    /// Whether a budget that others share has room for so many bytes more.
+    /// Whether the memory budget has room for `len` bytes more.
     #[inline]
     fn afford(&self, len: usize, out: &mut SendBuf) -> Result<(), Refused> {
         if len < FREE && out.len() < self.config.get().send_mark {
@@ -470,89 +472,10 @@ impl Sender {
             _ => Ok(()),
         }
     }
-
-    /// A fresh key for each frame (§5.3), or none for a server.
-    fn key(&mut self) -> Option<[u8; 4]> {
-        self.keys.as_mut().map(|keys| keys.next_u32().to_ne_bytes())
-    }
-
-    /// Whether a whole message is worth it and may be compressed; control frames may not
-    /// (RFC 7692 §6.1).
-    #[inline]
-    fn compresses(&self, opcode: Opcode, len: usize) -> bool {
-        self.side.is_some()
-            && self.compression
-            && !opcode.is_control()
-            && deflate::is_worth(len, &self.config)
-    }
-
-    #[inline]
-    fn whole(&mut self, opcode: Opcode, payload: &[u8], out: &mut SendBuf) {
-        if self.compresses(opcode, payload.len()) {
-            self.compressed_frame(true, opcode, payload, out);
-        } else {
-            self.frame(true, opcode, payload, out);
-        }
-    }
-
-    fn compressed_frame(&mut self, fin: bool, opcode: Opcode, payload: &[u8], out: &mut SendBuf) {
-        let key = self.key();
-        let Some(side) = self.side else {
-            return;
-        };
-        let Self { deflating, config, .. } = self;
-        out.append(|buffer| {
-            let start = buffer.len();
-            // The header depends on what the payload comes to: the longest one has room.
-            buffer.extend_from_slice(&[0; MAX_HEADER]);
-            let payload_start = buffer.len();
-            deflating.deflate(side, payload, fin, config, buffer);
-            if let Some(key) = key {
-                mask::apply(&mut buffer[payload_start..], key);
-            }
-            let size = (buffer.len() - payload_start) as u64;
-            // RFC 7692 §6.1: the first frame of the message alone is marked.
-            let first = opcode != Opcode::Continuation;
-            let encoded = frame::encode(fin, first, opcode, size, key);
-            let header = encoded.bytes();
-            buffer.drain(start..payload_start - header.len());
-            buffer[start..start + header.len()].copy_from_slice(header);
-        });
-    }
-
-    #[inline]
-    fn frame(&mut self, fin: bool, opcode: Opcode, payload: &[u8], out: &mut SendBuf) {
-        let key = self.key();
-        let header = frame::encode(fin, false, opcode, payload.len() as u64, key);
-        out.append(|buffer| {
-            // Once, not by doubling.
-            buffer.reserve(MAX_HEADER + payload.len());
-            header.append_to(buffer);
-            match key {
-                Some(key) => mask::append(buffer, payload, key),
-                None => buffer.extend_from_slice(payload),
-            }
-        });
-    }
-
-    fn close(&mut self, code: Option<CloseCode>, reason: &str, out: &mut SendBuf) {
-        let mut payload = [0; MAX_CONTROL];
-        let mut len = 0;
-        if let Some(code) = code {
-            len = 2 + reason.len();
-            payload[..2].copy_from_slice(&code.get().to_be_bytes());
-            payload[2..len].copy_from_slice(reason.as_bytes());
-        }
-        self.frame(true, Opcode::Close, &payload[..len], out);
-        out.mark();
-        self.close_sent = true;
-        self.open_for = OpenFor::Pongs;
-        self.admit_plain();
-    }
 }
 
-/// Whether a message of `len` bytes is taken where so many wait. It is taken whole if there is any room, unless
-/// the sum came near the end of what a `usize` counts: the same bytes can be queued many times by reference.
+/// Whether a queue in which so many bytes wait takes a message of `len` bytes. It takes it whole if there is any
+/// room, unless the sum were too large for a `usize`: one payload can be queued many times by reference.
 #[inline]
 fn queue_has_room(waiting: usize, len: usize, max_send_queue: usize) -> bool {
     const MOST: usize = isize::MAX as usize;

@@ -1,26 +1,62 @@
-//! The short way of sending.
+//! The short way of sending: a whole message of less than 64 KiB, not compressed, into the first buffer.
+//!
+//! It decides no rule. It takes only what the long way, [`Sender::send_any`], would take, and writes the same
+//! bytes. What it has to look at, and where the long way decides the same:
+//!
+//! | looks at | stands for | decided in |
+//! |---|---|---|
+//! | type: text or binary | RFC 6455 §5.5: control frames have "125 bytes or less" | `Sender::admit` |
+//! | length 0 to 125 | §5.2: 7 bits | `frame::encode` |
+//! | length 126 to 65,535 | §5.2: 16 bits, since "the minimal number of bytes MUST be used" | `frame::encode` |
+//! | longer | §5.2: 64 bits | left to `frame::encode` |
+//! | keys | §5.1, §5.3: "the client MUST pick a fresh masking key" for each frame | `Sender::key` |
+//! | gate: nothing was closed | §5.5.1: no data frames "after sending a Close frame" | `Sender::has_room` |
+//! | gate: no message is open | §5.4: fragments "MUST NOT be interleaved" | `Sender::admit` |
+//! | gate: no compression | RFC 7692 §6.1: the first frame of a compressed message is marked | `Sender::compresses` |
+//! | gate: bytes that wait | `max_send_queue` | `Sender::has_room` |
+//! | gate: bytes that wait | `memory_budget` (§10.4), which is free below 4 KiB | `Sender::afford` |
 
 use rand::Rng;
 use rand::rngs::StdRng;
 
-use super::Sender;
+use super::{OpenFor, Sender};
+use crate::memory::budget::FREE;
 use crate::memory::send_buf::SendBuf;
 use crate::protocol::frame::{self, Opcode};
 use crate::protocol::mask;
 use crate::protocol::message::MessageRef;
 
-impl Sender {
-    /// Sets what [`plain`](Self::plain) looks at.
-    pub(super) fn admit_plain(&mut self) {
-        let is_plain = self.side.is_none() && self.open.is_none() && !self.is_closed();
-        let mark = u32::try_from(self.config.get().send_mark).unwrap_or(u32::MAX);
-        self.plain_mark = if is_plain { mark } else { 0 };
+/// What the short way may take: all rules that depend on the state of the sender, in one number.
+///
+/// The long ways keep it: whatever changes such a state calls [`Sender::set_gate`].
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Gate(u32);
+
+impl Gate {
+    /// Admits nothing.
+    pub(super) const SHUT: Self = Self(0);
+
+    /// Admits a queue that stays below so many bytes.
+    pub(super) fn open(below: usize) -> Self {
+        Self(u32::try_from(below).unwrap_or(u32::MAX))
     }
 
-    /// The common case at once: a message of less than 64 KiB that is not compressed, and for which there is
-    /// room. Whatever is not plainly so is left to `send_any`.
     #[inline]
-    pub(super) fn plain(&mut self, message: MessageRef<'_>, out: &mut SendBuf) -> bool {
+    fn admits(self, queue: usize) -> bool {
+        queue < self.0 as usize
+    }
+}
+
+impl Sender {
+    /// Opens or shuts the short way, after a change of what its [`Gate`] stands for.
+    pub(super) fn set_gate(&mut self) {
+        let is_open = self.side.is_none() && self.open.is_none() && !self.is_closed();
+        self.gate = if is_open { Gate::open(self.config.get().send_mark) } else { Gate::SHUT };
+    }
+
+    /// Whether the message went the short way.
+    #[inline]
+    pub(super) fn send_short(&mut self, message: MessageRef<'_>, out: &mut SendBuf) -> bool {
         let opcode = match message {
             MessageRef::Text(_) => Opcode::Text,
             MessageRef::Binary(_) => Opcode::Binary,
@@ -30,24 +66,54 @@ impl Sender {
         let Ok(len) = u16::try_from(payload.len()) else {
             return false;
         };
-        if !out.fits(payload.len(), self.plain_mark) {
+        let Some(waiting) = out.waiting_in_head() else {
+            return false;
+        };
+        if !self.gate.admits(waiting + payload.len())
+            || !out.has_head_room(frame::ROOM + payload.len())
+        {
             return false;
         }
+        self.assert_admitted(&message, out);
         match &mut self.keys {
             Some(keys) => append_masked(out, opcode, len, payload, keys),
             None => {
                 let header = frame::encode_short(opcode, len, None);
-                out.append_fitting(header, |queue| queue.extend_from_slice(payload));
+                assert_same_header(header, opcode, len, None);
+                out.append_in_head(header, |queue| queue.extend_from_slice(payload));
             }
         }
         true
     }
+
+    /// What the gate stands for, asked one by one.
+    #[inline]
+    fn assert_admitted(&self, message: &MessageRef<'_>, out: &SendBuf) {
+        debug_assert!(self.open_for == OpenFor::All && self.open.is_none());
+        debug_assert!(!self.compresses(message.opcode(), message.as_bytes().len()));
+        debug_assert!(self.admit(message, out).is_ok());
+        debug_assert!(
+            self.config.get().budget.is_none() || out.len() + message.as_bytes().len() < FREE
+        );
+    }
 }
 
-/// Apart, since both ways of `plain` in one need more registers than there are.
+/// The short header is the long one.
+#[inline]
+fn assert_same_header(
+    (bytes, size): ([u8; 8], usize),
+    opcode: Opcode,
+    len: u16,
+    key: Option<[u8; 4]>,
+) {
+    debug_assert_eq!(&bytes[..size], frame::encode(true, false, opcode, len.into(), key).bytes());
+}
+
+/// A function of its own: with both ways inlined, `send_short` needs more registers than there are.
 #[inline(never)]
 fn append_masked(out: &mut SendBuf, opcode: Opcode, len: u16, payload: &[u8], keys: &mut StdRng) {
     let key = keys.next_u32().to_ne_bytes();
     let header = frame::encode_short(opcode, len, Some(key));
-    out.append_fitting(header, |queue| mask::append(queue, payload, key));
+    assert_same_header(header, opcode, len, Some(key));
+    out.append_in_head(header, |queue| mask::append(queue, payload, key));
 }

@@ -5,8 +5,8 @@ use core::fmt;
 use crate::memory::budget::Budget;
 use crate::memory::send_buf::SendBuf;
 
-/// A frame that is half queued: its header behind what waits in the [`SendBuf`], its payload still
-/// with its owner. See [`Sender::send_borrowed`].
+/// A frame that is half queued: its header is in the [`SendBuf`], and its payload is still with its owner. See
+/// [`Sender::send_borrowed`](crate::Sender::send_borrowed).
 pub struct Vectored<'a> {
     pub(super) out: &'a mut SendBuf,
     pub(super) rest: &'a [u8],
