@@ -123,7 +123,7 @@ impl<I: Io> Writer<I> {
     /// The same writer around another handle of the stream.
     pub(crate) fn map<J: Io<Timer = I::Timer>>(mut self, map: impl FnOnce(I) -> J) -> Writer<J> {
         let config = self.sender.config().clone();
-        let closed = crate::Connection::server(config).into_halves().1;
+        let closed = crate::protocol::connection::Connection::server(config).into_halves().1;
         let sharing = self.sharing.take().map(|sharing| {
             let Sharing { waiters, timer, flush_since, newest, promised, held, rests, told } =
                 *sharing;

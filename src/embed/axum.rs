@@ -43,7 +43,7 @@ use crate::protocol::config::Config;
 /// The traits that this module implements and the types in them: `axum-core` 0.5, of axum 0.8.
 pub use ::axum_core;
 
-pub use crate::hyper::WebSocket;
+pub use crate::embed::hyper::WebSocket;
 
 /// Extracts a request for a WebSocket: a `GET` over HTTP/1.1 or, with the feature `http2` here and in
 /// axum, a `CONNECT` over HTTP/2. Route it with `any`, which takes both.

@@ -345,7 +345,7 @@ fn stream_error(error: io::Error) -> io::Error {
     let mut cause = error.get_ref().map(|inner| inner as &(dyn core::error::Error + 'static));
     while let Some(inner) = cause {
         if let Some(inner) = inner.downcast_ref::<::h2::Error>() {
-            return io::Error::new(crate::http2::kind(inner), error);
+            return io::Error::new(crate::embed::http2::kind(inner), error);
         }
         cause = inner.source();
     }

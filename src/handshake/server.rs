@@ -15,6 +15,7 @@ use crate::memory::send_buf::SendBuf;
 use crate::protocol::config::Config;
 use crate::protocol::connection::Connection;
 use crate::protocol::deflate;
+use crate::protocol::leave::Leave;
 
 /// The methods that change how a response is read (RFC 9112 §6.3 items 1 and 2).
 #[derive(Clone, Copy, Debug)]
@@ -152,14 +153,14 @@ impl ServerHandshake {
     }
 
     /// How to leave the socket after a response that opened no WebSocket.
-    pub fn leave(&self) -> crate::Leave {
-        crate::Leave::discarding(self.config.get().close_timeout)
+    pub fn leave(&self) -> Leave {
+        Leave::discarding(self.config.get().close_timeout)
     }
 
     /// The former name of [`leave`](Self::leave).
     #[deprecated(note = "use `leave`, which says each step")]
     #[doc(hidden)]
-    pub fn linger(&self) -> crate::Leave {
+    pub fn linger(&self) -> Leave {
         self.leave()
     }
 }

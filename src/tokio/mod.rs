@@ -15,7 +15,7 @@
 //! [`WebSocket::split`] gives halves for two tasks.
 //!
 //! Timeouts need a runtime with its time driver enabled; without one, tokio panics where the first
-//! timer would start. Set all of [`Config`](crate::Config)'s timeouts to `None` to use none.
+//! timer would start. Set all of [`Config`](crate::protocol::config::Config)'s timeouts to `None` to use none.
 
 mod io;
 mod maybe_tls;
@@ -66,7 +66,9 @@ fn now() -> core::time::Duration {
 
 /// When a handshake that begins now must be over.
 #[cfg(feature = "hyper")]
-pub(crate) fn handshake_deadline(config: &crate::Config) -> Option<core::time::Duration> {
+pub(crate) fn handshake_deadline(
+    config: &crate::protocol::config::Config,
+) -> Option<core::time::Duration> {
     Some(now().saturating_add(config.get().handshake_timeout?))
 }
 
