@@ -547,6 +547,7 @@ fn recv_timeout_holds_whatever_the_peer_sends_and_loses_nothing() {
 fn recv_timeout_holds_while_the_peer_takes_nothing_and_while_its_end_is_awaited() {
     // What was fed is written first, and after a clean end a client waits for the server's.
     let (mut ws, far) = open(Role::Client, &Config::default());
+    far.user_read_timeout(Some(LONG));
     far.room(3);
     ws.feed("fed").unwrap();
     in_time("recv_timeout", move || {
@@ -559,6 +560,7 @@ fn recv_timeout_holds_while_the_peer_takes_nothing_and_while_its_end_is_awaited(
         assert_eq!(ws.recv_timeout(SHORT).unwrap(), None);
         let sent = far.frames(Role::Client);
         assert_eq!((sent[0].payload.as_slice(), sent[1].opcode), (&b"fed"[..], CLOSE));
+        assert_eq!(far.lock().read_timeout, Some(LONG), "it is the user's still");
     });
 }
 

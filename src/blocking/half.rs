@@ -36,8 +36,6 @@ struct Shared<S: BlockingStream> {
     slot: Mutex<Replies>,
     /// How far sending has come, to be known without the writer's lock.
     state: Arc<Mutex<SendState>>,
-    /// The receiving half found that nothing can be sent any more.
-    shut: AtomicBool,
     /// How the connection ended, once the receiving half knows.
     end: OnceLock<End>,
     receiver_gone: AtomicBool,
@@ -58,22 +56,13 @@ fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
 }
 
 impl<S: BlockingStream> Shared<S> {
-    /// Moves the replies from the slot to the writer's queue; whether there were any.
+    /// Moves the replies from the slot to the writer's queue; whether there were any. The caller notes the
+    /// writer's state afterwards.
     fn answer(&self, writer: &mut Writer<S>) -> bool {
         let mut slot = lock(&self.slot);
         let any = !slot.is_empty();
         writer.sender.answer(&mut slot, &mut writer.out);
-        writer.note();
         any
-    }
-
-    /// The writer, for a sending half. Waits while another clone sends.
-    fn writer(&self) -> MutexGuard<'_, Writer<S>> {
-        let mut writer = lock(&self.writer);
-        if self.shut.load(Ordering::Acquire) {
-            writer.shut();
-        }
-        writer
     }
 
     fn slot_is_empty(&self) -> bool {
@@ -93,7 +82,6 @@ pub(super) fn split<S: BlockingStream>(
         state,
         slot: Mutex::new(core::mem::take(&mut reader.replies)),
         writer: Mutex::new(writer),
-        shut: AtomicBool::new(false),
         end: OnceLock::new(),
         receiver_gone: AtomicBool::new(false),
     });
@@ -150,8 +138,7 @@ impl<S: BlockingStream> Link for Half<S> {
     }
 
     fn shut(&mut self) {
-        self.shared.shut.store(true, Ordering::Release);
-        // A sender that holds the lock finds out by its write, or when it comes back.
+        // A sender that holds the lock finds out by its write, or by its next: the write side is shut next.
         if let Some(mut writer) = try_lock(&self.shared.writer) {
             writer.shut();
         }
@@ -426,7 +413,7 @@ impl<S: BlockingStream> SendHalf<S> {
         if !self.shared.receiver_gone.load(Ordering::Acquire) {
             return Ok(None);
         }
-        let mut writer = self.shared.writer();
+        let mut writer = lock(&self.shared.writer);
         let deadline = close_timeout.map(|timeout| now().saturating_add(timeout));
         match shutdown_until(writer.stream()?, deadline) {
             Err(error) if !is_gone(&error) && !is_timeout(&error) => Err(error.into()),
@@ -442,7 +429,7 @@ impl<S: BlockingStream> SendHalf<S> {
         queue: impl FnOnce(&mut Writer<S>) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let shared = &*self.shared;
-        let mut writer = shared.writer();
+        let mut writer = lock(&shared.writer);
         let mut is_asked = flush;
         flush |= shared.answer(&mut writer);
         writer.sender.set_compression(self.compression);

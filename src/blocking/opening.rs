@@ -35,7 +35,7 @@ use crate::protocol::config::Config;
 ///
 /// # Errors
 ///
-/// As [`connect_with`].
+/// As [`connect_with`](super::connect_with).
 pub fn client<S: BlockingStream>(
     stream: S,
     request: &ClientRequest,

@@ -194,7 +194,7 @@ impl Reader {
         let state = link.state();
         let mut until = waiting.limit.until();
         if state.close_sent() {
-            // Nothing is received any more but the answer, so its timeout holds for writes as well.
+            // The time for the peer's Close holds for writes as well: they are only pongs now.
             let close = self.receiver.deadline(now(), &self.input, state);
             until = until.into_iter().chain(close).min();
         }

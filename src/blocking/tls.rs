@@ -189,7 +189,7 @@ impl Outgoing {
     ) -> io::Result<usize> {
         let sent = self.send_some(socket)?;
         // Only when all records have left, all plaintext has. Until then each byte that leaves counts as one,
-        // so that whoever watches for progress sees it.
+        // so that the caller sees progress.
         let told =
             if self.is_empty() { self.accepted } else { sent.min(self.accepted.saturating_sub(1)) };
         self.accepted -= told;
