@@ -180,7 +180,7 @@ pub mod handshake;
 mod adapter;
 
 #[cfg(any(feature = "tokio", feature = "futures-io"))]
-mod asynchronous;
+pub mod asynchronous;
 #[cfg(feature = "std")]
 pub mod blocking;
 

@@ -69,6 +69,7 @@ pub(crate) trait Link {
 
 /// What someone else wants of a connection: see [`Supervisor`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "tokio"), allow(dead_code, reason = "only tokio has a server"))]
 pub(crate) enum Order {
     /// Send Close and go on.
     Close,

@@ -21,7 +21,7 @@
 //!
 //! # Timers
 //!
-//! No runtime is known here, and the timeouts of [`Config`](crate::Config) hold all the same: the crate
+//! No runtime is known here, and the timeouts of [`Config`] hold all the same: the crate
 //! `futures-timer` keeps them, with one thread of its own for the whole process, which starts with the
 //! first timer. Where no thread can be started, waiting for a timer panics. Set all timeouts to `None`
 //! to use none.

@@ -45,7 +45,7 @@ impl Request {
     ///
     /// # Errors
     ///
-    /// The same as [`ServerHandshake::read`], of those that are left.
+    /// The same as [`ServerHandshake::read`](crate::handshake::ServerHandshake::read), of those that are left.
     pub fn from_parts<N: AsRef<str>, V: AsRef<[u8]>>(
         method: &str,
         target: &str,

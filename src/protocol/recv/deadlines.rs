@@ -51,7 +51,7 @@ impl Receiver {
     }
 
     /// Whether there is no [`deadline`](Self::deadline), unless Close was sent; then it need not be asked.
-    #[cfg(feature = "tokio")]
+    #[cfg(any(feature = "tokio", feature = "futures-io"))]
     pub(crate) fn is_at_rest(&mut self, input: &RecvBuf) -> bool {
         let is_at_rest = self.is_between(input) && self.extras.is_none();
         if is_at_rest {

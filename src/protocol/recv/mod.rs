@@ -628,7 +628,7 @@ impl Receiver {
     }
 
     /// Closes the connection from outside, since this side shuts down (§7.4.1).
-    #[cfg(feature = "tokio")]
+    #[cfg(any(feature = "tokio", feature = "futures-io"))]
     pub(crate) fn go_away(&mut self, replies: &mut Replies) {
         if self.end().is_none() {
             replies.close(CloseReply(Some(CloseCode::GOING_AWAY)));

@@ -237,7 +237,7 @@ impl Sender {
 
     /// The frame of a message that goes to many connections, to be sent after what is in the queue.
     /// `None` for a client: the frame that is shared has no mask.
-    #[cfg(feature = "tokio")]
+    #[cfg(any(feature = "tokio", feature = "futures-io"))]
     pub(crate) fn prepared_frame(
         &mut self,
         message: &Prepared,
