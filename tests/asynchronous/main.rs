@@ -2,6 +2,7 @@
 //! tokio has, or only its paused clock can show, has files named for it.
 
 #![cfg(all(feature = "tokio", feature = "futures-io"))]
+#![allow(clippy::duplicate_mod, reason = "each adapter runs the same modules")]
 
 #[path = "../support/mod.rs"]
 mod support;
