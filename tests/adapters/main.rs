@@ -1,0 +1,9 @@
+//! What every adapter has to do, tested over all of them.
+
+#![cfg(feature = "tokio")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod keepalive;
+mod streaming;

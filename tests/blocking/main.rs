@@ -1,0 +1,12 @@
+//! The blocking adapter, over streams in memory that block, stutter or fail as a test wants.
+
+#![cfg(feature = "std")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod closing;
+mod connect;
+mod nonblocking;
+mod send;
+mod split;

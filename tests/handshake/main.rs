@@ -1,0 +1,13 @@
+//! The opening handshake: requests, answers, URLs, and the negotiation of extensions.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod adapters;
+mod battery;
+mod client;
+mod errors;
+mod rfc7692_negotiation;
+mod rfc8441;
+mod server;
+mod url;
