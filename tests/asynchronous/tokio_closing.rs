@@ -602,26 +602,36 @@ async fn each_half_gives_up_a_peer_that_never_reads() {
     assert_took(start, 20 * SECOND);
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_peer_that_takes_a_little_in_every_period_is_slow_and_not_gone() {
-    let (ours, mut peer) = tokio::io::duplex(10);
-    let mut ws = WebSocket::from_connection(
-        ours,
-        connection(Role::Server, &Config::default()),
-        RecvBuf::new(),
-    );
+/// Sends 5,000 bytes to a peer that takes so many in every 19 s.
+async fn send_to_a_peer_that_takes(amount: usize) -> (Result<(), Error>, Vec<u8>) {
+    let (ours, mut peer) = tokio::io::duplex(amount);
+    let config = Config::default().send_timeout(20 * SECOND);
+    let mut ws =
+        WebSocket::from_connection(ours, connection(Role::Server, &config), RecvBuf::new());
     let reading = tokio::spawn(async move {
         let mut wire = Vec::new();
-        while wire.len() < 504 {
+        let mut some = vec![0; amount];
+        loop {
             tokio::time::sleep(19 * SECOND).await;
-            let mut some = [0; 10];
-            let n = peer.read(&mut some).await.unwrap();
-            wire.extend(&some[..n]);
+            match peer.read(&mut some).await {
+                Ok(n) if n > 0 => wire.extend(&some[..n]),
+                _ => return wire,
+            }
         }
-        wire
     });
-    bounded(ws.send(pattern(500))).await.unwrap();
-    assert_eq!(frames(Role::Server, &bounded(reading).await.unwrap())[0].payload, pattern(500));
+    let sent = bounded(ws.send(pattern(5000))).await;
+    drop(ws);
+    (sent, bounded(reading).await.unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_takes_a_kibibyte_in_every_period_is_slow_and_not_gone() {
+    let (sent, wire) = send_to_a_peer_that_takes(1024).await;
+    sent.unwrap();
+    assert_eq!(frames(Role::Server, &wire)[0].payload, pattern(5000));
+    // Less would hold the queue for days.
+    let (sent, _) = send_to_a_peer_that_takes(100).await;
+    assert!(matches!(sent, Err(Error::Ended(End::TimedOut(Timeout::Send)))), "{sent:?}");
 }
 
 #[tokio::test(start_paused = true)]
