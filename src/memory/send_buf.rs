@@ -320,7 +320,8 @@ impl SendBuf {
 
     /// Appends a frame for which there is [room](Self::has_head_room) in the first buffer: the first `size`
     /// bytes of `header`, and the payload that `write` appends. The room has to be that of all of `header`.
-    #[inline]
+    // A call would cost the shortest messages 20 instructions of 120.
+    #[inline(always)]
     pub(crate) fn append_in_head(
         &mut self,
         (header, size): ([u8; 8], usize),

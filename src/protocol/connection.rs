@@ -164,7 +164,17 @@ impl Connection {
         message: impl Into<MessageRef<'a>>,
         out: &mut SendBuf,
     ) -> Result<(), SendError> {
-        self.sender.send(message, out).map_err(|error| error.after(self.receiver.end()))
+        let message = message.into();
+        if self.sender.send_short(message, out) {
+            return Ok(());
+        }
+        self.send_long(message, out)
+    }
+
+    /// A function of its own: an error that passes through `send` costs the short way instructions.
+    #[inline(never)]
+    fn send_long(&mut self, message: MessageRef<'_>, out: &mut SendBuf) -> Result<(), SendError> {
+        self.sender.send_long(message, out).map_err(|error| error.after(self.receiver.end()))
     }
 
     /// Like [`send`](Self::send) without the copy of a large payload: see [`Sender::send_owned`].

@@ -120,11 +120,15 @@ impl Sender {
         if self.send_short(message, out) {
             return Ok(());
         }
-        self.send_any(message, out)
+        self.send_long(message, out)
     }
 
     #[inline(never)]
-    fn send_any(&mut self, message: MessageRef<'_>, out: &mut SendBuf) -> Result<(), SendError> {
+    pub(crate) fn send_long(
+        &mut self,
+        message: MessageRef<'_>,
+        out: &mut SendBuf,
+    ) -> Result<(), SendError> {
         self.admit(&message, out)?;
         self.afford(message.as_bytes().len(), out)?;
         self.message_frame(message.opcode(), message.as_bytes(), out);
@@ -139,15 +143,18 @@ impl Sender {
     /// The [`Refusal`](crate::Refusal), with the message.
     #[inline]
     pub fn send_owned(&mut self, message: Message, out: &mut SendBuf) -> Result<(), SendError> {
-        let borrowed = message.borrow();
-        if borrowed.as_bytes().len() < SHARE_FROM && self.send_short(borrowed, out) {
+        if self.send_short_owned(&message, out) {
             return Ok(());
         }
-        self.send_any_owned(message, out)
+        self.send_long_owned(message, out)
     }
 
     #[inline(never)]
-    fn send_any_owned(&mut self, message: Message, out: &mut SendBuf) -> Result<(), SendError> {
+    pub(crate) fn send_long_owned(
+        &mut self,
+        message: Message,
+        out: &mut SendBuf,
+    ) -> Result<(), SendError> {
         let admitted = self.admit(&message.borrow(), out);
         if let Err(refused) = admitted.and_then(|()| self.afford(message.as_bytes().len(), out)) {
             return Err(SendError::new(refused, Some(message)));

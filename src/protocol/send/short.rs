@@ -1,6 +1,6 @@
 //! The short way of sending: a whole message of less than 64 KiB, not compressed, into the first buffer.
 //!
-//! It decides no rule. It takes only what the long way, [`Sender::send_any`], would take, and writes the same
+//! It decides no rule. It takes only what the long way, [`Sender::send_long`], would take, and writes the same
 //! bytes. What it has to look at, and where the long way decides the same:
 //!
 //! | looks at | stands for | decided in |
@@ -19,12 +19,12 @@
 use rand::Rng;
 use rand::rngs::StdRng;
 
-use super::{OpenFor, Sender};
+use super::{OpenFor, SHARE_FROM, Sender};
 use crate::memory::budget::FREE;
 use crate::memory::send_buf::SendBuf;
 use crate::protocol::frame::{self, Opcode};
 use crate::protocol::mask;
-use crate::protocol::message::MessageRef;
+use crate::protocol::message::{Message, MessageRef};
 
 /// What the short way may take: all rules that depend on the state of the sender, in one number.
 ///
@@ -56,7 +56,7 @@ impl Sender {
 
     /// Whether the message went the short way.
     #[inline]
-    pub(super) fn send_short(&mut self, message: MessageRef<'_>, out: &mut SendBuf) -> bool {
+    pub(crate) fn send_short(&mut self, message: MessageRef<'_>, out: &mut SendBuf) -> bool {
         let opcode = match message {
             MessageRef::Text(_) => Opcode::Text,
             MessageRef::Binary(_) => Opcode::Binary,
@@ -84,6 +84,13 @@ impl Sender {
             }
         }
         true
+    }
+
+    /// Whether the message went the short way. A large payload does not: the long way queues it by reference.
+    #[inline]
+    pub(crate) fn send_short_owned(&mut self, message: &Message, out: &mut SendBuf) -> bool {
+        let borrowed = message.borrow();
+        borrowed.as_bytes().len() < SHARE_FROM && self.send_short(borrowed, out)
     }
 
     /// What the gate stands for, asked one by one.
