@@ -8,7 +8,9 @@
 //! # async fn client() -> Result<(), bowline::Error> {
 //! let mut ws = bowline::tokio::connect("ws://127.0.0.1:9001/").await?;
 //! ws.send("Hello").await?;
-//! println!("{:?}", ws.recv().await?);
+//! if let Some(message) = ws.recv().await? {
+//!     println!("{}", message.as_text().unwrap_or("(binary)"));
+//! }
 //! ws.close(1000, "").await?;
 //! # Ok(())
 //! # }

@@ -5,7 +5,9 @@
 //! ```no_run
 //! let mut ws = bowline::blocking::connect("ws://127.0.0.1:9001/")?;
 //! ws.send("Hello")?;
-//! println!("{:?}", ws.recv()?);
+//! if let Some(message) = ws.recv()? {
+//!     println!("{}", message.as_text().unwrap_or("(binary)"));
+//! }
 //! ws.close(1000, "")?;
 //! # Ok::<(), bowline::Error>(())
 //! ```
@@ -43,7 +45,7 @@
 //!     sender.close(1000, "")
 //! });
 //! while let Some(message) = receiver.recv()? {
-//!     println!("{message:?}");
+//!     println!("{}", message.as_text().unwrap_or("(binary)"));
 //! }
 //! sending.join().unwrap()?;
 //! # Ok::<(), bowline::Error>(())

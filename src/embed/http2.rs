@@ -150,7 +150,7 @@ impl Client {
                 let stream = Http2Stream { send, recv, unread: Bytes::new() };
                 Ok((WebSocket::from_connection(stream, connection, RecvBuf::new()), response))
             }
-            300.. => Err(refused(response, recv, deadline).await.into()),
+            300.. => Err(refused(&handshake, response, recv, deadline).await.into()),
             _ => Err(ConnectError::Malformed.into()),
         }
     }
@@ -198,6 +198,7 @@ async fn final_response(
 
 /// The refusal, with as much of its body as comes in time.
 async fn refused(
+    handshake: &ClientHandshake,
     mut response: Response,
     mut body: RecvStream,
     deadline: Option<Duration>,
@@ -211,7 +212,7 @@ async fn refused(
         }
     };
     within(body_deadline(deadline), read).await;
-    ConnectError::Refused(Box::new(response))
+    handshake.refused_with(response)
 }
 
 /// Why there is no response.

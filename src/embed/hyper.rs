@@ -205,7 +205,9 @@ async fn open<B: Body + Default + 'static>(
     let response = http::received(&message);
     match response.status() {
         101 if message.version() == ::http::Version::HTTP_11 => {}
-        200.. => return Err(refused(response, message.into_body(), deadline).await.into()),
+        200.. => {
+            return Err(refused(&handshake, response, message.into_body(), deadline).await.into());
+        }
         _ => return Err(ConnectError::Malformed.into()),
     }
     let connection = handshake.open(response.headers())?;
@@ -220,6 +222,7 @@ async fn open<B: Body + Default + 'static>(
 
 /// The refusal, with as much of its body as comes in time.
 async fn refused(
+    handshake: &ClientHandshake,
     mut response: Response,
     mut body: Incoming,
     deadline: Option<core::time::Duration>,
@@ -237,7 +240,7 @@ async fn refused(
         }
     };
     within(body_deadline(deadline), read).await;
-    ConnectError::Refused(Box::new(response))
+    handshake.refused_with(response)
 }
 
 fn failed(error: ::hyper::Error) -> Error {

@@ -9,7 +9,9 @@
 //! let request = ClientRequest::new("ws://127.0.0.1:9001/")?;
 //! let (mut ws, _) = bowline::futures::client(socket, &request, Config::default()).await?;
 //! ws.send("Hello").await?;
-//! println!("{:?}", ws.recv().await?);
+//! if let Some(message) = ws.recv().await? {
+//!     println!("{}", message.as_text().unwrap_or("(binary)"));
+//! }
 //! ws.close(1000, "").await?;
 //! # Ok(())
 //! # }

@@ -272,6 +272,8 @@ pub struct ClientHandshake {
     config: Config,
     accept: String,
     subprotocols: Vec<String>,
+    /// Of the URL, without the question mark.
+    query: String,
     connection_seed: [u8; 32],
     reader: HeadReader,
     interim: u8,
@@ -318,6 +320,7 @@ impl ClientHandshake {
             config,
             accept: key::accept_key(&key),
             subprotocols: request.subprotocols.clone(),
+            query: request.url.target.split_once('?').map_or("", |(_, query)| query).into(),
             connection_seed,
             reader: HeadReader::of_response(),
             interim: 0,
@@ -452,9 +455,20 @@ impl ClientHandshake {
 
     fn refused(&mut self) -> ConnectError {
         match self.refusal.take() {
-            Some(refusal) => ConnectError::Refused(refusal.into_response()),
+            Some(refusal) => self.refused_with(refusal.into_response()),
             None => ConnectError::Gone,
         }
+    }
+
+    /// The error for a whole refusal. A server's page often repeats the URL, and with it a token in the query.
+    pub(crate) fn refused_with(&self, mut response: Response) -> ConnectError {
+        let repeats = |text: &[u8]| {
+            let query = self.query.as_bytes();
+            !query.is_empty() && text.windows(query.len()).any(|part| part == query)
+        };
+        response.repeats_query =
+            repeats(&response.body) || response.headers.get("Location").is_some_and(repeats);
+        ConnectError::Refused(Box::new(response))
     }
 
     /// When the response must be complete. The first call starts the time; an adapter makes it before it resolves

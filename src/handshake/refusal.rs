@@ -45,8 +45,8 @@ impl Refusal {
         self.since.get_or_insert(now).saturating_add(BODY_GRACE)
     }
 
-    pub(super) fn into_response(self) -> Box<Response> {
-        self.response
+    pub(super) fn into_response(self) -> Response {
+        *self.response
     }
 }
 
@@ -56,6 +56,9 @@ const MAX_SHOWN: usize = 200;
 /// Writes what a server refused with: the status, and what a reader needs to know of the rest.
 pub(super) fn describe(response: &Response, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     write!(f, "server answered with status {}", response.status())?;
+    if response.repeats_query {
+        return Ok(());
+    }
     match response.status() {
         300..=399 => {
             if let Some(location) = response.headers().get_str("Location") {

@@ -21,6 +21,8 @@ pub struct Response {
     pub(crate) status: u16,
     pub(crate) headers: Headers,
     pub(crate) body: Vec<u8>,
+    /// Its text repeats the query of the request, which may hold a token: errors do not show it.
+    pub(crate) repeats_query: bool,
 }
 
 impl fmt::Debug for Response {
@@ -59,7 +61,7 @@ impl Response {
 
     /// One that was received, or that opens a connection.
     pub(crate) fn of_any_status(status: u16) -> Self {
-        Self { status, headers: Headers::default(), body: Vec::new() }
+        Self { status, headers: Headers::default(), body: Vec::new(), repeats_query: false }
     }
 
     /// Adds a header.

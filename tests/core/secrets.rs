@@ -142,6 +142,22 @@ fn a_refusals_body_is_not_shown() {
     let error = Error::from(error);
     assert_silent_both(&error);
     assert!(error.to_string().contains("404"));
+
+    // So it is with the target of a redirect. What repeats nothing is shown.
+    for (head, shown) in [
+        (format!("302 Found\r\nLocation: /login?next=/chat?token={SECRET}"), None),
+        ("302 Found\r\nLocation: /login".into(), Some("/login")),
+        ("404 No\r\nX: y".into(), Some("no such room")),
+    ] {
+        let body = "no such room\n";
+        let answer = format!("HTTP/1.1 {head}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        let mut handshake =
+            ClientHandshake::new(&client_request(), Config::default(), [0; 32], &mut out);
+        let mut input = RecvBuf::with_unread(answer.as_bytes());
+        let error = handshake.read(&mut input).unwrap_err();
+        assert_silent_both(&error);
+        assert_eq!(shown.is_some(), error.to_string().contains(shown.unwrap_or("token")));
+    }
 }
 
 #[test]
