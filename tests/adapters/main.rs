@@ -6,4 +6,3 @@
 mod support;
 
 mod keepalive;
-mod streaming;

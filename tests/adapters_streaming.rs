@@ -4,14 +4,16 @@
 #![cfg(feature = "tokio")]
 #![allow(unsafe_code, reason = "a global allocator is unsafe to implement")]
 
+mod support;
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::net::{TcpListener, TcpStream};
 use std::pin::pin;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicIsize, Ordering};
 
-use crate::support::*;
 use bowline::{Config, End, Error, Message, MessageRef, RecvBuf, Refusal, Role};
+use support::*;
 
 /// Counts the whole process: both ends of a connection are in it.
 struct Counting;
@@ -216,7 +218,7 @@ fn ping_and_close_go_between_the_parts_of_a_blocking_message() {
 #[test]
 fn ping_and_close_go_between_the_parts_of_a_tokio_message() {
     let _turn = turn();
-    use crate::support::stream::{finish, open};
+    use support::stream::{finish, open};
     let role = Role::Client;
     for split in [false, true] {
         let (mut ws, far) = open(role, &no_timeouts());
@@ -246,7 +248,7 @@ fn ping_and_close_go_between_the_parts_of_a_tokio_message() {
 fn close_leaves_within_one_part_of_a_long_message_to_a_peer_that_reads_slowly() {
     let _turn = turn();
     // Battery O15. The queue holds no more than 16 KiB and a part, so that is all that Close has to wait for.
-    use crate::support::stream::{cancelled, finish, open};
+    use support::stream::{cancelled, finish, open};
     let role = Role::Server;
     let (mut ws, far) = open(role, &no_timeouts());
     far.room(40_000);
@@ -299,8 +301,8 @@ fn parts_of_text_are_whole_characters_and_pings_between_them_are_answered() {
             assert_eq!(payloads(&far.frames(role), PONG), [b"1", b"2"]);
 
             // tokio.
-            use crate::support::stream::finish;
-            let (mut ws, far) = crate::support::stream::open(role, &no_timeouts());
+            use support::stream::finish;
+            let (mut ws, far) = support::stream::open(role, &no_timeouts());
             far.stutter(chunk);
             far.push(&[in_fragments(role, &text), to(role, TEXT, b"next")].concat());
             let mut collected = String::new();
@@ -315,8 +317,7 @@ fn parts_of_text_are_whole_characters_and_pings_between_them_are_answered() {
             assert_eq!(collected, text);
             assert_eq!(finish(ws.recv()).unwrap(), Some("next".into()));
             assert!(
-                crate::support::stream::poll(pin!(ws.flush())).is_pending()
-                    || !far.written().is_empty()
+                support::stream::poll(pin!(ws.flush())).is_pending() || !far.written().is_empty()
             );
             finish(ws.flush()).unwrap();
             assert_eq!(payloads(&far.frames(role), PONG), [b"1", b"2"]);
@@ -345,8 +346,8 @@ fn recv_after_some_parts_skips_the_rest_of_that_message() {
                 assert_eq!(ws.recv().unwrap(), Some("next".into()), "chunk {chunk}");
             }
 
-            use crate::support::stream::finish;
-            let (ws, far) = crate::support::stream::open(role, &no_timeouts());
+            use support::stream::finish;
+            let (ws, far) = support::stream::open(role, &no_timeouts());
             let (_sender, mut receiver) = ws.split();
             far.change(|s| s.chunk = chunk);
             far.push(&wire);
