@@ -205,7 +205,7 @@ impl RecvBuf {
 
     /// What is lent, and its type. Of a text it is only what was checked in this buffer: whole characters of
     /// UTF-8.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn lent(&self) -> Option<(Kind, &[u8])> {
         let kind = self.event?;
         Some((kind, &self.storage[self.event_range(kind)]))
@@ -219,7 +219,7 @@ impl RecvBuf {
 
     /// Takes what is lent: up to 4 KiB copied, above that the buffer itself where the message fills most of
     /// it. Ends the event.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn take_lent(&mut self) -> Option<(Kind, Bytes)> {
         let kind = self.event?;
         let Range { start, end } = self.event_range(kind);
