@@ -216,6 +216,23 @@ impl<I: Io> Drop for RecvHalf<I> {
 
 /// The half that sends. It is also a [`Sink`](futures_sink::Sink).
 ///
+#[cfg_attr(feature = "tokio", doc = "```no_run")]
+#[cfg_attr(not(feature = "tokio"), doc = "```ignore")]
+/// # async fn talk(ws: bowline::tokio::WebSocket<tokio::net::TcpStream>) -> Result<(), bowline::Error> {
+/// let (mut sender, mut receiver) = ws.split();
+/// let reader = tokio::spawn(async move {
+///     while let Some(message) = receiver.recv().await? {
+///         println!("{} bytes", message.as_bytes().len());
+///     }
+///     receiver.end().map_or(Ok(()), bowline::End::result)?;
+///     Ok::<_, bowline::Error>(())
+/// });
+/// sender.send("Hello").await?;
+/// sender.close(1000, "").await?;
+/// reader.await.expect("the reader does not panic")
+/// # }
+/// ```
+///
 /// While the receiving half waits for input, it minds [`Config::send_timeout`](crate::Config::send_timeout)
 /// for what this half queued.
 pub struct SendHalf<I: Io> {

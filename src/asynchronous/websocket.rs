@@ -20,23 +20,30 @@ use crate::protocol::message::{Message, MessageRef, Part};
 
 /// A WebSocket over an asynchronous stream.
 ///
-/// What [`feed`](Self::feed) queued leaves, in one write, when `recv` has to wait for the socket, or
-/// when 64 KiB are queued, or with `send`, `flush`, `close`, `into_inner`; dropping the value makes
-/// one attempt that does not wait.
+/// [`send`](Self::send) hands a message to the socket before it is done. [`feed`](Self::feed) queues it. What is queued
+/// leaves in one write when `recv` has to wait for the socket, when 64 KiB are queued, or with `send`, `flush`,
+/// `close` and `into_inner`. Dropping the value makes one attempt that does not wait.
 ///
 /// It is also a [`Stream`](futures_core::Stream) of messages, which gives an error once and then
 /// ends, and a [`Sink`](futures_sink::Sink) for them.
 ///
+/// # Pings
+///
+/// Pings are answered while the program receives: in `recv` and its kin, and in `close`. A program that only sends
+/// answers none, and its peer may take it for dead. Let another task receive ([`split`](Self::split)).
+///
 /// # Cancel safety
 ///
 /// Every method says whether its future may be dropped before it is done, in `select!` for example.
-/// No method ever leaves half a frame on the wire or loses bytes that were read.
+/// No method leaves half a frame on the wire or loses bytes that were read.
 ///
 /// # Fairness
 ///
-/// `recv` yields to the runtime after 128 messages or 1 MiB that it never had to wait for, so that one
-/// busy peer does not starve the other tasks of its thread. A message is never inflated in several
-/// turns: [`Config::max_message_size`](crate::Config::max_message_size) bounds how long one takes.
+/// `recv` lets other tasks run after 1 MiB of work without a wait, so that one busy peer does not starve its
+/// thread. A byte that is received or inflated counts as one, a frame as 1 KiB more, and a message or a read as at
+/// least 8 KiB. So a turn has at most 128 messages, and a flood of pings or empty fragments ends a turn too. A
+/// message is never inflated in several turns:
+/// [`Config::max_message_size`](crate::Config::max_message_size) bounds how long one takes.
 pub struct WebSocket<I: Io> {
     pub(crate) reader: Reader<I>,
     pub(crate) writer: Writer<I>,
@@ -52,8 +59,8 @@ impl<I: Io> fmt::Debug for WebSocket<I> {
 }
 
 impl<I: Wrap> WebSocket<I> {
-    /// A WebSocket whose opening handshake was done elsewhere. `input` holds what was read behind
-    /// it, or is new.
+    /// A WebSocket whose opening handshake was done elsewhere. `input` holds what was read after
+    /// the handshake, or is new.
     pub fn from_connection(stream: I::Stream, mut connection: Connection, input: RecvBuf) -> Self {
         seed_keepalive(&mut connection);
         let (receiver, sender, replies) = connection.into_halves();
@@ -63,7 +70,8 @@ impl<I: Wrap> WebSocket<I> {
         }
     }
 
-    /// Waits for the next message; `None` after a clean close.
+    /// Waits for the next message. `None` says that the peer sent Close, with whatever code: ask
+    /// [`end`](Self::end) whether it was a normal one.
     ///
     /// Cancel safe: no message is lost.
     ///
@@ -119,7 +127,7 @@ impl<I: Wrap> WebSocket<I> {
     }
 
     /// Waits for the next part of a message, so that a message of any size takes no more memory than
-    /// a buffer; `None` after a clean close. A `recv` in the middle of a message skips its rest.
+    /// a buffer; `None` after the peer's Close. A `recv` in the middle of a message skips its rest.
     ///
     /// [`Config::max_message_size`](crate::Config::max_message_size) still holds; raise it for large
     /// messages.

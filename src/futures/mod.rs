@@ -72,6 +72,17 @@ pub type Incoming<S> = asynchronous::Incoming<Futures<S>>;
 /// Opens a WebSocket over a stream that is connected already, with headers, subprotocols, origin and
 /// limits of your own. Gives the server's response too: its headers, and the subprotocol that it selected.
 ///
+/// ```no_run
+/// use bowline::{Config, handshake::ClientRequest};
+/// # async fn client() -> Result<(), bowline::Error> {
+/// let socket = smol::net::TcpStream::connect("127.0.0.1:9001").await?;
+/// let request = ClientRequest::new("ws://127.0.0.1:9001/")?;
+/// let (mut ws, _) = bowline::futures::client(socket, &request, Config::default()).await?;
+/// ws.send("Hello").await?;
+/// # Ok(())
+/// # }
+/// ```
+///
 /// For a `wss` URL give a stream that speaks TLS: none is made here, and the URL only names the host and
 /// the path. On TCP, set `TCP_NODELAY` before. The handshake takes at most
 /// [`Config::handshake_timeout`]. Dropping the future drops the stream.
@@ -90,6 +101,18 @@ pub async fn client<S: AsyncRead + AsyncWrite + Unpin>(
 
 /// Accepts a client that asks for a WebSocket, whatever the path; refuses, with the right HTTP
 /// status, what is no valid request or comes from a foreign origin. For more, see [`Incoming`].
+///
+/// ```no_run
+/// # async fn serve(listener: smol::net::TcpListener) -> Result<(), bowline::Error> {
+/// let (socket, _) = listener.accept().await?;
+/// socket.set_nodelay(true)?;
+/// let mut ws = bowline::futures::accept(socket, bowline::Config::default()).await?;
+/// while let Some(message) = ws.recv().await? {
+///     ws.feed(message).await?;
+/// }
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// On TCP, set `TCP_NODELAY` before. Dropping the future drops the stream.
 ///

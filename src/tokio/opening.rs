@@ -25,6 +25,15 @@ use crate::protocol::config::Config;
 
 /// Opens a WebSocket at a `ws` or, with the feature `rustls`, a `wss` URL with the default [`Config`].
 ///
+/// ```no_run
+/// # async fn client() -> Result<(), bowline::Error> {
+/// let mut ws = bowline::tokio::connect("ws://127.0.0.1:9001/").await?;
+/// ws.send("Hello").await?;
+/// ws.close(1000, "").await?;
+/// # Ok(())
+/// # }
+/// ```
+///
 /// Dropping the future gives the attempt up.
 ///
 /// # Errors
@@ -37,6 +46,18 @@ pub async fn connect(url: &str) -> Result<WebSocket<MaybeTls>, Error> {
 
 /// Opens a WebSocket with headers, subprotocols, origin and limits of your own. Gives the server's
 /// response too: its headers, and the subprotocol that it selected.
+///
+/// ```no_run
+/// use bowline::{Config, handshake::ClientRequest};
+/// # async fn client() -> Result<(), bowline::Error> {
+/// let request = ClientRequest::new("ws://127.0.0.1:9001/chat")?.subprotocol("chat.v2")?;
+/// let (mut ws, response) = bowline::tokio::connect_with(&request, Config::default()).await?;
+/// if response.subprotocol() == Some("chat.v2") {
+///     ws.send("Hello").await?;
+/// }
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// All addresses of the host are tried; the name, the connection, TLS and the handshake together
 /// take at most [`Config::handshake_timeout`]. `TCP_NODELAY` is set. Dropping the future gives the attempt up.
@@ -138,6 +159,17 @@ async fn resolve(request: &ClientRequest) -> io::Result<Vec<SocketAddr>> {
 
 /// Opens a WebSocket over a stream that is connected already: a Unix socket, a proxy's tunnel, TLS.
 ///
+/// ```no_run
+/// use bowline::{Config, handshake::ClientRequest};
+/// # async fn client() -> Result<(), bowline::Error> {
+/// let stream = tokio::net::UnixStream::connect("/run/chat.sock").await?;
+/// let request = ClientRequest::new("ws://localhost/chat")?;
+/// let (mut ws, _) = bowline::tokio::client(stream, &request, Config::default()).await?;
+/// ws.send("Hello").await?;
+/// # Ok(())
+/// # }
+/// ```
+///
 /// Dropping the future drops the stream.
 ///
 /// # Errors
@@ -153,6 +185,18 @@ pub async fn client<S: AsyncRead + AsyncWrite + Unpin>(
 
 /// Accepts a client that asks for a WebSocket, whatever the path; refuses, with the right HTTP
 /// status, what is no valid request or comes from a foreign origin. For more, see [`Incoming`].
+///
+/// ```no_run
+/// # async fn serve(listener: tokio::net::TcpListener) -> Result<(), bowline::Error> {
+/// let (socket, _) = listener.accept().await?;
+/// socket.set_nodelay(true)?;
+/// let mut ws = bowline::tokio::accept(socket, bowline::Config::default()).await?;
+/// while let Some(message) = ws.recv().await? {
+///     ws.feed(message).await?;
+/// }
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// On TCP, set `TCP_NODELAY` before. Dropping the future drops the stream.
 ///
