@@ -91,19 +91,23 @@
 //!
 //! | section | file in `src` |
 //! |---|---|
-//! | RFC 6455 §1.3, §4.1 client's handshake | `handshake/client.rs`, `handshake/key.rs` |
-//! | §4.2 server's handshake | `handshake/rules.rs`, `handshake/request.rs` |
-//! | §3 URLs; §10.2 origins | `handshake/url.rs`; `handshake/origin.rs` |
-//! | §9 extensions | `handshake/extension.rs` |
-//! | §5.2, §5.5 frame headers | `protocol/frame.rs` (layout), `protocol/recv/` (rules) |
-//! | §5.3 masking | `protocol/mask.rs` |
-//! | §5.4 fragments; §8.1 UTF-8 | `protocol/recv/`, `protocol/utf8.rs` |
-//! | §5.5.1, §7 closing | `protocol/close.rs`, `protocol/leave.rs` |
-//! | §5.5.2, §5.5.3 ping and pong | `protocol/replies.rs`, `protocol/keepalive.rs` |
-//! | §6 sending | `protocol/send/`, `protocol/prepared.rs` |
-//! | §10.4 limits | `protocol/config.rs`, `memory/budget.rs` |
-//! | RFC 7692 compression | `protocol/deflate/` |
-//! | RFC 8441 over HTTP/2 | `handshake/request.rs`, `embed/http2.rs` |
+//! | RFC 6455 §1.3, §4.1 client's handshake | `handshake/client.rs`; `handshake/key.rs` |
+//! | §4.2 server's handshake | `handshake/rules.rs` (the request), `handshake/server.rs` (the answer), `handshake/key.rs` |
+//! | §3 URLs; §10.2 origins | `handshake/url.rs`; `protocol/policy.rs` |
+//! | §9 extensions | `handshake/extension.rs` (syntax), `handshake/server.rs`, `handshake/client.rs` |
+//! | §5.1 to §5.5 frame headers | `protocol/frame.rs` (layout), `protocol/recv/header.rs` (rules) |
+//! | §5.3 masking; §10.3 masking keys | `protocol/mask.rs`; `protocol/send/frames.rs`, `adapter/mod.rs` (entropy) |
+//! | §5.4 fragments; §8.1 UTF-8 | `protocol/recv/header.rs` (order), `protocol/recv/assemble.rs`; `protocol/utf8.rs` |
+//! | §5.5.1, §7 closing | `protocol/recv/mod.rs`, `protocol/send/mod.rs`, `protocol/close.rs` (codes), `protocol/leave.rs` |
+//! | §5.5.2, §5.5.3 ping and pong | `protocol/recv/mod.rs`, `protocol/replies.rs`, `protocol/keepalive.rs` |
+//! | §5.4, §6 sending | `protocol/send/`, `protocol/prepared.rs` |
+//! | §10.4 limits | `protocol/recv/header.rs`, `handshake/head.rs`, `memory/budget.rs`; settings: `protocol/config.rs` |
+//! | RFC 7692 §5, §7.1 negotiation | `protocol/deflate/negotiation.rs` |
+//! | RFC 7692 §6, §7.2 compressed messages | `protocol/recv/inflate.rs`, `protocol/send/frames.rs`, `protocol/deflate/` |
+//! | RFC 8441 over HTTP/2 | `handshake/request.rs`, `handshake/rules.rs`, `embed/http2.rs` (client), `embed/hyper.rs` |
+//!
+//! Whole short messages go a shorter way, `protocol/recv/short.rs` and `protocol/send/short.rs`. Each file
+//! opens with a table of the rules that it stands for.
 //!
 //! Folders depend on each other in one direction:
 //! `memory ← protocol ← handshake ← adapter ← asynchronous | blocking ← tokio, futures ← embed`.
