@@ -5,7 +5,7 @@
 //! or encrypting takes. They are taken in the order `incoming`, `outgoing`, `connection`.
 //!
 //! A read never waits for `outgoing`, since a write may wait for the peer, and the peer for that read. It
-//! sends only in the handshake, and tries the lock then. What TLS has to say later, tickets and answers to
+//! sends only in the handshake, and an alert after a record that cannot be read; it tries the lock then. What TLS has to say later, tickets and answers to
 //! key updates, leaves with the next write: RFC 8446 §4.6.3 asks for the answer "prior to sending its next
 //! Application Data record".
 
