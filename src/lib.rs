@@ -84,6 +84,9 @@
 //! }
 //! ```
 //!
+//! An event loop with many peers drives [`handshake::Driver`] in place of all this: it is the opening handshake, the
+//! connection and the end of the socket in one.
+//!
 //! An adapter also keeps timers ([`Connection::deadline`]) and leaves the socket so that the last bytes arrive
 //! ([`Leave`]). docs/adapters.md in the repository builds one step by step.
 //!

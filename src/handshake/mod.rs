@@ -7,8 +7,11 @@
 //!
 //! A client describes what it wants in a [`ClientRequest`] and reads the answer with
 //! [`ClientHandshake`]. The adapters do both; see their `accept` and `connect`.
+//!
+//! An event loop needs neither: a [`Driver`] is one end from its first byte to its last.
 
 mod client;
+mod driver;
 mod extension;
 mod first_line;
 mod head;
@@ -23,6 +26,7 @@ mod url;
 #[cfg(feature = "http2")]
 pub(crate) use client::MAX_INTERIM;
 pub use client::{ClientHandshake, ClientRequest, ConnectError};
+pub use driver::{Driver, DriverEvent};
 pub use head::Headers;
 pub use key::accept_key;
 #[cfg(feature = "hyper")]

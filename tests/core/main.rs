@@ -5,6 +5,7 @@ mod common;
 
 mod battery;
 mod debug_output;
+mod driver;
 mod errors;
 mod fairness;
 mod keepalive;

@@ -9,7 +9,9 @@ import threading
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 EXAMPLES = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).absolute() / "release"
-SERVERS = ["echo_server", "echo_server_blocking", "echo_server_smol", "hyper_server", "axum_server", "service"]
+SERVERS = [
+    "echo_server", "echo_server_blocking", "echo_server_smol", "echo_server_mio", "hyper_server", "axum_server", "service",
+]  # fmt: skip
 TIMEOUT = 20
 
 

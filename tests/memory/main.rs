@@ -13,6 +13,7 @@ mod budget;
 mod copies;
 mod core;
 mod deflate;
+mod driver;
 mod futures;
 mod send;
 mod tokio;

@@ -1,0 +1,145 @@
+//! The bytes and the time of a [`Driver`]: reading, writing, deadlines.
+
+use core::time::Duration;
+
+use super::{Driver, Stage};
+use crate::memory::recv_buf::RecvBuf;
+use crate::protocol::leave::LeaveStep;
+
+impl Driver {
+    /// Whether to read from the socket. It changes with each call that moves something, so try to read whenever it
+    /// is true, and not only when the system says that the socket is readable.
+    pub fn wants_read(&self) -> bool {
+        match &self.stage {
+            Stage::Serving(serving) => serving.request.is_none(),
+            Stage::Calling(_) => true,
+            Stage::Open(connection) => connection.end().is_none() && !self.is_held(),
+            Stage::Leaving(leaving) => leaving.step() == LeaveStep::Drain,
+        }
+    }
+
+    /// Room for bytes from the socket, never empty. Put some at its start, then call [`filled`](Self::filled).
+    pub fn space(&mut self) -> &mut [u8] {
+        self.input.space()
+    }
+
+    /// Tells that the socket put `n` bytes at the start of [`space`](Self::space).
+    pub fn filled(&mut self, n: usize) {
+        self.input.filled(n);
+        if let Stage::Leaving(leaving) = &mut self.stage {
+            self.input = RecvBuf::new();
+            if let Some(leave) = &mut leaving.leave {
+                leave.discard(n);
+            }
+        }
+    }
+
+    /// Tells that no more bytes will come: a read gave 0.
+    pub fn eof(&mut self) {
+        match &mut self.stage {
+            Stage::Leaving(leaving) => {
+                if let Some(leave) = &mut leaving.leave {
+                    leave.discard(0);
+                }
+            }
+            _ => self.input.eof(),
+        }
+    }
+
+    /// Tells that a read failed, for example by a reset. The peer is gone.
+    pub fn transport_failed(&mut self) {
+        match &mut self.stage {
+            Stage::Serving(_) | Stage::Calling(_) => self.input.eof(),
+            Stage::Open(connection) => connection.transport_failed(&self.input),
+            Stage::Leaving(leaving) => leaving.leave = None,
+        }
+    }
+
+    /// Whether bytes wait to be written.
+    pub fn wants_write(&self) -> bool {
+        let is_open = match &self.stage {
+            Stage::Leaving(leaving) => leaving.step() == LeaveStep::Flush,
+            _ => true,
+        };
+        is_open && !self.is_mute && !self.out.is_empty()
+    }
+
+    /// The first bytes to write, in one slice. Call it while [`wants_write`](Self::wants_write).
+    pub fn pending(&self) -> &[u8] {
+        self.out.pending()
+    }
+
+    /// All bytes to write, in order, for a vectored write. No slice is empty.
+    pub fn pending_slices(&self) -> impl Iterator<Item = &[u8]> {
+        self.out.pending_slices()
+    }
+
+    /// Tells that the socket took the first `n` bytes.
+    pub fn sent(&mut self, n: usize) {
+        self.out.sent(n);
+        if let Stage::Leaving(leaving) = &mut self.stage
+            && let Some(leave) = &mut leaving.leave
+        {
+            leave.sent(n);
+        }
+    }
+
+    /// Tells that a write failed. What waits is dropped, and what is queued later too. That is no end: the peer's
+    /// Close may still be read.
+    pub fn write_failed(&mut self) {
+        self.is_mute = true;
+        self.drop_unsendable();
+    }
+
+    pub(super) fn drop_unsendable(&mut self) {
+        if self.is_mute && !self.out.is_empty() {
+            self.sent(self.out.len());
+        }
+    }
+
+    /// When [`on_time`](Self::on_time) wants to be called: the handshake timeout, a deadline of the connection
+    /// ([`Connection::deadline`]), or the close timeout. `None`: never. Ask before each wait, since timers start
+    /// then and buffers are given back.
+    pub fn deadline(&mut self, now: Duration) -> Option<Duration> {
+        self.input.release();
+        self.out.release();
+        let is_held = self.is_held();
+        match &mut self.stage {
+            // The program takes its time, and the client is not to blame.
+            Stage::Serving(serving) if serving.request.is_some() => None,
+            Stage::Serving(serving) => serving.handshake.deadline(now),
+            Stage::Calling(handshake) => handshake.deadline(now),
+            // The peer cannot bring the rest of what is not read.
+            Stage::Open(connection) if is_held => {
+                connection.deadline(now, &RecvBuf::new(), &self.out)
+            }
+            Stage::Open(connection) => connection.deadline(now, &self.input, &self.out),
+            Stage::Leaving(leaving) => leaving.leave.as_mut()?.deadline(now),
+        }
+    }
+
+    /// Does what a [`deadline`](Self::deadline) that is reached asks for, else nothing: status 408, a ping, Close,
+    /// an end. Call [`poll`](Self::poll) before it, so that what came in time counts, and after it.
+    pub fn on_time(&mut self, now: Duration) {
+        let is_held = self.is_held();
+        match &mut self.stage {
+            Stage::Serving(serving) if serving.request.is_some() => {}
+            Stage::Serving(serving) => {
+                if let Err(error) = serving.handshake.on_time(now) {
+                    self.refuse_with(error);
+                }
+            }
+            // The next `read` gives the error again.
+            Stage::Calling(handshake) => drop(handshake.on_time(now)),
+            Stage::Open(connection) if is_held => {
+                connection.on_time(now, &RecvBuf::new(), &mut self.out);
+            }
+            Stage::Open(connection) => connection.on_time(now, &self.input, &mut self.out),
+            Stage::Leaving(leaving) => {
+                if let Some(leave) = &mut leaving.leave {
+                    leave.on_time(now);
+                }
+            }
+        }
+    }
+}
