@@ -40,18 +40,36 @@ fn open(socket: TcpStream) -> bowline::blocking::WebSocket<TcpStream> {
     bowline::blocking::client(socket, &request, Config::default()).expect("it opens").0
 }
 
+/// The programs of the page: what is said of each after `rust`, and its code.
+fn blocks() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let page = include_str!("../../docs/adapters.md");
+    let blocks = page.split("```rust").skip(1);
+    let blocks = blocks.map(|block| block.split("```").next().expect("a block"));
+    blocks.map(|block| block.split_once('\n').expect("a line with the kind of the block"))
+}
+
 #[test]
 fn the_program_stands_in_the_page() {
-    let page = include_str!("../../docs/adapters.md");
     let mut rest = include_str!("adapter.rs");
-    let blocks = page.split("```rust").skip(1);
-    for block in blocks.map(|block| block.split("\n```").next().expect("a block")) {
-        let (_, code) = block.split_once('\n').expect("a line with the kind of the block");
-        rest = rest.trim_start().strip_prefix(code).unwrap_or_else(|| {
+    for (_, code) in blocks().filter(|(kind, _)| *kind != ",ignore") {
+        rest = rest.trim_start().strip_prefix(code.trim_end()).unwrap_or_else(|| {
             panic!("not in adapter.rs, or not at this place:\n{code}");
         });
     }
     assert_eq!(rest.trim(), "", "not in the page");
+}
+
+#[test]
+fn what_the_page_shows_of_the_example_on_mio_stands_in_it() {
+    let lines = |text: &str| text.lines().map(|line| format!("{}\n", line.trim())).collect();
+    let example: String = lines(include_str!("../../examples/echo_server_mio.rs"));
+    let mut count = 0;
+    for (_, code) in blocks().filter(|(kind, _)| *kind == ",ignore") {
+        let code: String = lines(code);
+        assert!(example.contains(&code), "not in echo_server_mio.rs:\n{code}");
+        count += 1;
+    }
+    assert!(count > 0, "the page shows nothing of it");
 }
 
 #[test]
