@@ -41,7 +41,7 @@ def libraries():
     return {name: versions[name] for name in LIBRARIES if name in versions}
 
 
-def save(file, command, figures, method=None):
+def save(file, command, figures, method=None, counted_with=None):
     """Figures are objects with table, row, column, value and perhaps spread."""
     head = {
         "command": command,
@@ -51,6 +51,8 @@ def save(file, command, figures, method=None):
     }
     if method:
         head["method"] = method
+    if counted_with:
+        head["counted_with"] = counted_with
     write(file, head, figures)
 
 
@@ -72,6 +74,7 @@ class Results:
         saved = json.loads(text)
         self.command, self.date, self.machine = saved["command"], saved["date"], saved["machine"]
         self.libraries, self.method = saved.get("libraries", {}), saved.get("method")
+        self.counted_with = saved.get("counted_with", {})
         self.tables, self.spreads = {}, {}
         for figure in saved["figures"]:
             table, row, column = figure["table"], figure["row"], figure["column"]
