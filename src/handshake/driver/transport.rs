@@ -97,9 +97,9 @@ impl Driver {
         }
     }
 
-    /// When [`on_time`](Self::on_time) wants to be called: the handshake timeout, a deadline of the connection
-    /// ([`Connection::deadline`]), or the close timeout. `None`: never. Ask before each wait, since timers start
-    /// then and buffers are given back.
+    /// When [`on_time`](Self::on_time) wants to be called: the handshake timeout, a
+    /// [deadline of the connection](crate::Connection::deadline), or the close timeout. `None`: never. Ask before
+    /// each wait, since timers start then and buffers are given back.
     pub fn deadline(&mut self, now: Duration) -> Option<Duration> {
         self.input.release();
         self.out.release();
