@@ -101,7 +101,7 @@
 //! | §5.1 to §5.5 frame headers | `protocol/frame.rs` (layout), `protocol/recv/header.rs` (rules) |
 //! | §5.3 masking; §10.3 masking keys | `protocol/mask.rs`; `protocol/send/frames.rs`, `adapter/mod.rs` (entropy) |
 //! | §5.4 fragments; §8.1 UTF-8 | `protocol/recv/header.rs` (order), `protocol/recv/assemble.rs`; `protocol/utf8.rs` |
-//! | §5.5.1, §7 closing | `protocol/recv/mod.rs`, `protocol/send/mod.rs`, `protocol/close.rs` (codes), `protocol/leave.rs` |
+//! | §5.5.1, §7 closing | `protocol/recv/ends.rs`, `protocol/send/mod.rs`, `protocol/close.rs` (codes), `protocol/leave.rs` |
 //! | §5.5.2, §5.5.3 ping and pong | `protocol/recv/mod.rs`, `protocol/replies.rs`, `protocol/keepalive.rs` |
 //! | §5.4, §6 sending | `protocol/send/`, `protocol/prepared.rs` |
 //! | §10.4 limits | `protocol/recv/header.rs`, `handshake/head.rs`, `memory/budget.rs`; settings: `protocol/config.rs` |

@@ -35,6 +35,20 @@ pub(super) enum Awaits {
 }
 
 impl Receiver {
+    /// How long the peer took for its last pong to a ping of keepalive; `None` before there was one.
+    ///
+    /// It is the time from when the ping left to the first wait after its pong. So it is what the network
+    /// took, or more if we were slow.
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.extras.as_ref()?.keepalive.as_ref()?.round_trip()
+    }
+
+    pub(crate) fn seed_keepalive(&mut self, seed: &[u8; 32]) {
+        if let Some(keepalive) = Extras::keepalive(&mut self.extras) {
+            keepalive.seed(seed);
+        }
+    }
+
     /// When [`on_time`](Self::on_time) wants to be called, on the clock that `now` is read from; any
     /// clock that only goes forward will do. Ask each time before waiting: that is when timers start.
     /// `state` is [`Sender::state`](crate::Sender::state).

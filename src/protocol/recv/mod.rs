@@ -2,29 +2,29 @@
 //! compressed messages (RFC 7692 §6.2).
 
 mod assemble;
+mod charge;
 mod deadlines;
+mod ends;
 mod event;
 mod header;
 mod inflate;
 mod short;
 
 use alloc::boxed::Box;
-use alloc::string::String;
-use core::time::Duration;
 
 use self::deadlines::Awaits;
+use self::ends::close_payload;
 use self::header::Header;
 use self::short::Gate;
-use crate::memory::budget::{Charge, FREE};
+use crate::memory::budget::Charge;
 use crate::memory::recv_buf::{Kind, RecvBuf};
 use crate::protocol::clock::Timer;
 use crate::protocol::close::CloseCode;
 use crate::protocol::config::Config;
 use crate::protocol::deflate::{Inflating, Side};
-use crate::protocol::error::{End, Initiator, ProtocolError, Rule, Timeout, Truncation};
+use crate::protocol::error::{End, ProtocolError, Rule};
 use crate::protocol::frame::{Length, Opcode};
 use crate::protocol::keepalive::Keepalive;
-use crate::protocol::leave::Leave;
 use crate::protocol::mask;
 use crate::protocol::replies::{CloseReply, Replies};
 
@@ -345,48 +345,6 @@ impl Receiver {
         is_waiting
     }
 
-    /// Charges to the budget what is kept from here on.
-    #[inline(never)]
-    fn account(&mut self, progress: Progress, input: &mut RecvBuf) -> Result<Progress, Stop> {
-        match progress {
-            Progress::NeedInput => {
-                let kept = input.kept() + self.inflating.kept();
-                self.charge(if kept > FREE { kept } else { 0 })?;
-            }
-            // What is lent is the user's, with the memory that it lies in.
-            Progress::Event if input.lends_message() => self.charge(0)?,
-            Progress::Event => {}
-            Progress::Ended => self.free_memory(input),
-        }
-        Ok(progress)
-    }
-
-    fn charge(&mut self, bytes: usize) -> Result<(), Stop> {
-        if bytes == 0 {
-            if let Some(extras) = &mut self.extras {
-                extras.charge = None;
-            }
-            return Ok(());
-        }
-        let Some(budget) = &self.config.get().budget else {
-            return Ok(());
-        };
-        let extras = self.extras.get_or_insert_default();
-        let charge = extras.charge.get_or_insert_with(|| Box::new(Charge::new(budget)));
-        if charge.try_set(bytes) { Ok(()) } else { Err(Stop::OverBudget) }
-    }
-
-    /// A connection that is over, and was charged for what it kept, keeps it no longer.
-    fn free_memory(&mut self, input: &mut RecvBuf) {
-        if let Some(extras) = &mut self.extras
-            && let Some(charge) = extras.charge.take()
-        {
-            input.abandon();
-            self.inflating = Inflating::default();
-            drop(charge);
-        }
-    }
-
     /// The error for a rule that was broken here, with the numbers that its text shows. `unread` begins with
     /// what broke it.
     #[cold]
@@ -597,108 +555,5 @@ impl Receiver {
         self.remaining = header.len;
         self.message_len += header.len;
         self.fragments = self.fragments.saturating_add(1);
-    }
-
-    fn truncation(&self, input: &RecvBuf) -> Truncation {
-        match self.stage {
-            Stage::Data { .. } | Stage::Compressed { .. } | Stage::Control(..) => {
-                Truncation::InPayload
-            }
-            Stage::Header if !input.unread().is_empty() => Truncation::InHeader,
-            Stage::Header if self.message.is_some() => Truncation::InMessage,
-            Stage::Header => Truncation::BetweenMessages,
-        }
-    }
-
-    /// The peer's Close came: it answers ours, or is answered.
-    ///
-    /// RFC 6455 §5.5.1: "If an endpoint receives a Close frame and did not previously send a Close frame,
-    /// the endpoint MUST send a Close frame in response."
-    fn closed(
-        &mut self,
-        code: Option<CloseCode>,
-        reason: String,
-        close_sent: bool,
-        replies: &mut Replies,
-    ) {
-        let initiator = if close_sent { Initiator::Local } else { Initiator::Remote };
-        let (answer, said) = self.config.get().close_answer.to(code, &reason);
-        self.give_up(End::Closed { initiator, code, reason });
-        replies.close_with(CloseReply(answer), said);
-    }
-
-    /// Closes the connection from outside, since this side shuts down (§7.4.1).
-    #[cfg(any(feature = "tokio", feature = "futures-io"))]
-    pub(crate) fn go_away(&mut self, replies: &mut Replies) {
-        if self.end().is_none() {
-            replies.close(CloseReply(Some(CloseCode::GOING_AWAY)));
-        }
-    }
-
-    /// The connection is over. How it ended first stays.
-    pub(crate) fn give_up(&mut self, end: End) {
-        self.gate = Gate::SHUT;
-        self.extras.get_or_insert_default().end.get_or_insert(end);
-    }
-
-    /// Tells that the transport broke, for example by a reset: the peer is gone.
-    pub fn transport_failed(&mut self, input: &RecvBuf) {
-        let end = End::PeerGone(self.truncation(input));
-        self.give_up(end);
-    }
-
-    /// How long the peer took for its last pong to a ping of keepalive; `None` before there was one.
-    ///
-    /// It is the time from when the ping left to the first wait after its pong. So it is what the network
-    /// took, or more if we were slow.
-    pub fn round_trip(&self) -> Option<Duration> {
-        self.extras.as_ref()?.keepalive.as_ref()?.round_trip()
-    }
-
-    pub(crate) fn seed_keepalive(&mut self, seed: &[u8; 32]) {
-        if let Some(keepalive) = Extras::keepalive(&mut self.extras) {
-            keepalive.seed(seed);
-        }
-    }
-
-    /// What is still to be done with the socket, once the connection has ended.
-    pub fn leave(&self) -> Leave {
-        let timeout = self.config.get().close_timeout;
-        match (self.end(), self.role) {
-            // §7.1.1: the server closes first, at once; the client waits for that.
-            (Some(End::Closed { .. }), Role::Client) => Leave::after_peer(timeout),
-            (Some(End::Failed(_) | End::OverBudget | End::TimedOut(Timeout::Progress)), _) => {
-                Leave::discarding(timeout)
-            }
-            // A peer that answers no ping would only be waited for: Close goes out if the socket takes it now.
-            (Some(End::TimedOut(Timeout::Keepalive)), _) => Leave::without_waiting(),
-            // There is nobody who would read.
-            (Some(End::PeerGone(_) | End::TimedOut(Timeout::Send | Timeout::Close)), _) => {
-                Leave::without_sending(timeout)
-            }
-            _ => Leave::at_once(timeout),
-        }
-    }
-
-    /// The former name of [`leave`](Self::leave).
-    #[deprecated(note = "use `leave`, which says each step")]
-    #[doc(hidden)]
-    pub fn linger(&self) -> Leave {
-        self.leave()
-    }
-}
-
-/// Reads a Close frame's payload (§5.5.1). The header has already refused a length of one.
-fn close_payload(payload: &[u8]) -> Result<(Option<CloseCode>, String), Rule> {
-    let Some((code, reason)) = payload.split_first_chunk() else {
-        return Ok((None, String::new()));
-    };
-    let code = CloseCode::from(u16::from_be_bytes(*code));
-    if !code.is_sendable() {
-        return Err(Rule::CloseCode);
-    }
-    match core::str::from_utf8(reason) {
-        Ok(reason) => Ok((Some(code), reason.into())),
-        Err(_) => Err(Rule::CloseReason),
     }
 }

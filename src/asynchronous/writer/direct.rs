@@ -1,0 +1,115 @@
+//! Messages that the stream takes from where they lie: those of a broadcast, and large ones that are lent.
+
+use core::task::{Context, Poll, Waker};
+use std::io;
+use std::sync::Arc;
+
+use bytes::Buf;
+
+use super::{Writer, poll_write_slices};
+use crate::asynchronous::broadcast::{Offered, SlowPeer};
+use crate::asynchronous::io::Io;
+use crate::protocol::error::SendError;
+use crate::protocol::message::MessageRef;
+use crate::protocol::prepared::Prepared;
+
+/// A lent payload from this size on is offered to the stream at once, from where it lies. A smaller one is
+/// copied sooner than written.
+const DIRECT_FROM: usize = 32 << 10;
+
+impl<I: Io> Writer<I> {
+    /// Sends a broadcast message as far as the stream takes it at once; the receiving side writes the rest.
+    pub(in crate::asynchronous) fn offer(
+        &mut self,
+        message: &Prepared,
+        slow: SlowPeer,
+        mark: usize,
+    ) -> Offered {
+        if self.sender.is_closed() {
+            return Offered::Refused;
+        }
+        // What was kept goes before what is new, or instead of it.
+        let kept = slow == SlowPeer::KeepNewest
+            && self.sharing.as_ref().is_some_and(|sharing| sharing.newest.is_some());
+        if kept || self.out.len() > mark || self.is_full() {
+            return match slow {
+                SlowPeer::Skip => Offered::Skipped,
+                SlowPeer::KeepNewest => {
+                    self.sharing().newest = Some(message.clone());
+                    Offered::Kept
+                }
+                SlowPeer::Drop => {
+                    self.gave_up = true;
+                    self.shut();
+                    Offered::Dropped
+                }
+            };
+        }
+        // Most peers take all at once. Who waits is looked up for the others alone: with many members
+        // nothing is in the cache, and each line that is not touched counts.
+        let mut written = match self.offer_at_once(message) {
+            Ok(written) => written,
+            Err(_) => return Offered::Refused,
+        };
+        if written.is_pending() {
+            let waiters = Arc::clone(&self.sharing().waiters);
+            written = self.poll_write_all(&mut Context::from_waker(&Waker::from(waiters)));
+        }
+        match written {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(_)) => {
+                self.shut();
+                return Offered::Refused;
+            }
+            // The receiving side has a deadline from now on.
+            Poll::Pending => self.wake(),
+        }
+        Offered::Sent
+    }
+
+    /// Sends a broadcast message as far as the stream takes it, and queues the rest.
+    fn offer_at_once(&mut self, message: &Prepared) -> Result<Poll<io::Result<()>>, SendError> {
+        let cx = &mut Context::from_waker(Waker::noop());
+        // A queue takes memory, which most peers need not have.
+        if self.out.is_empty()
+            && let Some(io) = &mut self.io
+            && let Some(mut frame) = self.sender.prepared_frame(message, &self.out)?
+        {
+            self.dirty = true;
+            match io.poll_write(cx, &frame) {
+                Poll::Ready(Ok(n)) => frame.advance(n.min(frame.len())),
+                Poll::Ready(Err(error)) => return Ok(Poll::Ready(Err(error))),
+                Poll::Pending => {}
+            }
+            self.out.append_common(frame);
+        } else {
+            self.sender.send_prepared(message, &mut self.out)?;
+        }
+        Ok(self.poll_write_all(cx))
+    }
+
+    /// Queues a message whose payload is lent. Of a large one the stream takes at once what it can, from
+    /// where it lies; only the rest is copied.
+    #[inline]
+    pub(crate) fn feed(&mut self, message: MessageRef<'_>) -> Result<(), SendError> {
+        if message.as_bytes().len() < DIRECT_FROM {
+            return self.sender.send(message, &mut self.out);
+        }
+        self.feed_directly(message)
+    }
+
+    #[inline(never)]
+    fn feed_directly(&mut self, message: MessageRef<'_>) -> Result<(), SendError> {
+        let mut frame = self.sender.send_borrowed(message, &mut self.out)?;
+        // Without this a stream would take the header alone.
+        if let Some(io) = self.io.as_mut().filter(|io| io.is_write_vectored()) {
+            self.dirty = true;
+            // The next flush waits for the stream, and sees its error.
+            let cx = &mut Context::from_waker(Waker::noop());
+            if let Poll::Ready(Ok(n)) = poll_write_slices(io, cx, frame.slices()) {
+                frame.sent(n);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,102 @@
+//! How a connection ends: by a Close (RFC 6455 §5.5.1, §7), without one, or by what this side wants.
+
+use alloc::string::String;
+
+use super::short::Gate;
+use super::{Receiver, Role, Stage};
+use crate::memory::recv_buf::RecvBuf;
+use crate::protocol::close::CloseCode;
+use crate::protocol::error::{End, Initiator, Rule, Timeout, Truncation};
+use crate::protocol::leave::Leave;
+use crate::protocol::replies::{CloseReply, Replies};
+
+impl Receiver {
+    pub(super) fn truncation(&self, input: &RecvBuf) -> Truncation {
+        match self.stage {
+            Stage::Data { .. } | Stage::Compressed { .. } | Stage::Control(..) => {
+                Truncation::InPayload
+            }
+            Stage::Header if !input.unread().is_empty() => Truncation::InHeader,
+            Stage::Header if self.message.is_some() => Truncation::InMessage,
+            Stage::Header => Truncation::BetweenMessages,
+        }
+    }
+
+    /// The peer's Close came: it answers ours, or is answered.
+    ///
+    /// RFC 6455 §5.5.1: "If an endpoint receives a Close frame and did not previously send a Close frame,
+    /// the endpoint MUST send a Close frame in response."
+    pub(super) fn closed(
+        &mut self,
+        code: Option<CloseCode>,
+        reason: String,
+        close_sent: bool,
+        replies: &mut Replies,
+    ) {
+        let initiator = if close_sent { Initiator::Local } else { Initiator::Remote };
+        let (answer, said) = self.config.get().close_answer.to(code, &reason);
+        self.give_up(End::Closed { initiator, code, reason });
+        replies.close_with(CloseReply(answer), said);
+    }
+
+    /// Closes the connection from outside, since this side shuts down (§7.4.1).
+    #[cfg(any(feature = "tokio", feature = "futures-io"))]
+    pub(crate) fn go_away(&mut self, replies: &mut Replies) {
+        if self.end().is_none() {
+            replies.close(CloseReply(Some(CloseCode::GOING_AWAY)));
+        }
+    }
+
+    /// The connection is over. How it ended first stays.
+    pub(crate) fn give_up(&mut self, end: End) {
+        self.gate = Gate::SHUT;
+        self.extras.get_or_insert_default().end.get_or_insert(end);
+    }
+
+    /// Tells that the transport broke, for example by a reset: the peer is gone.
+    pub fn transport_failed(&mut self, input: &RecvBuf) {
+        let end = End::PeerGone(self.truncation(input));
+        self.give_up(end);
+    }
+
+    /// What is still to be done with the socket, once the connection has ended.
+    pub fn leave(&self) -> Leave {
+        let timeout = self.config.get().close_timeout;
+        match (self.end(), self.role) {
+            // §7.1.1: the server closes first, at once; the client waits for that.
+            (Some(End::Closed { .. }), Role::Client) => Leave::after_peer(timeout),
+            (Some(End::Failed(_) | End::OverBudget | End::TimedOut(Timeout::Progress)), _) => {
+                Leave::discarding(timeout)
+            }
+            // A peer that answers no ping would only be waited for: Close goes out if the socket takes it now.
+            (Some(End::TimedOut(Timeout::Keepalive)), _) => Leave::without_waiting(),
+            // There is nobody who would read.
+            (Some(End::PeerGone(_) | End::TimedOut(Timeout::Send | Timeout::Close)), _) => {
+                Leave::without_sending(timeout)
+            }
+            _ => Leave::at_once(timeout),
+        }
+    }
+
+    /// The former name of [`leave`](Self::leave).
+    #[deprecated(note = "use `leave`, which says each step")]
+    #[doc(hidden)]
+    pub fn linger(&self) -> Leave {
+        self.leave()
+    }
+}
+
+/// Reads a Close frame's payload (§5.5.1). The header has already refused a length of one.
+pub(super) fn close_payload(payload: &[u8]) -> Result<(Option<CloseCode>, String), Rule> {
+    let Some((code, reason)) = payload.split_first_chunk() else {
+        return Ok((None, String::new()));
+    };
+    let code = CloseCode::from(u16::from_be_bytes(*code));
+    if !code.is_sendable() {
+        return Err(Rule::CloseCode);
+    }
+    match core::str::from_utf8(reason) {
+        Ok(reason) => Ok((Some(code), reason.into())),
+        Err(_) => Err(Rule::CloseReason),
+    }
+}
