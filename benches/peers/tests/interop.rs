@@ -93,9 +93,9 @@ fn their_close((code, reason): (u16, &'static str)) -> CloseFrame {
     CloseFrame { code: CloseCode::from(code), reason: Utf8Bytes::from_static(reason) }
 }
 
-/// bowline answers a Close with its code and no reason.
-fn our_answer((code, _): (u16, &str)) -> Message {
-    Message::Close(Some(their_close((code, ""))))
+/// bowline answers a Close with its code and its reason.
+fn our_answer(close: (u16, &'static str)) -> Message {
+    Message::Close(Some(their_close(close)))
 }
 
 /// The fragments as their frames.
