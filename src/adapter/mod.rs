@@ -1,6 +1,5 @@
 //! What the adapters share: their error, the clock, entropy.
 
-#[cfg(any(feature = "tokio", feature = "futures-io"))]
 pub(crate) mod opening;
 #[cfg(feature = "rustls")]
 pub mod tls;

@@ -57,7 +57,7 @@ pub(crate) trait Link {
     /// Whether the stream took all that was to be written, and Close was not sent: there is no deadline.
     fn is_at_rest(&mut self) -> bool;
 
-    /// When the peer must have taken something. `rests`: the receiving side will wait, and minds it.
+    /// When the peer must have taken enough of what waits.
     fn send_deadline(&mut self, now: Duration) -> Option<Duration>;
 
     /// The bytes that are queued; a leaving socket asks whether there is progress.
@@ -137,7 +137,7 @@ impl<I: Io> Reader<I> {
         self.rare.as_ref().is_some_and(|rare| rare.leave.is_some())
     }
 
-    /// Waits for an event; there is none after a clean close.
+    /// Waits for an event; there is none after the peer's Close.
     #[inline]
     pub(crate) fn poll_next(
         &mut self,

@@ -2,10 +2,9 @@
 
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
-use std::format;
 use std::io::{self, ErrorKind};
 use std::net::{TcpStream, ToSocketAddrs};
-use std::string::{String, ToString};
+use std::string::ToString;
 #[cfg(feature = "rustls")]
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -23,7 +22,7 @@ use super::tls::TlsStream;
 use super::{MaybeTls, WebSocket};
 #[cfg(feature = "rustls")]
 use crate::adapter::tls;
-use crate::adapter::{Error, share};
+use crate::adapter::{Error, opening, share};
 use crate::handshake::{ClientRequest, ConnectError, Response};
 use crate::protocol::config::Config;
 
@@ -80,23 +79,13 @@ pub fn connect_with(
                 stream.set_nodelay(true)?;
                 return open(secure.over(stream)?, request, config, start);
             }
-            Err(error) => last = not_connected(request, *address, &error),
+            Err(error) => last = opening::not_connected(request.host(), *address, &error),
         }
     }
     match last.kind() {
         ErrorKind::TimedOut => Err(ConnectError::TimedOut.into()),
         _ => Err(last.into()),
     }
-}
-
-/// Names what could not be connected to.
-fn not_connected(request: &ClientRequest, address: SocketAddr, error: &io::Error) -> io::Error {
-    let host = request.host();
-    let of_host = match host.parse::<IpAddr>() {
-        Ok(_) => String::new(),
-        Err(_) => format!(" ({host})"),
-    };
-    io::Error::new(error.kind(), format!("cannot connect to {address}{of_host}: {error}"))
 }
 
 /// What the scheme of the URL asks for.

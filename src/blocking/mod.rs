@@ -146,7 +146,8 @@ impl<S: BlockingStream> WebSocket<S> {
         })
     }
 
-    /// Waits for the next message; `None` after a clean close.
+    /// Waits for the next message. `None` says that the peer sent Close, with whatever code: ask
+    /// [`end`](Self::end) whether it was a normal one.
     ///
     /// # Errors
     ///
@@ -240,7 +241,7 @@ impl<S: BlockingStream> WebSocket<S> {
     }
 
     /// Waits for the next part of a message, so that a message of any size takes no more memory than
-    /// a buffer; `None` after a clean close. A `recv` in the middle of a message skips its rest.
+    /// a buffer; `None` after the peer's Close. A `recv` in the middle of a message skips its rest.
     ///
     /// [`Config::max_message_size`](crate::Config::max_message_size) still holds; raise it for large
     /// messages.

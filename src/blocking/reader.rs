@@ -103,7 +103,7 @@ impl Reader {
         Self { receiver, replies, input, leaving: None }
     }
 
-    /// Waits for an event; there is none after a clean close.
+    /// Waits for an event; there is none after the peer's Close.
     #[inline]
     pub(super) fn next(
         &mut self,

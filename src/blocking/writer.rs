@@ -102,7 +102,7 @@ impl<S: BlockingStream> Writer<S> {
 
     /// Whether a message would be refused for lack of room.
     pub(super) fn is_full(&self) -> bool {
-        self.out.len() >= self.sender.config().get().max_send_queue.max(1)
+        self.out.len() >= self.sender.config().get().max_send_queue
     }
 
     /// Whether bytes wait, here or in the stream.

@@ -109,7 +109,7 @@ pub(crate) fn accept<R: Default>(
             None => return Err(RequestError::TimedOut.into()),
         };
         let stream = UpgradedIo { upgraded, max_write };
-        // What hyper read behind the request, its stream gives first.
+        // What hyper read after the request, its stream gives first.
         Ok(WebSocket::from_connection(stream, connection, RecvBuf::new()))
     };
     Ok((http::head(&response).map(|()| R::default()), Upgrading(Box::pin(upgrading))))

@@ -116,7 +116,7 @@ impl RecvBuf {
         Self::default()
     }
 
-    /// A buffer that begins with bytes that were read already, for example behind another HTTP
+    /// A buffer that begins with bytes that were read already, for example after another HTTP
     /// parser's request head.
     pub fn with_unread(bytes: &[u8]) -> Self {
         Self { storage: bytes.into(), filled: bytes.len(), used: u8::MAX, ..Self::default() }
@@ -237,8 +237,8 @@ impl RecvBuf {
     fn take_large(&mut self, Range { start, end }: Range<usize>) -> Bytes {
         let len = end - start;
         let rest = self.unread();
-        // A buffer is not given away that holds more of the message, nor with much behind it: that would be
-        // moved, and moved again when more comes.
+        // The buffer stays if it holds more of the message, or much after it: the rest would be moved, and moved
+        // again when more comes.
         if len <= self.storage.len() / 2 || rest.len() > len / 4 || end != self.message_end {
             let payload = Bytes::copy_from_slice(&self.storage[start..end]);
             self.end_event();
@@ -332,7 +332,7 @@ impl RecvBuf {
         n
     }
 
-    /// Moves the next `n` unparsed bytes behind the message under assembly and gives them.
+    /// Moves the next `n` unparsed bytes to the end of the message under assembly, and gives them.
     #[inline]
     pub(crate) fn assemble(&mut self, n: usize) -> &mut [u8] {
         if self.message == self.message_end {
@@ -348,7 +348,7 @@ impl RecvBuf {
         &mut self.storage[start..start + n]
     }
 
-    /// The next `n` unparsed bytes, and room for what they inflate to, behind the message under
+    /// The next `n` unparsed bytes, and room for what they inflate to, after the message under
     /// assembly. The message will still take at most `most` bytes: memory at most doubles, but never
     /// for more than those.
     pub(crate) fn inflate_space(&mut self, n: usize, most: u64) -> (&[u8], &mut [u8]) {

@@ -94,7 +94,7 @@ pub async fn connect_with(
                     None => Err(ConnectError::TimedOut.into()),
                 };
             }
-            Some(Err(error)) => last = opening::not_connected(*address, error),
+            Some(Err(error)) => last = opening::not_connected(request.host(), *address, &error),
             None => last = ErrorKind::TimedOut.into(),
         }
     }

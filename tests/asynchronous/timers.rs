@@ -43,6 +43,29 @@ fn a_peer_that_never_answers_close_is_given_up_at_the_close_timeout() {
 }
 
 #[test]
+fn a_close_that_the_stream_still_holds_back_has_not_left() {
+    // TLS takes bytes into a buffer of its own: only its flush tells that Close is on its way.
+    for role in ROLES {
+        for split in [false, true] {
+            let (mut ws, far) = open(role, &Config::default().close_timeout(ZERO));
+            far.lock().flush_pending = true;
+            if split {
+                let (mut sender, mut receiver) = ws.split();
+                assert!(cancelled(sender.close(1000, ""), 1).is_none());
+                assert!(cancelled(receiver.recv(), 10).is_none(), "the peer cannot answer yet");
+                far.change(|s| s.flush_pending = false);
+                assert_timed_out(at_once(receiver.recv()), Timeout::Close);
+            } else {
+                assert!(cancelled(ws.close(1000, ""), 10).is_none(), "the peer cannot answer yet");
+                far.change(|s| s.flush_pending = false);
+                let closed = at_once(ws.close(1000, "")).unwrap();
+                assert_eq!(closed.end, End::TimedOut(Timeout::Close));
+            }
+        }
+    }
+}
+
+#[test]
 fn close_takes_no_longer_than_the_send_timeout_if_the_peer_does_not_read() {
     // What was fed before waits in front of Close. The close timeout runs from when Close has left.
     for role in ROLES {

@@ -75,7 +75,7 @@ impl<I: Io> Writer<I> {
             && let Some(io) = &mut self.io
             && let Some(mut frame) = self.sender.prepared_frame(message, &self.out)?
         {
-            self.dirty = true;
+            self.out.set_buffered(true);
             match io.poll_write(cx, &frame) {
                 Poll::Ready(Ok(n)) => frame.advance(n.min(frame.len())),
                 Poll::Ready(Err(error)) => return Ok(Poll::Ready(Err(error))),
@@ -101,14 +101,16 @@ impl<I: Io> Writer<I> {
     #[inline(never)]
     fn feed_directly(&mut self, message: MessageRef<'_>) -> Result<(), SendError> {
         let mut frame = self.sender.send_borrowed(message, &mut self.out)?;
-        // Without this a stream would take the header alone.
-        if let Some(io) = self.io.as_mut().filter(|io| io.is_write_vectored()) {
-            self.dirty = true;
-            // The next flush waits for the stream, and sees its error.
-            let cx = &mut Context::from_waker(Waker::noop());
-            if let Poll::Ready(Ok(n)) = poll_write_slices(io, cx, frame.slices()) {
-                frame.sent(n);
-            }
+        // A stream without vectored writes would take the header alone.
+        let Some(io) = self.io.as_mut().filter(|io| io.is_write_vectored()) else {
+            return Ok(());
+        };
+        // The next flush waits for the stream, and sees its error.
+        let cx = &mut Context::from_waker(Waker::noop());
+        if let Poll::Ready(Ok(n)) = poll_write_slices(io, cx, frame.slices()) {
+            frame.sent(n);
+            drop(frame);
+            self.out.set_buffered(true);
         }
         Ok(())
     }

@@ -34,8 +34,6 @@ pub(crate) struct Writer<I: Io> {
     pub(crate) out: SendBuf,
     /// Present once two tasks may wait for the stream to take bytes, or one for what it buffered.
     sharing: Option<Box<Sharing<I>>>,
-    /// Bytes were written and the stream was not flushed.
-    dirty: bool,
     /// The stream took not all at the last try: whoever waits for the socket goes on with it.
     is_blocked: bool,
     /// Bytes that were queued were dropped: a flush must not say that they left.
@@ -49,8 +47,6 @@ struct Sharing<I: Io> {
     waiters: Arc<Waiters>,
     /// Of the sending side; the receiving side has its own.
     timer: I::Timer,
-    /// When the wait for the stream's own flush began, with nothing left to write.
-    flush_since: Option<Duration>,
     /// A broadcast message that waits until all before it has left.
     newest: Option<Prepared>,
     /// A `Sink` said that it is ready.
@@ -69,7 +65,6 @@ impl<I: Io> Default for Sharing<I> {
         Self {
             waiters,
             timer,
-            flush_since: None,
             newest: None,
             promised: false,
             held: None,
@@ -95,7 +90,6 @@ impl<I: Io> Writer<I> {
             sender,
             out: SendBuf::new(),
             sharing: None,
-            dirty: false,
             is_blocked: false,
             has_lost: false,
             gave_up: false,
@@ -120,10 +114,8 @@ impl<I: Io> Writer<I> {
         let config = self.sender.config().clone();
         let closed = crate::protocol::connection::Connection::server(config).into_halves().1;
         let sharing = self.sharing.take().map(|sharing| {
-            let Sharing { waiters, timer, flush_since, newest, promised, held, rests, told } =
-                *sharing;
-            let sharing =
-                Sharing { waiters, timer, flush_since, newest, promised, held, rests, told };
+            let Sharing { waiters, timer, newest, promised, held, rests, told } = *sharing;
+            let sharing = Sharing { waiters, timer, newest, promised, held, rests, told };
             Box::new(sharing)
         });
         Writer {
@@ -131,7 +123,6 @@ impl<I: Io> Writer<I> {
             sender: core::mem::replace(&mut self.sender, closed),
             out: core::mem::take(&mut self.out),
             sharing,
-            dirty: self.dirty,
             is_blocked: self.is_blocked,
             has_lost: self.has_lost,
             gave_up: self.gave_up,
@@ -204,7 +195,7 @@ impl<I: Io> Writer<I> {
             {
                 self.has_lost = true;
             }
-            if self.out.is_empty() && !self.dirty {
+            if !self.is_waiting() {
                 return Poll::Ready(Ok(()));
             }
             ready!(self.poll_io(cx, side, Self::poll_write_all))?;
@@ -231,7 +222,7 @@ impl<I: Io> Writer<I> {
     /// Whether the stream took all that was to be written, and Close was not sent. The receiving side is told
     /// when that changes.
     pub(crate) fn is_at_rest(&mut self) -> bool {
-        let is_at_rest = self.out.is_empty() && !self.dirty;
+        let is_at_rest = !self.is_waiting();
         if is_at_rest && let Some(sharing) = &mut self.sharing {
             sharing.rests = true;
         }
@@ -240,7 +231,7 @@ impl<I: Io> Writer<I> {
 
     /// Wakes a receiving side that rests, since bytes wait from now on: it minds their deadline.
     pub(crate) fn tell(&mut self) {
-        if !self.out.is_empty() || self.dirty {
+        if self.is_waiting() {
             self.tell_receiving();
         }
     }
@@ -253,14 +244,14 @@ impl<I: Io> Writer<I> {
         }
     }
 
-    /// When the peer must have taken something; a stream that buffers (TLS) has to pass it on.
+    /// Whether bytes wait, here or in a stream that buffers (TLS).
+    fn is_waiting(&self) -> bool {
+        !self.out.is_empty() || self.out.is_buffered()
+    }
+
+    /// When the peer must have taken enough of what waits.
     pub(crate) fn deadline(&mut self, now: Duration) -> Option<Duration> {
-        if !self.out.is_empty() || !self.dirty {
-            self.forget_flush();
-            return self.sender.deadline(now, &self.out);
-        }
-        let since = *self.sharing().flush_since.get_or_insert(now);
-        Some(since.saturating_add(self.sender.config().get().send_timeout?))
+        self.sender.deadline(now, &self.out)
     }
 
     /// Writes all that is queued, for the sending side.
@@ -298,7 +289,8 @@ impl<I: Io> Writer<I> {
     fn poll_write_all(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let io = self.io.as_mut().ok_or(ErrorKind::NotConnected)?;
         while !self.out.is_empty() {
-            self.dirty = true;
+            // Until it is flushed, the stream may hold back what it took.
+            self.out.set_buffered(true);
             let written = match self.out.only_slice() {
                 // The system call for one slice is the cheaper one.
                 Some(slice) => io.poll_write(cx, slice),
@@ -317,15 +309,9 @@ impl<I: Io> Writer<I> {
         }
         self.is_blocked = true;
         ready!(io.poll_flush(cx))?;
-        (self.dirty, self.is_blocked) = (false, false);
-        self.forget_flush();
+        self.out.set_buffered(false);
+        self.is_blocked = false;
         Poll::Ready(Ok(()))
-    }
-
-    fn forget_flush(&mut self) {
-        if let Some(sharing) = &mut self.sharing {
-            sharing.flush_since = None;
-        }
     }
 
     /// Shuts the write side of the stream.
@@ -395,9 +381,9 @@ impl<I: Io> Writer<I> {
     /// Nothing can be sent any more; what is queued is thrown away.
     pub(crate) fn shut(&mut self) {
         self.sender.shut();
-        self.has_lost |= !self.out.is_empty() || self.dirty;
+        self.has_lost |= self.is_waiting();
         self.out = SendBuf::new();
-        (self.dirty, self.is_blocked) = (false, false);
+        self.is_blocked = false;
         if let Some(sharing) = &mut self.sharing {
             sharing.newest = None;
             self.has_lost |= sharing.held.take().is_some();
