@@ -193,7 +193,7 @@ pub(crate) fn seed() -> io::Result<[u8; 32]> {
 
 /// Makes the pings of keepalive, if it is on, hard to guess. Without entropy they still find a peer that is gone.
 pub(crate) fn seed_keepalive(connection: &mut Connection) {
-    if connection.has_keepalive()
+    if connection.config().get().ping_interval.is_some()
         && let Ok(seed) = seed()
     {
         connection.seed_keepalive(seed);

@@ -149,9 +149,9 @@ impl<I: Io> Reader<I> {
         // could forbid it; orders and timers wait for the next look at the socket.
         if self.turn > 0
             && link.fed() < self.flush_from()
-            && self.receiver.short_message(&mut self.input)
+            && let Some(len) = self.receiver.short_message(&mut self.input)
         {
-            self.charge_event();
+            self.charge(u32::from(len) + STEP);
             return Poll::Ready(Ok(()));
         }
         self.poll_any(cx, link, parts)
@@ -161,13 +161,6 @@ impl<I: Io> Reader<I> {
     #[inline]
     fn flush_from(&self) -> usize {
         FLUSH_FROM.min(self.receiver.config().get().max_send_queue)
-    }
-
-    /// Takes a whole message off the turn.
-    #[inline]
-    fn charge_event(&mut self) {
-        let size = u32::try_from(self.input.assembled_len()).unwrap_or(TURN);
-        self.charge(size.saturating_add(STEP));
     }
 
     #[inline]
@@ -204,7 +197,11 @@ impl<I: Io> Reader<I> {
             let close_sent = link.close_sent();
             let before = self.receiver.work();
             let (input, replies) = (&mut self.input, &mut self.replies);
-            let progress = self.receiver.step(input, replies, close_sent, parts);
+            let progress = if parts {
+                self.receiver.advance_parts(input, replies, close_sent)
+            } else {
+                self.receiver.advance(input, replies, close_sent)
+            };
             // Pings, empty fragments and bytes that are skipped give no event, and are work all the same.
             let work = self.receiver.work().wrapping_sub(before);
             self.charge(work);
@@ -225,8 +222,8 @@ impl<I: Io> Reader<I> {
                     ready!(self.poll_wait(cx, link))?;
                     // A read costs something too, however little it brings.
                     self.charge(STEP.saturating_sub(work));
-                    if self.receiver.short_message(&mut self.input) {
-                        self.charge_event();
+                    if let Some(len) = self.receiver.short_message(&mut self.input) {
+                        self.charge(u32::from(len) + STEP);
                         return Poll::Ready(Ok(()));
                     }
                 }

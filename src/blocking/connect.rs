@@ -112,7 +112,7 @@ impl Security {
         if !request.is_secure() {
             return Ok(Self { tls: None });
         }
-        let config = match request.users_tls_config() {
+        let config = match request.own_tls_config().cloned() {
             Some(config) => config,
             None => tls::with_platform_roots()?,
         };

@@ -9,7 +9,6 @@ use super::patience::{Patience, is_gone, is_reached, is_timeout, now, timeout_un
 use super::stream::BlockingStream;
 use super::writer::Sent;
 use crate::adapter::{Error, FLUSH_FROM, result_of};
-use crate::memory::pool;
 use crate::memory::recv_buf::RecvBuf;
 use crate::protocol::error::{End, Timeout};
 use crate::protocol::leave::{Leave, LeaveStep};
@@ -112,7 +111,8 @@ impl Reader {
         limit: Limit,
     ) -> Result<(), Error> {
         // The common case at once.
-        if link.fed() < self.flush_from() && self.receiver.short_message(&mut self.input) {
+        if link.fed() < self.flush_from() && self.receiver.short_message(&mut self.input).is_some()
+        {
             return Ok(());
         }
         self.next_of_any(link, parts, limit)
@@ -265,8 +265,7 @@ impl Reader {
                 stream.set_read_timeout(set)?;
             }
         }
-        self.input.drop_large();
-        pool::share_send();
+        self.input.before_blocking();
         let result = stream.read(self.input.space());
         let restored = if set == users { Ok(()) } else { stream.set_read_timeout(users) };
         match result {

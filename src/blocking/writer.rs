@@ -268,9 +268,10 @@ impl<S: BlockingStream> Drop for Writer<S> {
 
 /// One write of as much as one call takes.
 pub(super) fn write_slices(stream: &mut impl BlockingStream, out: &SendBuf) -> io::Result<usize> {
-    if let Some(slice) = out.only_slice() {
+    let first = out.pending();
+    if first.len() == out.len() {
         // The system call for one slice is the cheaper one.
-        return stream.write(slice);
+        return stream.write(first);
     }
     let mut slices = [IoSlice::new(&[]); MAX_SLICES];
     let mut count = 0;

@@ -157,7 +157,7 @@ fn extract(
     request: Request,
 ) -> Result<WebSocketUpgrade, WebSocketUpgradeRejection> {
     let request = http::checked(parts.version, request)?;
-    request.check_rules()?;
+    request.check_handshake()?;
     let Some(on_upgrade) = parts.extensions.remove() else {
         return Err(WebSocketUpgradeRejection::NotUpgradable);
     };

@@ -65,16 +65,15 @@ pub(crate) fn read_parts(parts: &Parts) -> Request {
 }
 
 fn read(method: &Method, uri: &Uri, headers: &HeaderMap, extensions: &Extensions) -> Request {
-    let fields = fields(headers);
     match protocol(extensions) {
-        Some(protocol) if *method == Method::CONNECT => Request::unchecked_connect(
+        Some(protocol) if *method == Method::CONNECT => Request::from_extended_connect_unchecked(
             protocol,
             uri.scheme_str().unwrap_or_default(),
             uri.authority().map_or("", |authority| authority.as_str()),
             uri.path_and_query().map_or("", |path| path.as_str()),
-            fields,
+            headers,
         ),
-        _ => Request::unchecked(method.as_str(), &uri.to_string(), fields),
+        _ => Request::from_parts_unchecked(method.as_str(), &uri.to_string(), headers),
     }
 }
 
@@ -91,49 +90,29 @@ fn protocol(_: &Extensions) -> Option<&str> {
 }
 
 pub(crate) fn checked(version: Version, request: Request) -> Result<Request, RequestError> {
-    request.check_asks()?;
-    let fits = match version {
-        Version::HTTP_11 => !request.is_extended_connect(),
-        Version::HTTP_2 | Version::HTTP_3 => request.is_extended_connect(),
-        _ => false,
-    };
-    if !fits {
-        return Err(RequestError::HttpVersion);
-    }
-    request.check_http()?;
+    request.check(match version {
+        Version::HTTP_09 => (0, 9),
+        Version::HTTP_10 => (1, 0),
+        Version::HTTP_11 => (1, 1),
+        Version::HTTP_2 => (2, 0),
+        _ => (3, 0),
+    })?;
     Ok(request)
-}
-
-fn fields(headers: &HeaderMap) -> Headers {
-    let mut fields = Headers::default();
-    for (name, value) in headers {
-        fields.push(name.as_str(), value.as_bytes().trim_ascii());
-    }
-    fields
 }
 
 /// A response that was received, without its body.
 #[cfg(feature = "hyper")]
 pub(crate) fn received<B>(response: &::http::Response<B>) -> Response {
-    let mut received = Response::of_any_status(response.status().as_u16());
-    received.headers = fields(response.headers());
-    received
+    Response::received(response.status().as_u16(), response.headers())
 }
 
-/// The response without its body.
-pub(crate) fn head(response: &Response) -> ::http::Response<()> {
-    let mut head = ::http::Response::new(());
-    // None is beyond what the crate has but of a response that was received, such as 600.
-    *head.status_mut() = match response.status() {
-        status @ (101 | 200..=599) => StatusCode::from_u16(status).unwrap_or_default(),
-        _ => StatusCode::INTERNAL_SERVER_ERROR,
-    };
-    put(&response.wire_headers(), head.headers_mut());
-    // RFC 9110 §7.8: "A sender of Upgrade MUST also send an "Upgrade" connection option".
-    if head.headers().contains_key("upgrade") && !head.headers().contains_key("connection") {
-        head.headers_mut().insert("connection", HeaderValue::from_static("upgrade"));
-    }
-    head
+/// The response as the crate has it.
+pub(crate) fn response(response: Response) -> ::http::Response<Vec<u8>> {
+    let (status, headers, body) = response.into_parts();
+    let mut response = ::http::Response::new(body);
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or_default();
+    put(&headers, response.headers_mut());
+    response
 }
 
 /// What passed our checks passes these: both are those of RFC 9110.
@@ -153,9 +132,7 @@ impl<B: From<Vec<u8>>> From<Response> for ::http::Response<B> {
     /// `Bytes`, `Full`, axum's `Body`); `map` gives others. `Connection: close` and
     /// `Content-Length` are left to that server.
     fn from(response: Response) -> Self {
-        let head = head(&response);
-        let body = if response.content().is_empty() { Vec::new() } else { response.body };
-        head.map(|()| body.into())
+        self::response(response).map(B::from)
     }
 }
 

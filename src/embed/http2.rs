@@ -25,7 +25,6 @@ use core::fmt;
 use core::future::poll_fn;
 use core::pin::Pin;
 use core::task::{Context, Poll, ready};
-use core::time::Duration;
 use std::boxed::Box;
 use std::io;
 use std::sync::Arc;
@@ -40,12 +39,10 @@ use bytes::{Buf, Bytes};
 
 use crate::adapter::{Error, seed};
 use crate::embed::http;
-use crate::handshake::{
-    ClientHandshake, ClientRequest, ConnectError, InvalidRequest, MAX_BODY, MAX_INTERIM, Response,
-};
+use crate::embed::time::Clock;
+use crate::handshake::{ClientHandshake, ClientRequest, ConnectError, InvalidRequest, Response};
 use crate::memory::recv_buf::RecvBuf;
 use crate::protocol::config::Config;
-use crate::tokio::{body_deadline, handshake_deadline, within};
 
 /// A WebSocket on a stream of an HTTP/2 connection.
 pub type WebSocket = crate::tokio::WebSocket<Http2Stream>;
@@ -114,8 +111,10 @@ impl Client {
         request: &ClientRequest,
         config: Config,
     ) -> Result<(WebSocket, Response), Error> {
-        let deadline = handshake_deadline(&config);
-        let (handshake, headers) = ClientHandshake::begin_extended(request, config, seed()?);
+        let clock = Clock::start();
+        let (mut handshake, headers) =
+            ClientHandshake::start_extended_connect(request, config, seed()?);
+        let deadline = handshake.deadline(clock.now());
         let mut message = ::http::Request::new(());
         *message.method_mut() = Method::CONNECT;
         *message.version_mut() = Version::HTTP_2;
@@ -136,23 +135,19 @@ impl Client {
                 return Err(ConnectError::NotEnabled.into());
             }
             let (response, send) = sender.send_request(message, false).map_err(failed)?;
-            Ok::<_, Error>((final_response(response).await?, send))
+            Ok::<_, Error>((final_response(response, &mut handshake).await?, send))
         };
-        let (message, send) = match within(deadline, exchange).await {
+        let (message, send) = match clock.within(deadline, exchange).await {
             Some(result) => result?,
             None => return Err(ConnectError::TimedOut.into()),
         };
         let response = http::received(&message);
         let recv = message.into_body();
-        match response.status() {
-            200..=299 => {
-                let connection = handshake.open_extended(response.headers())?;
-                let stream = Http2Stream { send, recv, unread: Bytes::new() };
-                Ok((WebSocket::from_connection(stream, connection, RecvBuf::new()), response))
-            }
-            300.. => Err(refused(&handshake, response, recv, deadline).await.into()),
-            _ => Err(ConnectError::Malformed.into()),
-        }
+        let Some((connection, response)) = handshake.answer(response)? else {
+            return Err(read_refusal(&mut handshake, &clock, recv).await.into());
+        };
+        let stream = Http2Stream { send, recv, unread: Bytes::new() };
+        Ok((WebSocket::from_connection(stream, connection, RecvBuf::new()), response))
     }
 
     async fn wait_for_settings(&self) -> Result<(), Error> {
@@ -178,18 +173,11 @@ impl Client {
 /// The response, over those that say that one is to come.
 async fn final_response(
     mut response: ResponseFuture,
+    handshake: &mut ClientHandshake,
 ) -> Result<::http::Response<RecvStream>, Error> {
-    let mut interim = 0;
     poll_fn(|cx| {
         while let Poll::Ready(Some(early)) = response.poll_informational(cx) {
-            // RFC 9113 §8.6: HTTP/2 has no 101, so that nothing follows it.
-            if early.map_err(failed)?.status() == 101 {
-                return Poll::Ready(Err(ConnectError::Malformed.into()));
-            }
-            interim += 1;
-            if interim > MAX_INTERIM {
-                return Poll::Ready(Err(ConnectError::TooManyInterim.into()));
-            }
+            handshake.answer(http::received(&early.map_err(failed)?))?;
         }
         Pin::new(&mut response).poll(cx).map_err(failed)
     })
@@ -197,22 +185,22 @@ async fn final_response(
 }
 
 /// The refusal, with as much of its body as comes in time.
-async fn refused(
-    handshake: &ClientHandshake,
-    mut response: Response,
+async fn read_refusal(
+    handshake: &mut ClientHandshake,
+    clock: &Clock,
     mut body: RecvStream,
-    deadline: Option<Duration>,
 ) -> ConnectError {
+    let deadline = handshake.deadline(clock.now());
     let read = async {
-        while response.body.len() < MAX_BODY {
-            let Some(Ok(data)) = body.data().await else { return };
-            let room = MAX_BODY - response.body.len();
-            response.body.extend_from_slice(&data[..data.len().min(room)]);
+        while let Some(Ok(data)) = body.data().await {
+            if !handshake.refusal_body(&data) {
+                return;
+            }
             let _ = body.flow_control().release_capacity(data.len());
         }
     };
-    within(body_deadline(deadline), read).await;
-    handshake.refused_with(response)
+    clock.within(deadline, read).await;
+    handshake.refused()
 }
 
 /// Why there is no response.

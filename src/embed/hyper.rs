@@ -47,13 +47,13 @@ use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::adapter::{Error, is_peer_gone, seed};
 use crate::embed::http;
+use crate::embed::time::Clock;
 use crate::handshake::{
-    Accept, ClientHandshake, ClientRequest, ConnectError, InvalidRequest, MAX_BODY, Request,
-    RequestError, Response,
+    Accept, ClientHandshake, ClientRequest, ConnectError, InvalidRequest, Request, RequestError,
+    Response,
 };
 use crate::memory::recv_buf::RecvBuf;
 use crate::protocol::config::Config;
-use crate::tokio::{body_deadline, handshake_deadline, within};
 
 /// A WebSocket on an upgraded connection.
 pub type WebSocket = crate::tokio::WebSocket<UpgradedIo>;
@@ -101,10 +101,10 @@ pub(crate) fn accept<R: Default>(
     let accept = Accept::new().subprotocol(subprotocol);
     let (connection, response) = upgrade.accept(accept).map_err(|_| RequestError::Subprotocols)?;
     let on_upgrade = on_upgrade();
-    let deadline = handshake_deadline(&config);
-    let max_write = if request.is_extended_connect() { MAX_HTTP2_WRITE } else { usize::MAX };
+    let (clock, timeout) = (Clock::start(), config.get().handshake_timeout);
+    let max_write = if request.protocol().is_some() { MAX_HTTP2_WRITE } else { usize::MAX };
     let upgrading = async move {
-        let upgraded = match within(deadline, on_upgrade).await {
+        let upgraded = match clock.within(timeout, on_upgrade).await {
             Some(result) => result.map_err(io::Error::other)?,
             None => return Err(RequestError::TimedOut.into()),
         };
@@ -112,7 +112,7 @@ pub(crate) fn accept<R: Default>(
         // What hyper read after the request, its stream gives first.
         Ok(WebSocket::from_connection(stream, connection, RecvBuf::new()))
     };
-    Ok((http::head(&response).map(|()| R::default()), Upgrading(Box::pin(upgrading))))
+    Ok((http::response(response).map(|_| R::default()), Upgrading(Box::pin(upgrading))))
 }
 
 /// Resolves to the WebSocket once hyper has sent the response that opens it.
@@ -186,8 +186,9 @@ async fn open<B: Body + Default + 'static>(
     request: &ClientRequest,
     config: Config,
 ) -> Result<(WebSocket, Response), Error> {
-    let deadline = handshake_deadline(&config);
-    let (handshake, headers) = ClientHandshake::begin(request, config, seed()?);
+    let clock = Clock::start();
+    let (mut handshake, headers) = ClientHandshake::start(request, config, seed()?);
+    let deadline = handshake.deadline(clock.now());
     let mut message = ::http::Request::new(B::default());
     *message.uri_mut() = request
         .target()
@@ -198,20 +199,19 @@ async fn open<B: Body + Default + 'static>(
         sender.ready().await?;
         sender.send_request(message).await
     };
-    let mut message = match within(deadline, exchange).await {
+    let mut message = match clock.within(deadline, exchange).await {
         Some(result) => result.map_err(failed)?,
         None => return Err(ConnectError::TimedOut.into()),
     };
     let response = http::received(&message);
-    match response.status() {
-        101 if message.version() == ::http::Version::HTTP_11 => {}
-        200.. => {
-            return Err(refused(&handshake, response, message.into_body(), deadline).await.into());
-        }
-        _ => return Err(ConnectError::Malformed.into()),
+    if response.status() == 101 && message.version() != ::http::Version::HTTP_11 {
+        return Err(ConnectError::Malformed.into());
     }
-    let connection = handshake.open(response.headers())?;
-    match within(deadline, ::hyper::upgrade::on(&mut message)).await {
+    let Some((connection, response)) = handshake.answer(response)? else {
+        let body = read_refusal(&mut handshake, &clock, message.into_body());
+        return Err(body.await.into());
+    };
+    match clock.within(deadline, ::hyper::upgrade::on(&mut message)).await {
         Some(upgraded) => {
             let stream = UpgradedIo::from(upgraded.map_err(failed)?);
             Ok((WebSocket::from_connection(stream, connection, RecvBuf::new()), response))
@@ -221,26 +221,21 @@ async fn open<B: Body + Default + 'static>(
 }
 
 /// The refusal, with as much of its body as comes in time.
-async fn refused(
-    handshake: &ClientHandshake,
-    mut response: Response,
+async fn read_refusal(
+    handshake: &mut ClientHandshake,
+    clock: &Clock,
     mut body: Incoming,
-    deadline: Option<core::time::Duration>,
 ) -> ConnectError {
+    let deadline = handshake.deadline(clock.now());
     let read = async {
-        while response.body.len() < MAX_BODY {
-            match poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
-                Some(Ok(frame)) => {
-                    let data = frame.into_data().unwrap_or_default();
-                    let room = MAX_BODY - response.body.len();
-                    response.body.extend_from_slice(&data[..data.len().min(room)]);
-                }
-                _ => return,
+        while let Some(Ok(frame)) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+            if !handshake.refusal_body(&frame.into_data().unwrap_or_default()) {
+                return;
             }
         }
     };
-    within(body_deadline(deadline), read).await;
-    handshake.refused_with(response)
+    clock.within(deadline, read).await;
+    handshake.refused()
 }
 
 fn failed(error: ::hyper::Error) -> Error {

@@ -7,3 +7,5 @@ mod http;
 pub mod http2;
 #[cfg(feature = "hyper")]
 pub mod hyper;
+#[cfg(feature = "hyper")]
+mod time;

@@ -23,7 +23,7 @@ use crate::protocol::connection::Connection;
 use crate::protocol::deflate::{self, Agreed};
 
 /// This many interim responses are read over (RFC 9110 §15.2).
-pub(crate) const MAX_INTERIM: u8 = 8;
+const MAX_INTERIM: u8 = 8;
 
 /// What a client asks for: a URL, and what else goes into its request.
 ///
@@ -118,9 +118,10 @@ impl ClientRequest {
         self
     }
 
+    /// The TLS configuration that was set, if any.
     #[cfg(feature = "rustls")]
-    pub(crate) fn users_tls_config(&self) -> Option<alloc::sync::Arc<::rustls::ClientConfig>> {
-        self.tls.clone()
+    pub fn own_tls_config(&self) -> Option<&alloc::sync::Arc<::rustls::ClientConfig>> {
+        self.tls.as_ref()
     }
 
     /// Whether the URL is a `wss` one, for TLS.
@@ -138,14 +139,13 @@ impl ClientRequest {
         self.url.port
     }
 
-    /// Path and query.
-    pub(crate) fn target(&self) -> &str {
+    /// Path and query, as the request line has them.
+    pub fn target(&self) -> &str {
         &self.url.target
     }
 
-    /// Host, and port unless it is the scheme's own.
-    #[cfg(feature = "http2")]
-    pub(crate) fn authority(&self) -> String {
+    /// Host, and port unless it is the scheme's own: the value of `Host`, and over HTTP/2 of `:authority`.
+    pub fn authority(&self) -> String {
         self.url.host_header()
     }
 
@@ -270,6 +270,8 @@ impl From<HeadError> for ConnectError {
 /// Sends a [`ClientRequest`] and reads the server's answer.
 pub struct ClientHandshake {
     config: Config,
+    /// The request is an extended CONNECT (RFC 8441).
+    is_extended: bool,
     accept: String,
     subprotocols: Vec<String>,
     /// Of the URL, without the question mark.
@@ -297,17 +299,33 @@ impl ClientHandshake {
     /// Queues the request. `seed` must come from the operating system's entropy: the key and the
     /// connection's masking keys are made from it (RFC 6455 §4.1, §10.3).
     pub fn new(request: &ClientRequest, config: Config, seed: [u8; 32], out: &mut SendBuf) -> Self {
-        let (handshake, headers) = Self::begin(request, config, seed);
+        let (handshake, headers) = Self::start(request, config, seed);
         head::write_head(format_args!("GET {} HTTP/1.1", request.target()), &headers, out);
         handshake
     }
 
-    /// The handshake, and the headers of its request: another HTTP client may send them.
-    pub(crate) fn begin(
-        request: &ClientRequest,
-        config: Config,
-        seed: [u8; 32],
-    ) -> (Self, Headers) {
+    /// The handshake, and the headers of its request, for another HTTP/1.1 client that sends it as a GET for
+    /// [`ClientRequest::target`]. Give each response to [`answer`](Self::answer). `seed` is as in
+    /// [`new`](Self::new).
+    ///
+    /// ```
+    /// use bowline::Config;
+    /// use bowline::handshake::{ClientHandshake, ClientRequest, Response, accept_key};
+    ///
+    /// let request = ClientRequest::new("ws://example.com/chat")?;
+    /// let seed = [7; 32]; // From the operating system's entropy, in a real program.
+    /// let (mut handshake, headers) = ClientHandshake::start(&request, Config::default(), seed);
+    /// // The other client sends them, and brings the response.
+    /// let accept = accept_key(headers.get_str("Sec-WebSocket-Key").unwrap());
+    /// let response = Response::received(101, [
+    ///     ("Upgrade", "websocket"),
+    ///     ("Connection", "Upgrade"),
+    ///     ("Sec-WebSocket-Accept", &accept),
+    /// ]);
+    /// let (connection, response) = handshake.answer(response)?.expect("101 opens it");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn start(request: &ClientRequest, config: Config, seed: [u8; 32]) -> (Self, Headers) {
         let mut random = StdRng::from_seed(seed);
         let mut nonce = [0; 16];
         random.fill_bytes(&mut nonce);
@@ -318,6 +336,7 @@ impl ClientHandshake {
         let headers = request.headers(Some(&key), &config);
         let handshake = Self {
             config,
+            is_extended: false,
             accept: key::accept_key(&key),
             subprotocols: request.subprotocols.clone(),
             query: request.url.target.split_once('?').map_or("", |(_, query)| query).into(),
@@ -331,16 +350,16 @@ impl ClientHandshake {
         (handshake, headers)
     }
 
-    /// The same for an extended CONNECT (RFC 8441 §5).
-    #[cfg(feature = "http2")]
-    pub(crate) fn begin_extended(
+    /// The same for a client of HTTP/2 or HTTP/3, which sends them as an extended CONNECT with the `:protocol`
+    /// `websocket` (RFC 8441 §4, RFC 9220), once the server has said that it knows that.
+    pub fn start_extended_connect(
         request: &ClientRequest,
         config: Config,
         seed: [u8; 32],
     ) -> (Self, Headers) {
-        let (handshake, _) = Self::begin(request, config, seed);
+        let (handshake, _) = Self::start(request, config, seed);
         let headers = request.headers(None, &handshake.config);
-        (handshake, headers)
+        (Self { is_extended: true, ..handshake }, headers)
     }
 
     /// Gives the connection, and the response that opened it, once that is complete in `input`;
@@ -381,27 +400,65 @@ impl ClientHandshake {
             let http_1_1 = parsed.version == Some(1);
             input.skip(end);
             self.reader = HeadReader::of_response();
-            match response.status {
-                101 if http_1_1 => {
-                    return Ok(Some((self.open(&response.headers)?, response)));
-                }
-                100 | 102..=199 if http_1_1 => {
-                    self.interim += 1;
-                    if self.interim > MAX_INTERIM {
-                        return Err(ConnectError::TooManyInterim);
-                    }
-                }
-                200..=999 => {
-                    self.refusal = Some(Refusal::new(response));
-                }
-                // HTTP/1.0 has no upgrade and no interim responses (RFC 9110 §15.2).
-                _ => return Err(ConnectError::Malformed),
+            // HTTP/1.0 has no upgrade and no interim responses (RFC 9110 §15.2).
+            if response.status < 200 && !http_1_1 {
+                return Err(ConnectError::Malformed);
+            }
+            if let Some(opened) = self.answer(response)? {
+                return Ok(Some(opened));
             }
         }
     }
 
+    /// Takes the head of a response that another HTTP client has read: see [`start`](Self::start). It gives the
+    /// connection if the response opens one. `None` means that more is to come: the next response after an
+    /// interim one (1xx), or the body of a refusal. Of a refusal give what comes of the body to
+    /// [`refusal_body`](Self::refusal_body), for as long as that wants more and until the
+    /// [`deadline`](Self::deadline), and then take [`refused`](Self::refused).
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the response.
+    pub fn answer(
+        &mut self,
+        response: Response,
+    ) -> Result<Option<(Connection, Response)>, ConnectError> {
+        match (response.status, self.is_extended) {
+            (101, false) => Ok(Some((self.open(&response.headers)?, response))),
+            // RFC 8441 §5: "a 2XX series status code, as opposed to the "101" status".
+            (200..=299, true) => Ok(Some((self.open_extended(&response.headers)?, response))),
+            (100 | 102..=199, _) => {
+                self.interim += 1;
+                if self.interim > MAX_INTERIM {
+                    return Err(ConnectError::TooManyInterim);
+                }
+                Ok(None)
+            }
+            (200..=999, _) => {
+                self.refusal = Some(Refusal::new(response));
+                Ok(None)
+            }
+            // RFC 9113 §8.6: HTTP/2 has no 101.
+            _ => Err(ConnectError::Malformed),
+        }
+    }
+
+    /// Takes a part of a refusal's body. Whether more of it is wanted: 64 KiB are kept, and without a refusal
+    /// nothing is.
+    pub fn refusal_body(&mut self, part: &[u8]) -> bool {
+        self.refusal.as_mut().is_some_and(|refusal| refusal.add(part))
+    }
+
+    /// The error for a refusal, with as much of its body as has come.
+    pub fn refused(&mut self) -> ConnectError {
+        match self.refusal.take() {
+            Some(refusal) => self.refused_with(refusal.into_response()),
+            None => ConnectError::Gone,
+        }
+    }
+
     /// The connection that a 101 response with these headers opens.
-    pub(crate) fn open(&self, headers: &Headers) -> Result<Connection, ConnectError> {
+    fn open(&self, headers: &Headers) -> Result<Connection, ConnectError> {
         self.check_upgrade(headers)?;
         let connection = self.open_extended(headers)?;
         let no_length = matches!(headers.only("Content-Length"), Ok(None | Some(b"0")));
@@ -413,7 +470,7 @@ impl ClientHandshake {
 
     /// The connection that a response of 2xx to an extended CONNECT opens. A length in it means nothing
     /// (RFC 9110 §9.3.6).
-    pub(crate) fn open_extended(&self, headers: &Headers) -> Result<Connection, ConnectError> {
+    fn open_extended(&self, headers: &Headers) -> Result<Connection, ConnectError> {
         let agreed = self.agreed(headers)?;
         match headers.only("Sec-WebSocket-Protocol") {
             Ok(None) => {}
@@ -453,15 +510,8 @@ impl ClientHandshake {
         }
     }
 
-    fn refused(&mut self) -> ConnectError {
-        match self.refusal.take() {
-            Some(refusal) => self.refused_with(refusal.into_response()),
-            None => ConnectError::Gone,
-        }
-    }
-
-    /// The error for a whole refusal. A server's page often repeats the URL, and with it a token in the query.
-    pub(crate) fn refused_with(&self, mut response: Response) -> ConnectError {
+    /// A server's page often repeats the URL, and with it a token in the query.
+    fn refused_with(&self, mut response: Response) -> ConnectError {
         let repeats = |text: &[u8]| {
             let query = self.query.as_bytes();
             !query.is_empty() && text.windows(query.len()).any(|part| part == query)

@@ -188,10 +188,17 @@ impl Headers {
         self
     }
 
-    pub(crate) fn from_parsed(parsed: &[httparse::Header<'_>]) -> Self {
+    pub(super) fn from_parsed(parsed: &[httparse::Header<'_>]) -> Self {
+        Self::from_pairs(parsed.iter().map(|header| (header.name, header.value)))
+    }
+
+    /// Fields that an HTTP parser has read.
+    pub(super) fn from_pairs<N: AsRef<str>, V: AsRef<[u8]>>(
+        pairs: impl IntoIterator<Item = (N, V)>,
+    ) -> Self {
         let mut headers = Self::default();
-        for header in parsed {
-            headers.push(header.name, header.value.trim_ascii());
+        for (name, value) in pairs {
+            headers.push(name.as_ref(), value.as_ref().trim_ascii());
         }
         headers
     }

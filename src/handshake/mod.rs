@@ -6,7 +6,8 @@
 //! [`Request::from_extended_connect`].
 //!
 //! A client describes what it wants in a [`ClientRequest`] and reads the answer with
-//! [`ClientHandshake`]. The adapters do both; see their `accept` and `connect`.
+//! [`ClientHandshake`]. A client that has an HTTP library of its own sends the headers that
+//! [`ClientHandshake::start`] gives. The adapters do both; see their `accept` and `connect`.
 //!
 //! An event loop needs neither: a [`Driver`] is one end from its first byte to its last.
 
@@ -23,14 +24,10 @@ mod rules;
 mod server;
 mod url;
 
-#[cfg(feature = "http2")]
-pub(crate) use client::MAX_INTERIM;
 pub use client::{ClientHandshake, ClientRequest, ConnectError};
 pub use driver::{Driver, DriverEvent};
 pub use head::Headers;
 pub use key::accept_key;
-#[cfg(feature = "hyper")]
-pub(crate) use refusal::{BODY_GRACE, MAX_BODY};
 pub use request::Request;
 pub use response::Response;
 pub use rules::RequestError;

@@ -10,14 +10,14 @@ use super::response::Response;
 use crate::memory::recv_buf::RecvBuf;
 
 /// This much of a refusal's body is kept.
-pub(crate) const MAX_BODY: usize = 64 << 10;
+const MAX_BODY: usize = 64 << 10;
 
 /// The longest line that announces a chunk of it.
 const MAX_CHUNK_LINE: usize = 256;
 
 /// How long the body may take once the status has come. A server that keeps the connection open may never end
 /// a body that has no length (RFC 9112 §6.3 item 8), and one that announces a length may never send it.
-pub(crate) const BODY_GRACE: Duration = Duration::from_secs(1);
+const BODY_GRACE: Duration = Duration::from_secs(1);
 
 /// A refusal whose body has not all come.
 pub(super) struct Refusal {
@@ -38,6 +38,14 @@ impl Refusal {
     pub(super) fn read(&mut self, input: &mut RecvBuf) -> bool {
         let ended = self.body.read(input, &mut self.response.body);
         ended || input.is_eof() || self.response.body.len() >= MAX_BODY
+    }
+
+    /// Adds a part of the body that another HTTP client has read. Whether more of it is wanted.
+    pub(super) fn add(&mut self, part: &[u8]) -> bool {
+        let body = &mut self.response.body;
+        let room = MAX_BODY - body.len();
+        body.extend_from_slice(&part[..part.len().min(room)]);
+        body.len() < MAX_BODY
     }
 
     /// When it is told without the rest of its body. The first call starts the time; bytes do not prolong it.
@@ -137,7 +145,7 @@ impl Body {
     fn read(&mut self, input: &mut RecvBuf, body: &mut Vec<u8>) -> bool {
         let mut take = |input: &mut RecvBuf, most: u64| {
             let n = most.min(input.unread().len() as u64) as usize;
-            let room = MAX_BODY.saturating_sub(body.len());
+            let room = MAX_BODY - body.len();
             body.extend_from_slice(&input.unread()[..n.min(room)]);
             input.skip(n);
             n as u64

@@ -51,16 +51,19 @@ impl Request {
         target: &str,
         headers: impl IntoIterator<Item = (N, V)>,
     ) -> Result<Self, RequestError> {
-        let mut fields = Headers::default();
-        for (name, value) in headers {
-            fields.push(name.as_ref(), value.as_ref().trim_ascii());
-        }
-        let request = Self::unchecked(method, target, fields);
+        let request = Self::from_parts_unchecked(method, target, headers);
         request.check_http()?;
         Ok(request)
     }
 
-    pub(crate) fn unchecked(method: &str, target: &str, headers: Headers) -> Self {
+    /// Like [`from_parts`](Self::from_parts), with nothing checked: for a server that looks at ordinary requests
+    /// too. [`check`](Self::check) does what is left.
+    pub fn from_parts_unchecked<N: AsRef<str>, V: AsRef<[u8]>>(
+        method: &str,
+        target: &str,
+        headers: impl IntoIterator<Item = (N, V)>,
+    ) -> Self {
+        let headers = Headers::from_pairs(headers);
         Self { method: method.into(), target: target.into(), headers, protocol: None }
     }
 
@@ -94,21 +97,20 @@ impl Request {
         path: &str,
         headers: impl IntoIterator<Item = (N, V)>,
     ) -> Result<Self, RequestError> {
-        let mut fields = Headers::default();
-        for (name, value) in headers {
-            fields.push(name.as_ref(), value.as_ref().trim_ascii());
-        }
-        let request = Self::unchecked_connect(protocol, scheme, authority, path, fields);
+        let request =
+            Self::from_extended_connect_unchecked(protocol, scheme, authority, path, headers);
         request.check_http()?;
         Ok(request)
     }
 
-    pub(crate) fn unchecked_connect(
+    /// Like [`from_extended_connect`](Self::from_extended_connect), with nothing checked:
+    /// [`check`](Self::check) does what is left.
+    pub fn from_extended_connect_unchecked<N: AsRef<str>, V: AsRef<[u8]>>(
         protocol: &str,
         scheme: &str,
         authority: &str,
         path: &str,
-        headers: Headers,
+        headers: impl IntoIterator<Item = (N, V)>,
     ) -> Self {
         let is_http = ["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known));
         // What is wrong stays out, so that the parts of the target are those that were sent.
@@ -117,13 +119,13 @@ impl Request {
         } else {
             String::new()
         };
+        let headers = Headers::from_pairs(headers);
         Self { method: "CONNECT".into(), target, headers, protocol: Some(protocol.into()) }
     }
 
-    /// Whether it is an extended CONNECT, of HTTP/2 or later.
-    #[cfg(feature = "http")]
-    pub(crate) fn is_extended_connect(&self) -> bool {
-        self.protocol.is_some()
+    /// The `:protocol` of an extended CONNECT (RFC 8441 §4); `None` for any other request.
+    pub fn protocol(&self) -> Option<&str> {
+        self.protocol.as_deref()
     }
 
     /// The method; a WebSocket is opened with `GET`, over HTTP/2 with `CONNECT`.
@@ -218,7 +220,7 @@ impl Request {
     /// The first rule that it breaks.
     pub fn upgrade(&self, config: &Config) -> Result<Upgrade<'_>, RequestError> {
         self.check_asks()?;
-        self.check_rules()?;
+        self.check_handshake()?;
         let policy = &config.get().policy;
         if !policy.allows_host(self.host()) {
             return Err(RequestError::ForeignHost);

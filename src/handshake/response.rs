@@ -18,11 +18,11 @@ use crate::memory::send_buf::SendBuf;
 /// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Response {
-    pub(crate) status: u16,
-    pub(crate) headers: Headers,
-    pub(crate) body: Vec<u8>,
+    pub(super) status: u16,
+    pub(super) headers: Headers,
+    pub(super) body: Vec<u8>,
     /// Its text repeats the query of the request, which may hold a token: errors do not show it.
-    pub(crate) repeats_query: bool,
+    pub(super) repeats_query: bool,
 }
 
 impl fmt::Debug for Response {
@@ -59,8 +59,17 @@ impl Response {
         }
     }
 
+    /// A response that another HTTP client has received, of any status: for
+    /// [`ClientHandshake::answer`](super::ClientHandshake::answer).
+    pub fn received<N: AsRef<str>, V: AsRef<[u8]>>(
+        status: u16,
+        headers: impl IntoIterator<Item = (N, V)>,
+    ) -> Self {
+        Self { headers: Headers::from_pairs(headers), ..Self::of_any_status(status) }
+    }
+
     /// One that was received, or that opens a connection.
-    pub(crate) fn of_any_status(status: u16) -> Self {
+    pub(super) fn of_any_status(status: u16) -> Self {
         Self { status, headers: Headers::default(), body: Vec::new(), repeats_query: false }
     }
 
@@ -101,8 +110,21 @@ impl Response {
         self.headers.get_str("Sec-WebSocket-Protocol")
     }
 
+    /// What another HTTP server sends: status, headers, and content. `Connection: close`, `Content-Length` and
+    /// `Transfer-Encoding` are that server's to write. The headers that a status must have are there: `Allow` for
+    /// 405, `Upgrade` for 426. A status that no answer may have becomes 500.
+    pub fn into_parts(self) -> (u16, Headers, Vec<u8>) {
+        let mut headers = self.wire_headers();
+        // RFC 9110 §7.8: "A sender of Upgrade MUST also send an "Upgrade" connection option".
+        if headers.get("Upgrade").is_some() && headers.get("Connection").is_none() {
+            headers.push("Connection", b"upgrade");
+        }
+        let body = if self.has_content() { self.body } else { Vec::new() };
+        (status_to_send(self.status), headers, body)
+    }
+
     /// Queues the response. One that opens no WebSocket says `Connection: close`: the connection is
-    /// to be closed after it, in the way that [`Linger`](crate::Linger) describes. It gets its length, and the
+    /// to be closed after it, in the way that [`Leave`](crate::Leave) describes. It gets its length, and the
     /// headers that its status must have: `Allow` for 405, `Upgrade` for 426.
     ///
     /// An answer to HEAD or CONNECT is another one: for those use
@@ -113,11 +135,7 @@ impl Response {
 
     /// Queues the head, and the content unless `with_content` is false.
     pub(super) fn write(&self, with_content: bool, out: &mut SendBuf) {
-        let status = match self.status {
-            101 | 200..=599 => self.status,
-            // Received from a server that may say so to nobody else.
-            _ => 500,
-        };
+        let status = status_to_send(self.status);
         let mut headers = self.wire_headers();
         if status != 101 {
             let close: &[u8] = match headers.get("Upgrade") {
@@ -141,7 +159,7 @@ impl Response {
     }
 
     /// The headers, with those that the status must have, and without those that frame the message.
-    pub(crate) fn wire_headers(&self) -> Headers {
+    fn wire_headers(&self) -> Headers {
         if self.status == 101 {
             return self.headers.clone();
         }
@@ -168,10 +186,14 @@ impl Response {
         headers
     }
 
-    /// What is sent of the body. RFC 9110 §15.3.5, §15.3.6, §15.4.5: nothing with these, or it would be read as
-    /// another response.
-    pub(crate) fn content(&self) -> &[u8] {
-        if matches!(self.status, 101 | 204 | 205 | 304) { &[] } else { &self.body }
+    /// RFC 9110 §15.3.5, §15.3.6, §15.4.5: nothing is sent with these, or it would be read as another response.
+    fn has_content(&self) -> bool {
+        !matches!(self.status, 101 | 204 | 205 | 304)
+    }
+
+    /// What is sent of the body.
+    fn content(&self) -> &[u8] {
+        if self.has_content() { &self.body } else { &[] }
     }
 
     /// RFC 9110 §8.6: none in a 204. In a 304 it would be the length of what a 200 sends, which only a body tells.
@@ -182,6 +204,11 @@ impl Response {
             _ => Some(self.content().len()),
         }
     }
+}
+
+/// A response that was received may have a status that a server may say to nobody else.
+fn status_to_send(status: u16) -> u16 {
+    if matches!(status, 101 | 200..=599) { status } else { 500 }
 }
 
 /// The customary phrase; it may be empty.

@@ -151,7 +151,7 @@ impl From<HeadError> for RequestError {
 
 impl Request {
     /// Whether this is a request for a WebSocket at all.
-    pub(crate) fn check_asks(&self) -> Result<(), RequestError> {
+    pub(super) fn check_asks(&self) -> Result<(), RequestError> {
         // RFC 9110 §7.8: "recipients SHOULD use case-insensitive comparison when matching each
         // protocol-name". RFC 8441 §5 gives `:protocol` the values of Upgrade.
         match self.protocol.as_deref() {
@@ -173,8 +173,13 @@ impl Request {
         Ok(())
     }
 
-    /// What is the same whatever the configuration.
-    pub(crate) fn check_rules(&self) -> Result<(), RequestError> {
+    /// Checks the headers of the opening handshake: all of RFC 6455 §4.2.1 that is the same whatever the
+    /// configuration. [`upgrade`](Self::upgrade) does so too.
+    ///
+    /// # Errors
+    ///
+    /// The first rule that it breaks.
+    pub fn check_handshake(&self) -> Result<(), RequestError> {
         // RFC 6455 §4.2.1 item 6: "with a value of 13".
         match self.headers.only("Sec-WebSocket-Version") {
             Ok(Some(b"13")) => {}
@@ -211,8 +216,30 @@ impl Request {
         extensions(self.headers.all("Sec-WebSocket-Extensions"))
     }
 
+    /// Checks a request that was made [unchecked](Self::from_parts_unchecked), and came by this version of HTTP:
+    /// `(1, 1)` for HTTP/1.1. The headers of the handshake are left to [`upgrade`](Self::upgrade).
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError::Method`] and [`RequestError::NotUpgrade`] come first: such a request is an ordinary one,
+    /// and may be answered like any other. Then [`RequestError::Protocol`], [`RequestError::HttpVersion`], and
+    /// what any request must keep to.
+    pub fn check(&self, version: (u8, u8)) -> Result<(), RequestError> {
+        self.check_asks()?;
+        // RFC 6455 §4.2.1 item 1: HTTP/1.1. RFC 8441 and RFC 9220: HTTP/2 and HTTP/3.
+        let fits = match version {
+            (1, 1) => self.protocol.is_none(),
+            (2 | 3, 0) => self.protocol.is_some(),
+            _ => false,
+        };
+        if !fits {
+            return Err(RequestError::HttpVersion);
+        }
+        self.check_http()
+    }
+
     /// What any HTTP request must keep to, WebSocket or not.
-    pub(crate) fn check_http(&self) -> Result<(), RequestError> {
+    pub(super) fn check_http(&self) -> Result<(), RequestError> {
         if self.protocol.is_some() {
             return self.check_extended_connect();
         }

@@ -306,12 +306,14 @@ impl RecvBuf {
         matches!(self.event, Some(Kind::Text | Kind::Binary))
     }
 
-    /// For an adapter that blocks where others wait: keeps no more than a buffer of the usual size.
+    /// Call this before a read that blocks the thread. It gives back what a large message needed, and lets other
+    /// threads use the send buffers that this one keeps. The buffer itself stays: the read needs it.
     #[cfg(feature = "std")]
-    pub(crate) fn drop_large(&mut self) {
+    pub fn before_blocking(&mut self) {
         if self.storage.len() > pool::WIDE && self.compact_len() == 0 {
             self.release();
         }
+        pool::share_send();
     }
 
     pub(crate) fn is_eof(&self) -> bool {
@@ -324,8 +326,9 @@ impl RecvBuf {
         debug_assert!(self.read <= self.filled);
     }
 
-    /// Drops everything that was not parsed.
-    pub(crate) fn discard(&mut self) -> usize {
+    /// Drops everything that was not parsed, and says how many bytes that was: for
+    /// [`LeaveStep::Drain`](crate::LeaveStep::Drain). Ends the current event.
+    pub fn discard(&mut self) -> usize {
         let n = self.filled - self.read;
         self.end_event();
         self.rewind();

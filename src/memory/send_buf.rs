@@ -157,13 +157,6 @@ impl SendBuf {
         self.pending_slices().next().unwrap_or_default()
     }
 
-    /// All that waits, if it is in one buffer, as small frames are.
-    #[cfg(feature = "std")]
-    pub(crate) fn only_slice(&self) -> Option<&[u8]> {
-        let alone = self.tail.as_ref().is_none_or(|tail| tail.chunks.is_empty());
-        if alone { Some(&self.head[self.head_sent..]) } else { None }
-    }
-
     /// Tells that the socket took the first `n` bytes. More than wait counts as all.
     pub fn sent(&mut self, n: usize) {
         let n = n.min(self.len());

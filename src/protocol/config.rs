@@ -142,10 +142,9 @@ impl Config {
         &self.0
     }
 
-    /// How long a blocked write may last without progress. Keepalive promises to find a dead peer within the
-    /// pong timeout, also where its ping does not fit the socket.
-    #[cfg(feature = "std")]
-    pub(crate) fn write_timeout(&self) -> Option<Duration> {
+    /// How long a write that blocks its thread may last without progress: the lower of the send timeout and, with
+    /// keepalive, the pong timeout. A thread that is blocked in a write cannot wait for the pong.
+    pub fn write_timeout(&self) -> Option<Duration> {
         let pong = self.0.ping_interval.and(self.0.pong_timeout);
         self.0.send_timeout.into_iter().chain(pong).min()
     }

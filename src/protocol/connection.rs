@@ -87,6 +87,11 @@ impl Connection {
         }
     }
 
+    /// The settings.
+    pub fn config(&self) -> &Config {
+        self.receiver.config()
+    }
+
     /// Decodes until one event is ready, more bytes are needed, or the connection is over. Replies
     /// (pong, Close, Close on a violation) are queued in `out`.
     ///
@@ -103,7 +108,7 @@ impl Connection {
         out: &mut SendBuf,
     ) -> Result<Progress, ProtocolError> {
         // Nothing is owed then that was not owed before.
-        if self.receiver.short_message(input) {
+        if self.receiver.short_message(input).is_some() {
             return Ok(Progress::Event);
         }
         let close_sent = self.sender.close_sent();
@@ -125,7 +130,7 @@ impl Connection {
         out: &mut SendBuf,
     ) -> Result<Progress, ProtocolError> {
         // Nothing is owed then that was not owed before.
-        if self.receiver.short_message(input) {
+        if self.receiver.short_message(input).is_some() {
             return Ok(Progress::Event);
         }
         let close_sent = self.sender.close_sent();
@@ -309,11 +314,6 @@ impl Connection {
     /// not seeded has the same payloads on every connection.
     pub fn seed_keepalive(&mut self, seed: [u8; 32]) {
         self.receiver.seed_keepalive(&seed);
-    }
-
-    #[cfg(feature = "std")]
-    pub(crate) fn has_keepalive(&self) -> bool {
-        self.receiver.config().get().ping_interval.is_some()
     }
 
     /// How long the peer took for its last pong to a ping of keepalive: see [`Receiver::round_trip`].

@@ -66,21 +66,6 @@ fn now() -> core::time::Duration {
     Tokio::<::tokio::net::TcpStream>::now()
 }
 
-/// When a handshake that begins now must be over.
-#[cfg(feature = "hyper")]
-pub(crate) fn handshake_deadline(
-    config: &crate::protocol::config::Config,
-) -> Option<core::time::Duration> {
-    Some(now().saturating_add(config.get().handshake_timeout?))
-}
-
-/// When a client that was refused waits for the body no longer: the status has decided.
-#[cfg(feature = "hyper")]
-pub(crate) fn body_deadline(whole: Option<core::time::Duration>) -> Option<core::time::Duration> {
-    let grace = now().saturating_add(crate::handshake::BODY_GRACE);
-    whole.into_iter().chain([grace]).min()
-}
-
 /// `None` if the deadline comes first.
 pub(crate) async fn within<F: Future>(
     deadline: Option<core::time::Duration>,

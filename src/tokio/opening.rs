@@ -128,7 +128,7 @@ impl Security {
         if !request.is_secure() {
             return Ok(Self { tls: None });
         }
-        let config = match request.users_tls_config() {
+        let config = match request.own_tls_config().cloned() {
             Some(config) => config,
             // Reads files, the first time.
             None => match ::tokio::task::spawn_blocking(tls::with_platform_roots).await {

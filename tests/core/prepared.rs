@@ -1,7 +1,7 @@
 //! A message that is encoded once and sent on many connections.
 
 use crate::common::*;
-use bowline::{Config, Message, MessageRef, Prepared, Refusal, Role};
+use bowline::{Config, Connection, Message, MessageRef, Prepared, Refusal, Role, SendBuf};
 
 #[test]
 fn it_is_received_as_if_it_was_sent_alone() {
@@ -31,6 +31,48 @@ fn the_connections_of_a_server_share_one_frame() {
         side.out.pending().as_ptr()
     });
     assert!(places.iter().all(|place| *place == places[0]));
+}
+
+#[test]
+fn what_a_write_does_not_take_of_it_is_queued_by_reference() {
+    for len in [0, 1, 200, 10_000] {
+        let prepared = Prepared::new(vec![1; len]);
+        for taken in [0, 1, 3, len + 2, usize::MAX] {
+            let (_, mut sender, _) = Connection::server(Config::default()).into_halves();
+            let mut out = SendBuf::new();
+            sender.send("before", &mut out).unwrap();
+            let mut frame = sender.send_prepared_borrowed(&prepared, &mut out).unwrap();
+            let mut wire = frame.slices().collect::<Vec<_>>().concat();
+            let all = wire.clone();
+            wire.truncate(taken);
+            frame.sent(taken);
+            drop(frame);
+            wire.extend(out.pending_slices().flatten());
+            assert_eq!(wire, all, "{len} {taken}");
+            assert!(all.starts_with(b"\x81\x06before\x82") && all.len() > len + 9);
+        }
+    }
+    // By reference: two queues have the same bytes.
+    let prepared = Prepared::new(vec![1; 500]);
+    let places = [(); 2].map(|()| {
+        let (_, mut sender, _) = Connection::server(Config::default()).into_halves();
+        let mut out = SendBuf::new();
+        drop(sender.send_prepared_borrowed(&prepared, &mut out).unwrap());
+        out.pending().as_ptr()
+    });
+    assert_eq!(places[0], places[1]);
+    // A client's frame has a mask, so it is queued whole.
+    let (_, mut client, _) = Connection::client(Config::default(), [1; 32]).into_halves();
+    let mut out = SendBuf::new();
+    let frame = client.send_prepared_borrowed(&prepared, &mut out).unwrap();
+    assert_eq!(frame.slices().map(<[u8]>::len).sum::<usize>(), 508);
+    drop(frame);
+    assert_eq!(out.len(), 508);
+    // After Close it is refused, and nothing is queued.
+    client.start_close(1000, "", &mut out).unwrap();
+    let len = out.len();
+    let error = client.send_prepared_borrowed(&prepared, &mut out).err().unwrap();
+    assert_eq!((error.refusal(), out.len()), (Refusal::Closed, len));
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod adapters;
 mod battery;
 mod client;
 mod errors;
+mod other_http;
 mod rfc7692_negotiation;
 mod rfc8441;
 mod server;

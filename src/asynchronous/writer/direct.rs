@@ -4,8 +4,6 @@ use core::task::{Context, Poll, Waker};
 use std::io;
 use std::sync::Arc;
 
-use bytes::Buf;
-
 use super::{Writer, poll_write_slices};
 use crate::asynchronous::broadcast::{Offered, SlowPeer};
 use crate::asynchronous::io::Io;
@@ -73,15 +71,17 @@ impl<I: Io> Writer<I> {
         // A queue takes memory, which most peers need not have.
         if self.out.is_empty()
             && let Some(io) = &mut self.io
-            && let Some(mut frame) = self.sender.prepared_frame(message, &self.out)?
         {
-            self.out.set_buffered(true);
-            match io.poll_write(cx, &frame) {
-                Poll::Ready(Ok(n)) => frame.advance(n.min(frame.len())),
-                Poll::Ready(Err(error)) => return Ok(Poll::Ready(Err(error))),
-                Poll::Pending => {}
+            let mut frame = self.sender.send_prepared_borrowed(message, &mut self.out)?;
+            let written = poll_write_slices(io, cx, frame.slices());
+            if let Poll::Ready(Ok(n)) = written {
+                frame.sent(n);
             }
-            self.out.append_common(frame);
+            drop(frame);
+            self.out.set_buffered(true);
+            if let Poll::Ready(Err(error)) = written {
+                return Ok(Poll::Ready(Err(error)));
+            }
         } else {
             self.sender.send_prepared(message, &mut self.out)?;
         }

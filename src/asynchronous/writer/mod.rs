@@ -291,10 +291,11 @@ impl<I: Io> Writer<I> {
         while !self.out.is_empty() {
             // Until it is flushed, the stream may hold back what it took.
             self.out.set_buffered(true);
-            let written = match self.out.only_slice() {
-                // The system call for one slice is the cheaper one.
-                Some(slice) => io.poll_write(cx, slice),
-                None => poll_write_slices(io, cx, self.out.pending_slices()),
+            let first = self.out.pending();
+            let written = if first.len() == self.out.len() {
+                io.poll_write(cx, first)
+            } else {
+                poll_write_slices(io, cx, self.out.pending_slices())
             };
             match written {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(ErrorKind::WriteZero.into())),
@@ -477,5 +478,9 @@ fn poll_write_slices<'a, I: Io>(
         *slot = IoSlice::new(slice);
         count += 1;
     }
-    io.poll_write_vectored(cx, &slices[..count])
+    match &slices[..count] {
+        // The system call for one slice is the cheaper one.
+        [only] => io.poll_write(cx, only),
+        slices => io.poll_write_vectored(cx, slices),
+    }
 }

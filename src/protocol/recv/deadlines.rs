@@ -64,9 +64,9 @@ impl Receiver {
         transfer.into_iter().chain(self.keepalive_deadline(now, state)).min()
     }
 
-    /// Whether there is no [`deadline`](Self::deadline), unless Close was sent; then it need not be asked.
-    #[cfg(any(feature = "tokio", feature = "futures-io"))]
-    pub(crate) fn is_at_rest(&mut self, input: &RecvBuf) -> bool {
+    /// Whether there is no [`deadline`](Self::deadline), so that the adapter need not read its clock before it
+    /// waits. Only for a connection whose Close was not sent: after that there is a deadline.
+    pub fn is_at_rest(&mut self, input: &RecvBuf) -> bool {
         let is_at_rest = self.is_between(input) && self.extras.is_none();
         if is_at_rest {
             self.timer.clear();

@@ -39,16 +39,18 @@ impl Receiver {
         replies.close_with(CloseReply(answer), said);
     }
 
-    /// Closes the connection from outside, since this side shuts down (§7.4.1).
-    #[cfg(any(feature = "tokio", feature = "futures-io"))]
-    pub(crate) fn go_away(&mut self, replies: &mut Replies) {
+    /// Closes the connection from outside with 1001, as a server that shuts down does: "1001 indicates that an
+    /// endpoint is "going away"" (RFC 6455 §7.4.1). Close is added to `replies`. After an end it does nothing.
+    pub fn go_away(&mut self, replies: &mut Replies) {
         if self.end().is_none() {
             replies.close(CloseReply(Some(CloseCode::GOING_AWAY)));
         }
     }
 
-    /// The connection is over. How it ended first stays.
-    pub(crate) fn give_up(&mut self, end: End) {
+    /// Ends the connection for a reason that only the adapter sees: [`Timeout::Send`] when the sending half has
+    /// stalled ([`Sender::is_stalled`](crate::Sender::is_stalled)), or [`End::Unconfirmed`] when it must not
+    /// wait for the peer any longer. If the connection has ended before, that end stays.
+    pub fn give_up(&mut self, end: End) {
         self.gate = Gate::SHUT;
         self.extras.get_or_insert_default().end.get_or_insert(end);
     }

@@ -238,7 +238,7 @@ impl Receiver {
         replies: &mut Replies,
         close_sent: bool,
     ) -> Result<Progress, ProtocolError> {
-        if self.short_message(input) {
+        if self.short_message(input).is_some() {
             return Ok(Progress::Event);
         }
         self.step(input, replies, close_sent, false)
@@ -257,7 +257,7 @@ impl Receiver {
         replies: &mut Replies,
         close_sent: bool,
     ) -> Result<Progress, ProtocolError> {
-        if self.short_message(input) {
+        if self.short_message(input).is_some() {
             return Ok(Progress::Event);
         }
         self.step(input, replies, close_sent, true)
@@ -265,7 +265,7 @@ impl Receiver {
 
     /// What `advance` does where [`short_message`](Self::short_message) has nothing.
     #[inline]
-    pub(crate) fn step(
+    pub(super) fn step(
         &mut self,
         input: &mut RecvBuf,
         replies: &mut Replies,

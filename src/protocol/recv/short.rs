@@ -47,16 +47,16 @@ impl Gate {
 }
 
 impl Receiver {
-    /// Lends a short message that is all there, if there is one; else changes nothing.
+    /// Lends a short message if all of it is in `input`, and gives its length; else changes nothing.
     ///
-    /// It is a function apart from `run`, which needs so many registers that saving them would take as
-    /// long as this.
-    pub(crate) fn short_message(&mut self, input: &mut RecvBuf) -> bool {
+    /// This is what [`advance`](Self::advance) tries first. Nothing is owed to the peer after it, so it needs to
+    /// know nothing of the sending half. An adapter may call it before it asks its other half for anything.
+    // It is a function apart from `run`, which needs so many registers that saving them would take as long as
+    // this.
+    pub fn short_message(&mut self, input: &mut RecvBuf) -> Option<u16> {
         // Between messages the event that was lent last needs no end: another takes its place.
         let unread = input.unread();
-        let Some(head) = unread.first_chunk() else {
-            return false;
-        };
+        let head = unread.first_chunk()?;
         // All that a short header can have, in one register; the first byte is the lowest.
         let head = u64::from_le_bytes(*head);
         let (mask_bit, key_size) = match self.role {
@@ -66,38 +66,36 @@ impl Receiver {
         let kind = match head & 0x80FF ^ mask_bit {
             0x81 => Kind::Text,
             0x82 => Kind::Binary,
-            _ => return false,
+            _ => return None,
         };
         let (len, key, header) = match head >> 8 & 0x7F {
             126 => {
                 let len = ((head >> 16) as u16).swap_bytes();
                 if usize::from(len) <= MAX_CONTROL {
-                    return false;
+                    return None;
                 }
                 (len, head >> 32, 4 + key_size)
             }
-            127 => return false,
+            127 => return None,
             len => (len as u16, head >> 16, 2 + key_size),
         };
         let key = if key_size == 0 { [0; 4] } else { (key as u32).to_le_bytes() };
         if !self.gate.admits(len) {
-            return false;
+            return None;
         }
         debug_assert!(matches!(self.stage, Stage::Header) && self.message.is_none());
         debug_assert!(self.end().is_none() && self.remaining == 0);
-        let Some(payload) = input.short_payload(header, len.into()) else {
-            return false;
-        };
+        let payload = input.short_payload(header, len.into())?;
         if kind == Kind::Binary {
             mask::apply(payload, key);
         } else if !unmask_text(payload, key) {
-            return false;
+            return None;
         }
         input.lend_short(kind, header, len.into());
         self.offset += header as u64 + u64::from(len);
         self.data = self.data.wrapping_add(len.into());
         self.cost = self.cost.wrapping_add(PROGRESS);
-        true
+        Some(len)
     }
 }
 

@@ -28,6 +28,7 @@ use crate::protocol::prepared::Prepared;
 use crate::protocol::replies::{CloseReply, Replies};
 use crate::protocol::send_state::SendState;
 use short::Gate;
+use vectored::Rest;
 
 pub use vectored::Vectored;
 
@@ -210,7 +211,7 @@ impl Sender {
             payload
         };
         let budget = self.config.get().budget.as_ref().filter(|_| rest.len() >= FREE).cloned();
-        Ok(Vectored { out, rest, budget })
+        Ok(Vectored { out, rest: Rest::Lent(rest), budget })
     }
 
     /// Like [`send`](Self::send) for a message that goes to many connections. A server queues the one
@@ -242,16 +243,26 @@ impl Sender {
         Ok(())
     }
 
-    /// The frame of a message that goes to many connections, to be sent after what is in the queue.
-    /// `None` for a client: the frame that is shared has no mask.
-    #[cfg(any(feature = "tokio", feature = "futures-io"))]
-    pub(crate) fn prepared_frame(
+    /// Like [`send_prepared`](Self::send_prepared), for one vectored write: of what that does not take, a
+    /// server's frame of any size is queued by reference.
+    ///
+    /// # Errors
+    ///
+    /// The [`Refusal`](crate::Refusal); then nothing was queued.
+    pub fn send_prepared_borrowed<'a>(
         &mut self,
         message: &Prepared,
-        out: &SendBuf,
-    ) -> Result<Option<Bytes>, SendError> {
+        out: &'a mut SendBuf,
+    ) -> Result<Vectored<'a>, SendError> {
+        if self.keys.is_some() {
+            // Each client has a mask of its own, so nothing can be shared.
+            self.send_prepared(message, out)?;
+            return Ok(Vectored { out, rest: Rest::Lent(&[]), budget: None });
+        }
         self.admit(&message.message().borrow(), out)?;
-        Ok(self.frame_of(message))
+        self.afford(0, out)?;
+        let rest = Rest::Common(self.frame_of(message).unwrap_or_default());
+        Ok(Vectored { out, rest, budget: None })
     }
 
     fn frame_of(&mut self, message: &Prepared) -> Option<Bytes> {
@@ -373,8 +384,8 @@ impl Sender {
         }
     }
 
-    #[cfg(feature = "std")]
-    pub(crate) fn compression(&self) -> bool {
+    /// Whether they are: what [`set_compression`](Self::set_compression) said last.
+    pub fn compression(&self) -> bool {
         self.compression
     }
 

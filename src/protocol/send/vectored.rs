@@ -2,21 +2,41 @@
 
 use core::fmt;
 
+use bytes::{Buf, Bytes};
+
 use crate::memory::budget::Budget;
 use crate::memory::send_buf::SendBuf;
 
-/// A frame that is half queued: its header is in the [`SendBuf`], and its payload is still with its owner. See
-/// [`Sender::send_borrowed`](crate::Sender::send_borrowed).
+/// A frame of which a part is queued in the [`SendBuf`], and the rest is still where it was. See
+/// [`Sender::send_borrowed`](crate::Sender::send_borrowed) and
+/// [`Sender::send_prepared_borrowed`](crate::Sender::send_prepared_borrowed).
 pub struct Vectored<'a> {
     pub(super) out: &'a mut SendBuf,
-    pub(super) rest: &'a [u8],
+    pub(super) rest: Rest<'a>,
     pub(super) budget: Option<Budget>,
+}
+
+/// What follows the bytes in the queue.
+pub(super) enum Rest<'a> {
+    /// The payload, with its owner. It is copied to the queue.
+    Lent(&'a [u8]),
+    /// A frame that other queues have too. It is queued by reference.
+    Common(Bytes),
+}
+
+impl Rest<'_> {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Lent(bytes) => bytes,
+            Self::Common(bytes) => bytes,
+        }
+    }
 }
 
 impl Vectored<'_> {
     /// All that is to be written, in order; no slice is empty.
     pub fn slices(&self) -> impl Iterator<Item = &[u8]> {
-        let rest = Some(self.rest).filter(|rest| !rest.is_empty());
+        let rest = Some(self.rest.bytes()).filter(|rest| !rest.is_empty());
         self.out.pending_slices().chain(rest)
     }
 
@@ -24,7 +44,11 @@ impl Vectored<'_> {
     pub fn sent(&mut self, n: usize) {
         let queued = n.min(self.out.len());
         self.out.sent(queued);
-        self.rest = &self.rest[(n - queued).min(self.rest.len())..];
+        let n = (n - queued).min(self.rest.bytes().len());
+        match &mut self.rest {
+            Rest::Lent(bytes) => *bytes = &bytes[n..],
+            Rest::Common(bytes) => bytes.advance(n),
+        }
     }
 }
 
@@ -33,18 +57,22 @@ impl fmt::Debug for Vectored<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Vectored")
             .field("out", &self.out)
-            .field("rest", &self.rest.len())
+            .field("rest", &self.rest.bytes().len())
             .finish_non_exhaustive()
     }
 }
 
 impl Drop for Vectored<'_> {
     fn drop(&mut self) {
-        if !self.rest.is_empty() {
-            self.out.append(|buffer| buffer.extend_from_slice(self.rest));
-            if let Some(budget) = &self.budget {
-                self.out.charge_added(budget);
+        match &mut self.rest {
+            Rest::Lent(bytes) if !bytes.is_empty() => {
+                self.out.append(|buffer| buffer.extend_from_slice(bytes));
+                if let Some(budget) = &self.budget {
+                    self.out.charge_added(budget);
+                }
             }
+            Rest::Lent(_) => {}
+            Rest::Common(bytes) => self.out.append_common(core::mem::take(bytes)),
         }
     }
 }
