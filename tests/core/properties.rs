@@ -117,6 +117,30 @@ proptest! {
         prop_assert_eq!(received, sent);
     }
 
+    /// The short ways of sending queue what the long way does, byte for byte: a message that is its own only
+    /// fragment. So they draw the same masking keys, too.
+    #[test]
+    fn a_message_is_sent_as_its_only_fragment_is(
+        role in role(),
+        messages in vec(message(), 1..8),
+    ) {
+        let config = Config::default();
+        let [mut short, mut owned, mut long] = [(); 3].map(|()| Side::new(role, config.clone()));
+        for message in &messages {
+            short.connection.send(message, &mut short.out).unwrap();
+            owned.connection.send_owned(message.clone(), &mut owned.out).unwrap();
+            match message {
+                Message::Text(_) | Message::Binary(_) => {
+                    long.connection.send_part(message, true, &mut long.out).unwrap();
+                }
+                _ => long.connection.send(message, &mut long.out).unwrap(),
+            }
+        }
+        let wire = long.take_out();
+        prop_assert_eq!(short.take_out(), wire.clone());
+        prop_assert_eq!(owned.take_out(), wire);
+    }
+
     #[test]
     fn messages_are_received_however_they_are_fragmented(
         role in role(),
