@@ -12,7 +12,7 @@
 
 use core::time::Duration;
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::time::Instant;
 
@@ -34,8 +34,10 @@ use crate::protocol::send_state::SendState;
 struct Shared<S: BlockingStream> {
     writer: Mutex<Writer<S>>,
     slot: Mutex<Replies>,
+    /// Whether there is anything in the slot, so that most messages need not lock it.
+    is_owed: AtomicBool,
     /// How far sending has come, to be known without the writer's lock.
-    state: Arc<Mutex<SendState>>,
+    state: Arc<AtomicU64>,
     /// How the connection ended, once the receiving half knows.
     end: OnceLock<End>,
     receiver_gone: AtomicBool,
@@ -59,14 +61,30 @@ impl<S: BlockingStream> Shared<S> {
     /// Moves the replies from the slot to the writer's queue; whether there were any. The caller notes the
     /// writer's state afterwards.
     fn answer(&self, writer: &mut Writer<S>) -> bool {
+        if !self.is_owed.load(Ordering::Acquire) {
+            return false;
+        }
         let mut slot = lock(&self.slot);
-        let any = !slot.is_empty();
         writer.sender.answer(&mut slot, &mut writer.out);
-        any
+        // Pongs may have to wait until earlier ones have left.
+        self.is_owed.store(!slot.is_empty(), Ordering::Release);
+        true
     }
 
-    fn slot_is_empty(&self) -> bool {
-        lock(&self.slot).is_empty()
+    /// Adds to the slot.
+    fn owe(&self, replies: &mut Replies) {
+        let mut slot = lock(&self.slot);
+        slot.merge(replies, &self.config);
+        self.is_owed.store(!slot.is_empty(), Ordering::Release);
+    }
+
+    /// Whether anything is in the slot.
+    ///
+    /// One half fills the slot and then tries the writer's lock; the other lets go of that lock and then asks
+    /// this. The fence on both sides sees to it that at least one of them sees what the other did.
+    fn is_owed(&self) -> bool {
+        fence(Ordering::SeqCst);
+        self.is_owed.load(Ordering::Relaxed)
     }
 }
 
@@ -80,6 +98,7 @@ pub(super) fn split<S: BlockingStream>(
     let shared = Arc::new(Shared {
         config: reader.receiver.config().clone(),
         state,
+        is_owed: AtomicBool::new(!reader.replies.is_empty()),
         slot: Mutex::new(core::mem::take(&mut reader.replies)),
         writer: Mutex::new(writer),
         end: OnceLock::new(),
@@ -104,7 +123,7 @@ impl<S: BlockingStream> Link for Half<S> {
     }
 
     fn state(&self) -> SendState {
-        *lock(&self.shared.state)
+        SendState::from_bits(self.shared.state.load(Ordering::Acquire))
     }
 
     fn answer(&mut self, replies: &mut Replies) {
@@ -116,7 +135,7 @@ impl<S: BlockingStream> Link for Half<S> {
         // Who holds the lock looks at the slot again when it is done.
         Ok(self
             .write(replies)?
-            .unwrap_or_else(|| if self.shared.slot_is_empty() { Sent::All } else { Sent::Waiting }))
+            .unwrap_or_else(|| if self.shared.is_owed() { Sent::Waiting } else { Sent::All }))
     }
 
     fn finish(&mut self, replies: &mut Replies, _: Option<Duration>) -> io::Result<Option<Sent>> {
@@ -150,8 +169,9 @@ impl<S: BlockingStream> Half<S> {
     fn write(&self, replies: &mut Replies) -> io::Result<Option<Sent>> {
         let shared = &*self.shared;
         if !replies.is_empty() {
-            lock(&shared.slot).merge(replies, &shared.config);
+            shared.owe(replies);
         }
+        fence(Ordering::SeqCst);
         let Some(mut writer) = try_lock(&shared.writer) else {
             return Ok(None);
         };
@@ -444,7 +464,7 @@ impl<S: BlockingStream> SendHalf<S> {
                 result = result.and(sent);
             }
             drop(writer);
-            if shared.slot_is_empty() {
+            if !shared.is_owed() {
                 return result;
             }
             match try_lock(&shared.writer) {

@@ -2,7 +2,8 @@
 
 use core::time::Duration;
 use std::io::{self, ErrorKind, IoSlice};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::patience::{Patience, as_timeout, is_reached, is_timeout, now, timeout_until};
 use super::reader::Link;
@@ -50,7 +51,7 @@ pub(super) struct Writer<S: BlockingStream> {
     /// The write timeout that the stream has now.
     timeout: Option<Duration>,
     /// For the other half, which does not wait for the lock of this: how far sending has come.
-    state: Option<Arc<Mutex<SendState>>>,
+    state: Option<Arc<AtomicU64>>,
 }
 
 impl<S: BlockingStream> Writer<S> {
@@ -81,15 +82,15 @@ impl<S: BlockingStream> Writer<S> {
     }
 
     /// From now on this notes how far sending has come, for the receiving half.
-    pub(super) fn share_state(&mut self) -> Arc<Mutex<SendState>> {
-        let state = Mutex::new(self.sender.state(&self.out));
+    pub(super) fn share_state(&mut self) -> Arc<AtomicU64> {
+        let state = AtomicU64::new(self.sender.state(&self.out).to_bits());
         Arc::clone(self.state.insert(Arc::new(state)))
     }
 
     /// Notes it. Also while all the rest waits for a long write: what the peer takes shows that it lives.
     pub(super) fn note(&self) {
         if let Some(state) = &self.state {
-            *state.lock().unwrap_or_else(PoisonError::into_inner) = self.sender.state(&self.out);
+            state.store(self.sender.state(&self.out).to_bits(), Ordering::Release);
         }
     }
 

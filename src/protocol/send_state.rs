@@ -15,6 +15,25 @@ pub struct SendState {
 }
 
 impl SendState {
+    /// The state as one number, for halves in two threads that share it in an atomic.
+    pub fn to_bits(self) -> u64 {
+        let flags = [self.close_sent, self.close_left, self.is_waiting];
+        let flags = flags.iter().fold(0, |bits, &flag| bits << 1 | u64::from(flag));
+        flags << 40 | u64::from(self.pings) << 32 | u64::from(self.taken)
+    }
+
+    /// The state that [`to_bits`](Self::to_bits) gave.
+    pub fn from_bits(bits: u64) -> Self {
+        let flag = |place: u32| bits >> (40 + place) & 1 == 1;
+        Self {
+            close_sent: flag(2),
+            close_left: flag(1),
+            is_waiting: flag(0),
+            pings: (bits >> 32) as u8,
+            taken: bits as u32,
+        }
+    }
+
     /// Whether Close was queued.
     pub fn close_sent(self) -> bool {
         self.close_sent

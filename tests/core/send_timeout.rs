@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::common::*;
-use bowline::{Config, End, Role, Timeout};
+use bowline::{Config, Connection, End, Role, SendBuf, SendState, Timeout};
 
 const SECOND: Duration = Duration::from_secs(1);
 const START: Duration = Duration::from_secs(100);
@@ -147,4 +147,29 @@ fn a_close_has_not_left_while_the_stream_holds_bytes_back() {
         let state = sender.state(&out);
         assert!(state.close_sent() && state.close_left() && !state.is_waiting());
     }
+}
+
+#[test]
+fn the_state_of_sending_is_one_number() {
+    let (_, mut sender, _) = Connection::server(Config::default()).into_halves();
+    let mut out = SendBuf::new();
+    let mut states = vec![sender.state(&out)];
+    sender.send("some", &mut out).unwrap();
+    states.push(sender.state(&out));
+    out.sent(3);
+    states.push(sender.state(&out));
+    out.sent(3);
+    states.push(sender.state(&out));
+    sender.start_close(1000, "", &mut out).unwrap();
+    states.push(sender.state(&out));
+    out.sent(4);
+    states.push(sender.state(&out));
+    let bits: Vec<u64> = states.iter().map(|state| state.to_bits()).collect();
+    let again: Vec<SendState> = bits.iter().map(|&bits| SendState::from_bits(bits)).collect();
+    assert_eq!(again, states);
+    assert!(
+        bits.iter()
+            .enumerate()
+            .all(|(i, bits)| states[..i].iter().all(|other| other.to_bits() != *bits))
+    );
 }
