@@ -134,6 +134,15 @@ impl<I: Wrap> Incoming<I> {
     ///
     /// Dropping the future drops the stream.
     ///
+    /// ```no_run
+    /// # async fn serve(stream: tokio::net::TcpStream) -> Result<(), bowline::Error> {
+    /// use bowline::tokio::Incoming;
+    /// let incoming = Incoming::read(stream, bowline::Config::default()).await?;
+    /// println!("{} asks for {}", incoming.request().host(), incoming.request().path());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::Request`], [`Error::Io`].
@@ -176,6 +185,16 @@ impl<I: Wrap> Incoming<I> {
     /// Accepts it, if it keeps to RFC 6455 §4.2.1 and the origin policy; else refuses it.
     ///
     /// Dropping the future drops the stream.
+    ///
+    /// ```no_run
+    /// # async fn serve(stream: tokio::net::TcpStream) -> Result<(), bowline::Error> {
+    /// use bowline::{handshake::Accept, tokio::Incoming};
+    /// let incoming = Incoming::read(stream, bowline::Config::default()).await?;
+    /// let mut ws = incoming.accept(Accept::new()).await?;
+    /// ws.send("Hello").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///

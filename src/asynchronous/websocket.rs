@@ -61,6 +61,22 @@ impl<I: Io> fmt::Debug for WebSocket<I> {
 impl<I: Wrap> WebSocket<I> {
     /// A WebSocket whose opening handshake was done elsewhere. `input` holds what was read after
     /// the handshake, or is new.
+    ///
+    /// ```no_run
+    /// # async fn serve(stream: tokio::net::TcpStream, read: &[u8]) -> Result<(), bowline::Error> {
+    /// use bowline::handshake::{Accept, Request};
+    /// use bowline::{Config, RecvBuf, tokio::WebSocket};
+    ///
+    /// // Another HTTP parser has read the head of the request, and perhaps the first frames.
+    /// let headers = [("Host", "example.com"), ("Upgrade", "websocket")];
+    /// let request = Request::from_parts("GET", "/chat", headers)?;
+    /// let (connection, _response) = request.upgrade(&Config::default())?.accept(Accept::new())?;
+    /// // Send the response first.
+    /// let mut ws = WebSocket::from_connection(stream, connection, RecvBuf::with_unread(read));
+    /// ws.send("Hello").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn from_connection(stream: I::Stream, mut connection: Connection, input: RecvBuf) -> Self {
         seed_keepalive(&mut connection);
         let (receiver, sender, replies) = connection.into_halves();

@@ -28,6 +28,14 @@ use crate::protocol::config::Config;
 
 /// Opens a WebSocket at a `ws` or, with the feature `rustls`, a `wss` URL with the default [`Config`].
 ///
+/// ```no_run
+/// let mut ws = bowline::blocking::connect("ws://127.0.0.1:9001/")?;
+/// ws.send("Hello")?;
+/// println!("{:?}", ws.recv()?);
+/// ws.close(1000, "")?;
+/// # Ok::<(), bowline::Error>(())
+/// ```
+///
 /// # Errors
 ///
 /// As [`connect_with`].

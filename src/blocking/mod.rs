@@ -130,6 +130,22 @@ impl<S: BlockingStream> WebSocket<S> {
     /// A WebSocket whose opening handshake was done elsewhere. `input` holds what was read after
     /// it, or is new.
     ///
+    /// ```no_run
+    /// # fn serve(stream: std::net::TcpStream, read: &[u8]) -> Result<(), bowline::Error> {
+    /// use bowline::handshake::{Accept, Request};
+    /// use bowline::{Config, RecvBuf, blocking::WebSocket};
+    ///
+    /// // Another HTTP parser has read the head of the request, and perhaps the first frames.
+    /// let headers = [("Host", "example.com"), ("Upgrade", "websocket")];
+    /// let request = Request::from_parts("GET", "/chat", headers)?;
+    /// let (connection, _response) = request.upgrade(&Config::default())?.accept(Accept::new())?;
+    /// // Send the response first.
+    /// let mut ws = WebSocket::from_connection(stream, connection, RecvBuf::with_unread(read))?;
+    /// ws.send("Hello")?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// If the stream refuses its write timeout.

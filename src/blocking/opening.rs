@@ -123,6 +123,15 @@ pub struct Incoming<S> {
 impl<S: BlockingStream> Incoming<S> {
     /// Reads a request. What is no well-formed HTTP/1.1, or too big, or too slow, is answered here.
     ///
+    /// ```no_run
+    /// # fn serve(stream: std::net::TcpStream) -> Result<(), bowline::Error> {
+    /// use bowline::blocking::Incoming;
+    /// let incoming = Incoming::read(stream, bowline::Config::default())?;
+    /// println!("{} asks for {}", incoming.request().host(), incoming.request().path());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::Request`], [`Error::Io`].
@@ -155,6 +164,16 @@ impl<S: BlockingStream> Incoming<S> {
     }
 
     /// Accepts it, if it keeps to RFC 6455 §4.2.1 and the origin policy; else refuses it.
+    ///
+    /// ```no_run
+    /// # fn serve(stream: std::net::TcpStream) -> Result<(), bowline::Error> {
+    /// use bowline::{blocking::Incoming, handshake::Accept};
+    /// let incoming = Incoming::read(stream, bowline::Config::default())?;
+    /// let mut ws = incoming.accept(Accept::new())?;
+    /// ws.send("Hello")?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///

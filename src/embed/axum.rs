@@ -102,6 +102,19 @@ impl WebSocketUpgrade {
     /// Return the response: the task waits until it was sent. Headers may be added to it. What refuses
     /// requests has to do so before this: if a layer sends another response instead, hyper may hand the
     /// connection over all the same.
+    ///
+    /// ```no_run
+    /// use axum::response::Response;
+    /// use bowline::axum::WebSocketUpgrade;
+    ///
+    /// async fn echo(upgrade: WebSocketUpgrade) -> Response {
+    ///     upgrade.on_upgrade(|mut ws| async move {
+    ///         while let Ok(Some(message)) = ws.recv().await {
+    ///             let _ = ws.feed(message).await; // recv gives the error again
+    ///         }
+    ///     })
+    /// }
+    /// ```
     #[must_use = "the response has to be returned"]
     pub fn on_upgrade<C, F>(self, callback: C) -> Response
     where

@@ -93,6 +93,17 @@ impl Client {
     ///
     /// Cancel safe: dropping the future resets the stream, if there is one already.
     ///
+    /// ```no_run
+    /// # async fn connect(client: bowline::http2::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// use bowline::{Config, handshake::ClientRequest};
+    /// let request = ClientRequest::new("wss://example.com/chat")?.subprotocol("chat.v2")?;
+    /// let (mut ws, response) = client.connect(&request, Config::default()).await?;
+    /// println!("{:?}", response.subprotocol());
+    /// ws.send("Hello").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::Connect`] with [`ConnectError::NotEnabled`] if the server knows no WebSockets over

@@ -63,6 +63,22 @@ pub type WebSocket = crate::tokio::WebSocket<UpgradedIo>;
 /// added to it, those of the handshake must stay. To send another one does not refuse the WebSocket:
 /// hyper may hand the connection over all the same. Drop the future as well.
 ///
+/// ```no_run
+/// use bowline::{Config, bytes::Bytes};
+/// use http_body_util::Full;
+/// use hyper::{Request, Response, body::Incoming};
+///
+/// fn serve(mut request: Request<Incoming>) -> Response<Full<Bytes>> {
+///     match bowline::hyper::upgrade(&mut request, Config::default()) {
+///         Ok((response, upgrading)) => {
+///             tokio::spawn(async { upgrading.await?.send("Hello").await });
+///             response
+///         }
+///         Err(refusal) => refusal.response().into(),
+///     }
+/// }
+/// ```
+///
 /// # Errors
 ///
 /// Why it opens no WebSocket. [`RequestError::Method`] and [`RequestError::NotUpgrade`] tell an
@@ -76,6 +92,20 @@ pub fn upgrade<B, R: Default>(
 
 /// Like [`upgrade`], and selects a subprotocol: the first of the client's that is in `subprotocols`.
 /// The response tells it, in `Sec-WebSocket-Protocol`.
+///
+/// ```no_run
+/// # use bowline::{Config, bytes::Bytes, handshake::RequestError};
+/// # use http_body_util::Full;
+/// # use hyper::{Request, Response, body::Incoming};
+/// # fn serve(mut request: Request<Incoming>) -> Result<Response<Full<Bytes>>, RequestError> {
+/// let names = ["chat.v2", "chat"];
+/// let (response, upgrading) =
+///     bowline::hyper::upgrade_with(&mut request, Config::default(), &names)?;
+/// println!("{:?}", response.headers().get("sec-websocket-protocol"));
+/// tokio::spawn(async { upgrading.await?.send("Hello").await });
+/// # Ok(response)
+/// # }
+/// ```
 ///
 /// # Errors
 ///

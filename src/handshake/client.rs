@@ -365,6 +365,32 @@ impl ClientHandshake {
     /// Gives the connection, and the response that opened it, once that is complete in `input`;
     /// `None`: read more. What follows the response stays in `input`: it is the first frames.
     ///
+    /// ```no_run
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::io::{Read, Write};
+    ///
+    /// use bowline::handshake::{ClientHandshake, ClientRequest};
+    /// use bowline::{Config, RecvBuf, SendBuf};
+    ///
+    /// let mut socket = std::net::TcpStream::connect("127.0.0.1:9001")?;
+    /// let (mut input, mut out) = (RecvBuf::new(), SendBuf::new());
+    /// let request = ClientRequest::new("ws://127.0.0.1:9001/")?;
+    /// let seed = [7; 32]; // From the operating system's entropy, in a real program.
+    /// let mut handshake = ClientHandshake::new(&request, Config::default(), seed, &mut out);
+    /// socket.write_all(out.pending())?;
+    /// let (connection, response) = loop {
+    ///     if let Some(opened) = handshake.read(&mut input)? {
+    ///         break opened;
+    ///     }
+    ///     match socket.read(input.space())? {
+    ///         0 => input.eof(),
+    ///         n => input.filled(n),
+    ///     }
+    /// };
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// Why there is no connection, and the same from then on; close the socket then.

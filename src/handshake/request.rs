@@ -215,6 +215,17 @@ impl Request {
     /// Checks all that RFC 6455 §4.2.1 or RFC 8441 §5 asks, and the origin policy; then it may be
     /// accepted.
     ///
+    /// ```
+    /// use bowline::Config;
+    /// use bowline::handshake::{Request, RequestError};
+    ///
+    /// let ordinary = Request::from_parts("GET", "/", [("Host", "example.com")])?;
+    /// let refusal = ordinary.upgrade(&Config::default()).unwrap_err();
+    /// assert_eq!(refusal, RequestError::NotUpgrade);
+    /// assert_eq!(refusal.response().status(), 426);
+    /// # Ok::<(), RequestError>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// The first rule that it breaks.

@@ -177,6 +177,24 @@ impl Upgrade<'_> {
     /// The connection, and the response that opens it. They belong together: the response tells what
     /// was agreed on. Send it before anything of the connection.
     ///
+    /// ```
+    /// use bowline::Config;
+    /// use bowline::handshake::{Accept, Request};
+    ///
+    /// let request = Request::from_parts("GET", "/chat", [
+    ///     ("Host", "example.com"),
+    ///     ("Upgrade", "websocket"),
+    ///     ("Connection", "Upgrade"),
+    ///     ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ///     ("Sec-WebSocket-Version", "13"),
+    ///     ("Sec-WebSocket-Protocol", "chat, superchat"),
+    /// ])?;
+    /// let accept = Accept::new().subprotocol(request.select_subprotocol(&["chat"]));
+    /// let (connection, response) = request.upgrade(&Config::default())?.accept(accept)?;
+    /// assert_eq!(response.subprotocol(), Some("chat"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// If `accept` names a subprotocol that the client did not offer.

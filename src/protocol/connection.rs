@@ -53,12 +53,35 @@ impl Connection {
     /// The client's end, without extensions: those come from an opening handshake
     /// ([`ClientHandshake::read`](crate::handshake::ClientHandshake::read)). `mask_seed` seeds the generator of masking keys and must come from the
     /// operating system's entropy (RFC 6455 §10.3).
+    ///
+    /// ```
+    /// use bowline::{Config, Connection, SendBuf};
+    ///
+    /// let seed = [7; 32]; // From the operating system's entropy, in a real program.
+    /// let mut client = Connection::client(Config::default(), seed);
+    /// let mut out = SendBuf::new();
+    /// client.send("Hello", &mut out)?;
+    /// // FIN and text, MASK and the length, the key, five bytes.
+    /// assert_eq!(out.pending()[..2], [0x81, 0x80 | 5]);
+    /// assert_eq!(out.len(), 2 + 4 + 5);
+    /// # Ok::<(), bowline::SendError>(())
+    /// ```
     pub fn client(config: Config, mask_seed: [u8; 32]) -> Self {
         Self::agreed_client(config, mask_seed, None)
     }
 
     /// The server's end, without extensions: those come from an opening handshake
     /// ([`Upgrade::accept`](crate::handshake::Upgrade::accept)).
+    ///
+    /// ```
+    /// use bowline::{Config, Connection, SendBuf};
+    ///
+    /// let mut server = Connection::server(Config::default().max_message_size(64 << 10));
+    /// let mut out = SendBuf::new();
+    /// server.send("Hello", &mut out)?;
+    /// assert_eq!(out.pending(), b"\x81\x05Hello");
+    /// # Ok::<(), bowline::SendError>(())
+    /// ```
     pub fn server(config: Config) -> Self {
         Self::agreed_server(config, None)
     }

@@ -332,6 +332,23 @@ impl Server {
     /// Dropping the future before drops the stream. After [`shutdown`](Self::shutdown) has begun the stream
     /// is dropped.
     ///
+    /// ```no_run
+    /// # async fn run(listener: tokio::net::UnixListener) -> std::io::Result<()> {
+    /// use bowline::tokio::Server;
+    ///
+    /// let server = Server::new(bowline::Config::default());
+    /// loop {
+    ///     let (stream, _) = listener.accept().await?;
+    ///     let stream = std::future::ready(Ok(stream));
+    ///     server.serve(stream, |mut ws, _request| async move {
+    ///         while let Ok(Some(message)) = ws.recv().await {
+    ///             let _ = ws.feed(message).await; // recv gives the error again
+    ///         }
+    ///     }).await;
+    /// }
+    /// # }
+    /// ```
+    ///
     /// # Panics
     ///
     /// Outside of a tokio runtime.

@@ -137,6 +137,20 @@ enum Found {
 
 impl Driver {
     /// A server's end, which waits for a request.
+    ///
+    /// ```
+    /// use bowline::handshake::{Accept, Driver, DriverEvent};
+    ///
+    /// let mut server = Driver::server(bowline::Config::default());
+    /// let request = b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    ///     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+    /// server.space()[..request.len()].copy_from_slice(request);
+    /// server.filled(request.len());
+    /// assert!(matches!(server.poll(), Some(DriverEvent::Request(request)) if request.path() == "/"));
+    /// server.accept(Accept::new())?;
+    /// assert!(server.pending().starts_with(b"HTTP/1.1 101 "));
+    /// # Ok::<(), bowline::handshake::InvalidRequest>(())
+    /// ```
     pub fn server(config: Config) -> Self {
         let handshake = ServerHandshake::new(config.clone());
         let stage = Stage::Serving(Box::new(Serving { handshake, request: None }));
@@ -145,6 +159,16 @@ impl Driver {
 
     /// A client's end, which queues its request. `seed` must come from the operating system's entropy: the key and
     /// the masking keys are made from it (RFC 6455 §4.1, §10.3).
+    ///
+    /// ```
+    /// use bowline::handshake::{ClientRequest, Driver};
+    ///
+    /// let seed = [7; 32]; // From the operating system's entropy, in a real program.
+    /// let request = ClientRequest::new("ws://localhost/chat")?;
+    /// let client = Driver::client(&request, bowline::Config::default(), seed);
+    /// assert!(client.pending().starts_with(b"GET /chat HTTP/1.1\r\n"));
+    /// # Ok::<(), bowline::handshake::InvalidRequest>(())
+    /// ```
     pub fn client(request: &ClientRequest, config: Config, seed: [u8; 32]) -> Self {
         let mut out = SendBuf::new();
         let handshake = ClientHandshake::new(request, config.clone(), seed, &mut out);
