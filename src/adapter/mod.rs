@@ -30,6 +30,25 @@ pub(crate) const FLUSH_PARTS_FROM: usize = 16 << 10;
 
 /// Why an operation of an adapter failed. A Close of the peer's is none of these, whatever its code: then
 /// `recv` gives `None`, and [`End::is_normal`] of the connection's `end` tells whether it was an error.
+///
+/// ```
+/// use bowline::handshake::ConnectError;
+/// use bowline::{End, Error, Timeout};
+///
+/// /// Whether to connect again.
+/// fn may_be_better_later(error: &Error) -> bool {
+///     match error {
+///         Error::Ended(End::PeerGone(_) | End::TimedOut(_)) => true,
+///         Error::Connect(ConnectError::Refused(response)) => response.status() >= 500,
+///         Error::Io(_) => true,
+///         _ => false,
+///     }
+/// }
+///
+/// let error = Error::Ended(End::TimedOut(Timeout::Keepalive));
+/// assert!(may_be_better_later(&error));
+/// assert_eq!(error.to_string(), "peer did not answer a ping within pong_timeout");
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
@@ -150,6 +169,16 @@ impl From<Infallible> for Error {
 }
 
 /// How a closing handshake that this side began went.
+///
+/// ```no_run
+/// # fn run(mut ws: bowline::blocking::WebSocket<std::net::TcpStream>) -> Result<(), bowline::Error> {
+/// let closed = ws.close(1000, "done")?;
+/// if !closed.end.is_normal() {
+///     eprintln!("{}, after {} messages more", closed.end, closed.discarded);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Closed {

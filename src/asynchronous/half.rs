@@ -152,6 +152,18 @@ impl<I: Io> Link for Half<I> {
 
 /// The half that receives. It answers pings and Close, also after the sending half was dropped.
 /// Dropping both closes the socket. It is also a [`Stream`](futures_core::Stream).
+///
+/// ```no_run
+/// # async fn run(ws: bowline::tokio::WebSocket<tokio::net::TcpStream>) -> Result<(), bowline::Error> {
+/// let (mut sender, mut receiver) = ws.split();
+/// tokio::spawn(async move { sender.send("Hello").await });
+/// while let Some(message) = receiver.recv_borrowed().await? {
+///     println!("{message:?}");
+/// }
+/// println!("{:?}", receiver.end());
+/// # Ok(())
+/// # }
+/// ```
 pub struct RecvHalf<I: Io> {
     pub(super) reader: Reader<I>,
     pub(super) link: Half<I>,

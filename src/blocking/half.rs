@@ -200,6 +200,17 @@ impl<S: BlockingStream> Half<S> {
 /// [`Config::close_timeout`](crate::Config::close_timeout), and twice in each
 /// [`Config::send_timeout`](crate::Config::send_timeout). So it ends, by so much later, when the other half
 /// gave the peer up, when the peer takes nothing of what was fed, and when it does not answer our Close.
+///
+/// ```no_run
+/// # fn run(ws: bowline::blocking::WebSocket<std::net::TcpStream>) -> Result<(), bowline::Error> {
+/// let (mut sender, mut receiver) = ws.split()?;
+/// std::thread::spawn(move || sender.send("Hello"));
+/// while let Some(message) = receiver.recv()? {
+///     println!("{message:?}");
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct RecvHalf<S: BlockingStream> {
     reader: Reader,
@@ -313,6 +324,18 @@ impl<S: BlockingStream> Drop for RecvHalf<S> {
 ///
 /// It waits for room and for the peer, at most [`Config::send_timeout`](crate::Config::send_timeout). It
 /// never waits for the receiving half.
+///
+/// ```no_run
+/// # fn run(ws: bowline::blocking::WebSocket<std::net::TcpStream>) -> Result<(), bowline::Error> {
+/// let (mut sender, mut receiver) = ws.split()?;
+/// let reader = std::thread::spawn(move || while let Ok(Some(_)) = receiver.recv() {});
+/// let mut other = sender.clone();
+/// std::thread::spawn(move || other.send("from another thread"));
+/// sender.send("Hello")?;
+/// sender.close(1000, "")?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct SendHalf<S: BlockingStream> {
     shared: Arc<Shared<S>>,
