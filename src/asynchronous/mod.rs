@@ -31,6 +31,4 @@ pub use websocket::{Outgoing, WebSocket};
 pub(crate) use io::Sealed;
 pub(crate) use opening::open;
 #[cfg(feature = "tokio")]
-pub(crate) use opening::within;
-#[cfg(feature = "tokio")]
 pub(crate) use reader::{Order, Supervisor};

@@ -2,8 +2,7 @@
 
 use core::fmt;
 use core::future::{Future, poll_fn};
-use core::pin::pin;
-use core::task::{Poll, ready};
+use core::task::{Context, Poll, ready};
 use core::time::Duration;
 use std::boxed::Box;
 use std::io::{self, ErrorKind};
@@ -18,56 +17,36 @@ use crate::handshake::{
 use crate::memory::recv_buf::RecvBuf;
 use crate::memory::send_buf::SendBuf;
 use crate::protocol::config::Config;
-use crate::protocol::leave::LeaveStep;
+use crate::protocol::connection::Connection;
+use crate::protocol::leave::{Leave, LeaveStep};
 
-/// `None` if the deadline comes first.
-pub(crate) async fn within<I: Io, F: Future>(
-    deadline: Option<Duration>,
-    future: F,
-) -> Option<F::Output> {
-    let mut future = pin!(future);
-    let mut timer = I::Timer::default();
-    poll_fn(|cx| match future.as_mut().poll(cx) {
-        Poll::Ready(output) => Poll::Ready(Some(output)),
-        Poll::Pending => I::poll_timer(&mut timer, cx, deadline).map(|()| None),
-    })
-    .await
-}
-
-async fn read<I: Io>(io: &mut I, input: &mut RecvBuf) -> io::Result<()> {
-    poll_fn(|cx| {
-        let result = poll_read(io, cx, input);
-        if result.is_pending() {
-            input.release();
-        }
-        result
-    })
-    .await
-}
-
-async fn write_all<I: Io>(io: &mut I, out: &mut SendBuf) -> io::Result<()> {
-    poll_fn(|cx| {
-        while !out.is_empty() {
-            match ready!(io.poll_write(cx, out.pending()))? {
-                0 => return Poll::Ready(Err(ErrorKind::WriteZero.into())),
-                n => out.sent(n),
-            }
-        }
-        io.poll_flush(cx)
-    })
-    .await
-}
-
-/// Reads once, unless the deadline comes first. A reset ends the input as an EOF does.
-async fn read_in_time<I: Io>(
-    deadline: Option<Duration>,
+/// Reads once. A stream that has nothing yet holds no buffer. A reset ends the input as an EOF does.
+fn poll_input<I: Io>(
     io: &mut I,
+    cx: &mut Context<'_>,
     input: &mut RecvBuf,
-) -> Result<(), Error> {
-    match within::<I, _>(deadline, read(io, input)).await {
-        Some(Err(error)) => opening::read_failed(error, input),
-        _ => Ok(()),
+) -> Poll<Result<(), Error>> {
+    match poll_read(io, cx, input) {
+        Poll::Ready(result) => Poll::Ready(result.or_else(|e| opening::read_failed(e, input))),
+        Poll::Pending => {
+            input.release();
+            Poll::Pending
+        }
     }
+}
+
+fn poll_write_all<I: Io>(
+    io: &mut I,
+    cx: &mut Context<'_>,
+    out: &mut SendBuf,
+) -> Poll<io::Result<()>> {
+    while !out.is_empty() {
+        match ready!(io.poll_write(cx, out.pending()))? {
+            0 => return Poll::Ready(Err(ErrorKind::WriteZero.into())),
+            n => out.sent(n),
+        }
+    }
+    io.poll_flush(cx)
 }
 
 /// Opens a WebSocket as a client; the handshake began at `start`.
@@ -78,24 +57,40 @@ pub(crate) async fn open<I: Wrap>(
     start: Duration,
 ) -> Result<(WebSocket<I>, Response), Error> {
     let mut io = I::wrap(stream);
+    let mut timer = I::Timer::default();
     let (mut input, mut out) = (RecvBuf::new(), SendBuf::new());
     let mut handshake = ClientHandshake::new(request, config, seed()?, &mut out);
     let deadline = handshake.deadline(start);
-    match within::<I, _>(deadline, write_all(&mut io, &mut out)).await {
-        Some(Ok(())) => {}
-        Some(Err(error)) => return Err(opening::write_failed(error, ConnectError::Gone)),
-        None => return Err(ConnectError::TimedOut.into()),
-    }
-    loop {
-        if let Some((connection, response)) = handshake.read(&mut input)? {
-            let stream = io.into_inner();
-            return Ok((WebSocket::from_connection(stream, connection, input), response));
+    let opened = poll_fn(|cx| {
+        if !out.is_empty() {
+            match poll_write_all(&mut io, cx, &mut out) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => {
+                    return Poll::Ready(Err(opening::write_failed(error, ConnectError::Gone)));
+                }
+                Poll::Pending => {
+                    ready!(I::poll_timer(&mut timer, cx, deadline));
+                    return Poll::Ready(Err(ConnectError::TimedOut.into()));
+                }
+            }
         }
-        handshake.on_time(I::now())?;
-        // That the deadline comes first is for `on_time` to tell. It is nearer once a refusal has come.
-        let deadline = handshake.deadline(I::now());
-        read_in_time(deadline, &mut io, &mut input).await?;
-    }
+        loop {
+            if let Some(opened) = handshake.read(&mut input)? {
+                return Poll::Ready(Ok(opened));
+            }
+            handshake.on_time(I::now())?;
+            match poll_input(&mut io, cx, &mut input) {
+                Poll::Ready(result) => result?,
+                // That the deadline comes first is for `on_time` to tell. It is nearer once a refusal has come.
+                Poll::Pending => {
+                    let deadline = handshake.deadline(I::now());
+                    ready!(I::poll_timer(&mut timer, cx, deadline));
+                }
+            }
+        }
+    });
+    let (connection, response) = opened.await?;
+    Ok((WebSocket::from_connection(io.into_inner(), connection, input), response))
 }
 
 /// A request that was read and not answered yet.
@@ -113,19 +108,106 @@ pub(crate) async fn open<I: Wrap>(
 /// # Ok(())
 /// # }
 /// ```
-pub struct Incoming<I>(Box<Arrived<I>>);
+pub struct Incoming<I: Io>(Box<Arrived<I>>);
 
-struct Arrived<I> {
+/// In an allocation of its own, or the task would keep room for it as long as it runs.
+struct Arrived<I: Io> {
     io: I,
     input: RecvBuf,
-    request: Request,
+    out: SendBuf,
+    timer: I::Timer,
     handshake: ServerHandshake,
     config: Config,
+    request: Option<Request>,
+    connection: Option<Connection>,
 }
 
-impl<I> fmt::Debug for Incoming<I> {
+impl<I: Io> fmt::Debug for Incoming<I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Incoming").field("request", &self.0.request).finish_non_exhaustive()
+    }
+}
+
+impl<I: Io> Arrived<I> {
+    fn poll_request(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let deadline = self.handshake.deadline(I::now());
+        loop {
+            self.request = self.handshake.read(&mut self.input)?;
+            if self.request.is_some() {
+                return Poll::Ready(Ok(()));
+            }
+            self.handshake.on_time(I::now())?;
+            match poll_input(&mut self.io, cx, &mut self.input) {
+                Poll::Ready(result) => result?,
+                Poll::Pending => ready!(I::poll_timer(&mut self.timer, cx, deadline)),
+            }
+        }
+    }
+
+    fn poll_respond(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        match poll_write_all(&mut self.io, cx, &mut self.out) {
+            Poll::Ready(Ok(())) => Poll::Ready(Ok(())),
+            Poll::Ready(Err(error)) => {
+                Poll::Ready(Err(opening::write_failed(error, RequestError::Gone)))
+            }
+            Poll::Pending => {
+                let deadline = self.handshake.deadline(I::now());
+                ready!(I::poll_timer(&mut self.timer, cx, deadline));
+                Poll::Ready(Err(RequestError::TimedOut.into()))
+            }
+        }
+    }
+
+    /// Accepts the request and queues the response, or tells why not and what the client is told.
+    fn accept(&mut self, accept: Accept) -> Result<(), Box<(Error, Response)>> {
+        let upgrade = self.request().upgrade(&self.config);
+        let upgrade = upgrade.map_err(|error| Box::new((error.into(), error.response())))?;
+        let accepted = upgrade.accept(accept);
+        let (connection, response) =
+            accepted.map_err(|error| Box::new((error.into(), Response::new(500))))?;
+        response.encode(&mut self.out);
+        self.connection = Some(connection);
+        Ok(())
+    }
+
+    fn request(&self) -> &Request {
+        match &self.request {
+            Some(request) => request,
+            None => unreachable!("an `Incoming` is made once the request is there"),
+        }
+    }
+
+    /// Answers with what is no WebSocket, and leaves the socket so that the answer arrives.
+    async fn respond(&mut self, response: &Response) -> Result<(), Error> {
+        let mut leave = self.handshake.leave();
+        let deadline = leave.deadline(I::now());
+        self.handshake.respond(response, &mut self.out);
+        poll_fn(|cx| match self.poll_leave(cx, &mut leave) {
+            Poll::Ready(result) => Poll::Ready(result),
+            // The client has had its time, whether or not it read the answer.
+            Poll::Pending => I::poll_timer(&mut self.timer, cx, deadline).map(Ok),
+        })
+        .await
+    }
+
+    fn poll_leave(&mut self, cx: &mut Context<'_>, leave: &mut Leave) -> Poll<Result<(), Error>> {
+        loop {
+            match leave.step() {
+                LeaveStep::Flush => {
+                    ready!(poll_write_all(&mut self.io, cx, &mut self.out))?;
+                    leave.done();
+                }
+                LeaveStep::Shutdown => {
+                    ready!(self.io.poll_shutdown(cx))?;
+                    leave.done();
+                }
+                LeaveStep::Drain => {
+                    ready!(poll_input(&mut self.io, cx, &mut self.input))?;
+                    leave.discard(self.input.discard());
+                }
+                LeaveStep::Over => return Poll::Ready(Ok(())),
+            }
+        }
     }
 }
 
@@ -147,39 +229,34 @@ impl<I: Wrap> Incoming<I> {
     ///
     /// [`Error::Request`], [`Error::Io`].
     pub fn read(stream: I::Stream, config: Config) -> impl Future<Output = Result<Self, Error>> {
-        // In an allocation of its own, or the task would keep room for it as long as it runs.
-        Box::pin(Self::try_read(stream, config))
-    }
-
-    async fn try_read(stream: I::Stream, config: Config) -> Result<Self, Error> {
-        let mut io = I::wrap(stream);
-        let mut input = RecvBuf::new();
-        let mut handshake = ServerHandshake::new(config.clone());
-        let deadline = handshake.deadline(I::now());
-        loop {
-            let result = match handshake.read(&mut input) {
-                Ok(Some(request)) => {
-                    let arrived = Arrived { io, input, request, handshake, config };
-                    return Ok(Self(Box::new(arrived)));
-                }
-                Ok(None) => handshake.on_time(I::now()),
-                Err(error) => Err(error),
+        let mut arrived = Box::new(Arrived {
+            io: I::wrap(stream),
+            input: RecvBuf::new(),
+            out: SendBuf::new(),
+            timer: I::Timer::default(),
+            handshake: ServerHandshake::new(config.clone()),
+            config,
+            request: None,
+            connection: None,
+        });
+        async move {
+            let Err(error) = poll_fn(|cx| arrived.poll_request(cx)).await else {
+                return Ok(Self(arrived));
             };
-            if let Err(error) = result {
-                if error != RequestError::Gone {
-                    // That the client cannot be told does not change what it did.
-                    let response = error.response();
-                    let _ = Box::pin(respond(&mut io, &handshake, &response)).await;
-                }
-                return Err(error.into());
+            if let Error::Request(refused) = &error
+                && *refused != RequestError::Gone
+            {
+                // That the client cannot be told does not change what it did.
+                let response = Box::new(refused.response());
+                let _ = Box::pin(arrived.respond(&response)).await;
             }
-            read_in_time(deadline, &mut io, &mut input).await?;
+            Err(error)
         }
     }
 
     /// The request: path, headers, cookies, origin, offered subprotocols.
     pub fn request(&self) -> &Request {
-        &self.0.request
+        self.0.request()
     }
 
     /// Accepts it, if it keeps to RFC 6455 §4.2.1 and the origin policy; else refuses it.
@@ -201,35 +278,18 @@ impl<I: Wrap> Incoming<I> {
     /// [`Error::Request`] if it was refused, [`Error::Invalid`] if `accept` cannot be sent (the
     /// client gets status 500 then), [`Error::Io`].
     pub fn accept(self, accept: Accept) -> impl Future<Output = Result<WebSocket<I>, Error>> {
-        // As in `read`.
-        Box::pin(self.try_accept(accept))
-    }
-
-    async fn try_accept(self, accept: Accept) -> Result<WebSocket<I>, Error> {
-        let accepted = match self.0.request.upgrade(&self.0.config) {
-            Ok(upgrade) => upgrade.accept(accept),
-            Err(error) => {
-                let _ = self.respond(&error.response()).await;
-                return Err(error.into());
+        let mut arrived = self.0;
+        let accepted = arrived.accept(accept);
+        async move {
+            if let Err(refused) = accepted {
+                let _ = Box::pin(arrived.respond(&refused.1)).await;
+                return Err(refused.0);
             }
-        };
-        let (connection, response) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                let _ = self.respond(&Response::new(500)).await;
-                return Err(error.into());
-            }
-        };
-        let mut out = SendBuf::new();
-        response.encode(&mut out);
-        let Arrived { mut io, input, mut handshake, .. } = *self.0;
-        let deadline = handshake.deadline(I::now());
-        match within::<I, _>(deadline, write_all(&mut io, &mut out)).await {
-            Some(Ok(())) => {}
-            Some(Err(error)) => return Err(opening::write_failed(error, RequestError::Gone)),
-            None => return Err(RequestError::TimedOut.into()),
+            poll_fn(|cx| arrived.poll_respond(cx)).await?;
+            let Arrived { io, input, connection, .. } = *arrived;
+            let connection = connection.ok_or(io::Error::from(ErrorKind::NotConnected))?;
+            Ok(WebSocket::from_connection(io.into_inner(), connection, input))
         }
-        Ok(WebSocket::from_connection(io.into_inner(), connection, input))
     }
 
     /// Answers with something else than a WebSocket, and closes the connection, in a way that lets
@@ -241,40 +301,6 @@ impl<I: Wrap> Incoming<I> {
     ///
     /// [`Error::Io`].
     pub async fn respond(mut self, response: &Response) -> Result<(), Error> {
-        let Arrived { io, handshake, .. } = &mut *self.0;
-        Box::pin(respond(io, handshake, response)).await
+        Box::pin(self.0.respond(response)).await
     }
-}
-
-/// Answers with what is no WebSocket, and leaves the socket so that the answer arrives.
-async fn respond<I: Io>(
-    io: &mut I,
-    handshake: &ServerHandshake,
-    response: &Response,
-) -> Result<(), Error> {
-    let mut leave = handshake.leave();
-    let deadline = leave.deadline(I::now());
-    let steps = async {
-        let (mut input, mut out) = (RecvBuf::new(), SendBuf::new());
-        handshake.respond(response, &mut out);
-        loop {
-            match leave.step() {
-                LeaveStep::Flush => {
-                    write_all(io, &mut out).await?;
-                    leave.done();
-                }
-                LeaveStep::Shutdown => {
-                    poll_fn(|cx| io.poll_shutdown(cx)).await?;
-                    leave.done();
-                }
-                LeaveStep::Drain => {
-                    read(io, &mut input).await?;
-                    leave.discard(input.discard());
-                }
-                LeaveStep::Over => return Ok(()),
-            }
-        }
-    };
-    // The client has had its time, whether or not it read the answer.
-    within::<I, _>(deadline, steps).await.unwrap_or(Ok(()))
 }

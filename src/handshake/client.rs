@@ -1,8 +1,7 @@
 //! The client's side: a request to bytes, bytes to a connection or the server's refusal (RFC 6455 §4.1).
 
 use alloc::boxed::Box;
-use alloc::string::String;
-use alloc::vec;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
@@ -11,7 +10,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::extension::extensions;
-use super::head::{self, HeadError, HeadReader, Headers};
+use super::head::{self, HeadError, HeadReader, Headers, with_places};
 use super::refusal::{self, Refusal};
 use super::response::Response;
 use super::url::Url;
@@ -146,17 +145,17 @@ impl ClientRequest {
 
     /// Host, and port unless it is the scheme's own: the value of `Host`, and over HTTP/2 of `:authority`.
     pub fn authority(&self) -> String {
-        self.url.host_header()
+        self.url.host_header().to_string()
     }
 
     /// All headers of the request; without a key, those of an extended CONNECT (RFC 8441 §5).
-    fn headers(&self, key: Option<&str>, config: &Config) -> Headers {
-        let mut headers = Headers::default();
+    fn headers(&self, key: Option<&[u8]>, config: &Config) -> Headers {
+        let mut headers = Headers::with_capacity(8 + self.headers.iter().count(), 256);
         if let Some(key) = key {
-            headers.push("Host", self.url.host_header().as_bytes());
+            headers.push_text("Host", self.url.host_header());
             headers.push("Upgrade", b"websocket");
             headers.push("Connection", b"Upgrade");
-            headers.push("Sec-WebSocket-Key", key.as_bytes());
+            headers.push("Sec-WebSocket-Key", key);
         }
         headers.push("Sec-WebSocket-Version", b"13");
         if !self.subprotocols.is_empty() {
@@ -195,7 +194,7 @@ impl fmt::Debug for ClientRequest {
     /// Without credentials, the query and the values of headers: they may be secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientRequest")
-            .field("host", &self.url.host_header())
+            .field("host", &self.authority())
             .field("path", &self.url.target.split('?').next().unwrap_or_default())
             .field("headers", &self.headers)
             .finish_non_exhaustive()
@@ -272,7 +271,8 @@ pub struct ClientHandshake {
     config: Config,
     /// The request is an extended CONNECT (RFC 8441).
     is_extended: bool,
-    accept: String,
+    /// What the server has to answer to the key.
+    accept: [u8; 28],
     subprotocols: Vec<String>,
     /// Of the URL, without the question mark.
     query: String,
@@ -337,7 +337,7 @@ impl ClientHandshake {
         let handshake = Self {
             config,
             is_extended: false,
-            accept: key::accept_key(&key),
+            accept: key::accept_for(&key),
             subprotocols: request.subprotocols.clone(),
             query: request.url.target.split_once('?').map_or("", |(_, query)| query).into(),
             connection_seed,
@@ -415,21 +415,9 @@ impl ClientHandshake {
             let Some(end) = self.reader.find_end(input.unread(), &self.config)? else {
                 return if input.is_eof() { Err(ConnectError::Gone) } else { Ok(None) };
             };
-            let mut fields = vec![httparse::EMPTY_HEADER; self.reader.lines];
-            let mut parsed = httparse::Response::new(&mut fields);
-            match parsed.parse(&input.unread()[..end]) {
-                Ok(httparse::Status::Complete(_)) => {}
-                _ => return Err(ConnectError::Malformed),
-            }
-            let mut response = Response::of_any_status(parsed.code.unwrap_or_default());
-            response.headers = Headers::from_parsed(parsed.headers);
-            let http_1_1 = parsed.version == Some(1);
+            let response = parse(&input.unread()[..end], self.reader.lines)?;
             input.skip(end);
             self.reader = HeadReader::of_response();
-            // HTTP/1.0 has no upgrade and no interim responses (RFC 9110 §15.2).
-            if response.status < 200 && !http_1_1 {
-                return Err(ConnectError::Malformed);
-            }
             if let Some(opened) = self.answer(response)? {
                 return Ok(Some(opened));
             }
@@ -515,7 +503,7 @@ impl ClientHandshake {
         if !upgrade || !lists_token(headers.all("Connection"), "upgrade") {
             return Err(ConnectError::NotUpgraded);
         }
-        if headers.only("Sec-WebSocket-Accept") != Ok(Some(self.accept.as_bytes())) {
+        if headers.only("Sec-WebSocket-Accept") != Ok(Some(&self.accept[..])) {
             return Err(ConnectError::WrongAccept);
         }
         Ok(())
@@ -580,4 +568,20 @@ impl ClientHandshake {
         self.failed = Some(error.clone());
         Err(error)
     }
+}
+
+/// Reads a whole head of so many lines.
+fn parse(head: &[u8], lines: usize) -> Result<Response, ConnectError> {
+    with_places(lines, |places| {
+        let mut parsed = httparse::Response::new(places);
+        let complete = matches!(parsed.parse(head), Ok(httparse::Status::Complete(_)));
+        let status = parsed.code.unwrap_or_default();
+        // HTTP/1.0 has no upgrade and no interim responses (RFC 9110 §15.2).
+        if !complete || status < 200 && parsed.version != Some(1) {
+            return Err(ConnectError::Malformed);
+        }
+        let mut response = Response::of_any_status(status);
+        response.headers = Headers::from_parsed(parsed.headers);
+        Ok(response)
+    })
 }

@@ -1,6 +1,6 @@
 //! HTTP/1.1 heads: read with bounds, written with checks.
 
-use alloc::string::String;
+use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt::{self, Write as _};
 
@@ -155,10 +155,22 @@ impl Headers {
     }
 
     pub(crate) fn push(&mut self, name: &str, value: &[u8]) {
+        self.push_with(name, |bytes| bytes.extend_from_slice(value));
+    }
+
+    /// Adds a field whose value is written as text.
+    pub(super) fn push_text(&mut self, name: &str, value: impl fmt::Display) {
+        // Writing to memory cannot fail.
+        self.push_with(name, |bytes| {
+            let _ = write!(Line(bytes), "{value}");
+        });
+    }
+
+    fn push_with(&mut self, name: &str, value: impl FnOnce(&mut Vec<u8>)) {
         let start = self.bytes.len() as u32;
         self.bytes.extend_from_slice(name.as_bytes());
         let name_end = self.bytes.len() as u32;
-        self.bytes.extend_from_slice(value);
+        value(&mut self.bytes);
         self.fields.push(Field { start, name_end, end: self.bytes.len() as u32 });
     }
 
@@ -188,19 +200,33 @@ impl Headers {
         self
     }
 
-    pub(super) fn from_parsed(parsed: &[httparse::Header<'_>]) -> Self {
-        Self::from_pairs(parsed.iter().map(|header| (header.name, header.value)))
+    /// No fields, and room for so many, with so many bytes of names and values.
+    pub(super) fn with_capacity(fields: usize, bytes: usize) -> Self {
+        Self { bytes: Vec::with_capacity(bytes), fields: Vec::with_capacity(fields) }
     }
 
-    /// Fields that an HTTP parser has read.
+    pub(super) fn from_parsed(parsed: &[httparse::Header<'_>]) -> Self {
+        let bytes = parsed.iter().map(|header| header.name.len() + header.value.len()).sum();
+        let mut headers = Self::with_capacity(parsed.len(), bytes);
+        headers.extend(parsed.iter().map(|header| (header.name, header.value)));
+        headers
+    }
+
+    /// Fields that another HTTP parser has read.
     pub(super) fn from_pairs<N: AsRef<str>, V: AsRef<[u8]>>(
         pairs: impl IntoIterator<Item = (N, V)>,
     ) -> Self {
-        let mut headers = Self::default();
-        for (name, value) in pairs {
-            headers.push(name.as_ref(), value.as_ref().trim_ascii());
-        }
+        let pairs = pairs.into_iter();
+        let n = pairs.size_hint().0.min(MANY);
+        let mut headers = Self::with_capacity(n, n * USUAL_SIZE);
+        headers.extend(pairs);
         headers
+    }
+
+    fn extend<N: AsRef<str>, V: AsRef<[u8]>>(&mut self, pairs: impl Iterator<Item = (N, V)>) {
+        for (name, value) in pairs {
+            self.push(name.as_ref(), value.as_ref().trim_ascii());
+        }
     }
 
     fn write(&self, head: &mut Vec<u8>) {
@@ -225,13 +251,39 @@ pub(crate) fn is_field_value(value: &[u8]) -> bool {
         && value.iter().all(|&byte| byte == b'\t' || (byte >= b' ' && byte != 0x7f))
 }
 
+/// More fields than this are not expected, whatever an iterator says of itself.
+const MANY: usize = 64;
+
+/// How many bytes a field has as a rule: a browser's have 30 to 50.
+const USUAL_SIZE: usize = 48;
+
+/// Lets `parse` fill one place for each line of a head. Those of nearly all heads are on the stack.
+pub(super) fn with_places<'a, T>(
+    lines: usize,
+    parse: impl FnOnce(&mut [httparse::Header<'a>]) -> T,
+) -> T {
+    let mut few = [httparse::EMPTY_HEADER; 32];
+    match few.get_mut(..lines) {
+        Some(few) => parse(few),
+        None => parse(&mut vec![httparse::EMPTY_HEADER; lines]),
+    }
+}
+
+/// Text is written to bytes.
+struct Line<'a>(&'a mut Vec<u8>);
+
+impl fmt::Write for Line<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.extend_from_slice(text.as_bytes());
+        Ok(())
+    }
+}
+
 /// Writes a head: the first line, fields, an empty line.
 pub(crate) fn write_head(first_line: fmt::Arguments<'_>, headers: &Headers, out: &mut SendBuf) {
-    let mut line = String::new();
-    // Writing to a string cannot fail.
-    let _ = line.write_fmt(first_line);
     out.append(|buffer| {
-        buffer.extend_from_slice(line.as_bytes());
+        // Writing to memory cannot fail.
+        let _ = Line(buffer).write_fmt(first_line);
         buffer.extend_from_slice(b"\r\n");
         headers.write(buffer);
         buffer.extend_from_slice(b"\r\n");

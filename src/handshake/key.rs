@@ -17,8 +17,21 @@ const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 /// assert_eq!(accept_key("dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
 /// ```
 pub fn accept_key(key: &str) -> String {
+    accept_for(key.as_bytes()).iter().copied().map(char::from).collect()
+}
+
+/// The same, without an allocation.
+pub(super) fn accept_for(key: &[u8]) -> [u8; 28] {
     let digest = Sha1::new().chain_update(key).chain_update(GUID).finalize();
-    STANDARD.encode(digest)
+    encoded(&digest)
+}
+
+/// What so many bytes are in base64. `N` is their length in it.
+fn encoded<const N: usize>(bytes: &[u8]) -> [u8; N] {
+    let mut text = [0; N];
+    let written = STANDARD.encode_slice(bytes, &mut text);
+    debug_assert_eq!(written, Ok(N));
+    text
 }
 
 /// Reads base64 whose last bits belong to no byte and are not zero. RFC 4648 §3.5 leaves the choice to the
@@ -33,8 +46,8 @@ pub(crate) fn is_valid(key: &[u8]) -> bool {
 }
 
 /// A key from 16 random bytes.
-pub(crate) fn encode(nonce: [u8; 16]) -> String {
-    STANDARD.encode(nonce)
+pub(super) fn encode(nonce: [u8; 16]) -> [u8; 24] {
+    encoded(&nonce)
 }
 
 /// The value of an `Authorization` header with Basic credentials (RFC 7617).

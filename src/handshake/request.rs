@@ -13,8 +13,9 @@ use crate::protocol::config::Config;
 /// A client's request, before anything is answered.
 #[derive(Clone)]
 pub struct Request {
-    pub(super) method: String,
-    pub(super) target: String,
+    /// The method, and the target right after it.
+    line: String,
+    method_len: usize,
     pub(super) headers: Headers,
     /// The `:protocol` of an extended CONNECT.
     pub(super) protocol: Option<String>,
@@ -63,8 +64,21 @@ impl Request {
         target: &str,
         headers: impl IntoIterator<Item = (N, V)>,
     ) -> Self {
-        let headers = Headers::from_pairs(headers);
-        Self { method: method.into(), target: target.into(), headers, protocol: None }
+        Self::new(method, &[target], Headers::from_pairs(headers), None)
+    }
+
+    pub(super) fn new(
+        method: &str,
+        target: &[&str],
+        headers: Headers,
+        protocol: Option<&str>,
+    ) -> Self {
+        let mut line = String::with_capacity(
+            method.len() + target.iter().map(|part| part.len()).sum::<usize>(),
+        );
+        line.push_str(method);
+        line.extend(target.iter().copied());
+        Self { line, method_len: method.len(), headers, protocol: protocol.map(String::from) }
     }
 
     /// Takes an extended CONNECT (RFC 8441 §4) that a parser of HTTP/2 has read: its pseudo-headers, of
@@ -114,13 +128,10 @@ impl Request {
     ) -> Self {
         let is_http = ["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known));
         // What is wrong stays out, so that the parts of the target are those that were sent.
-        let target = if is_http && is_host(authority.as_bytes()) && path.starts_with('/') {
-            alloc::format!("{scheme}://{authority}{path}")
-        } else {
-            String::new()
-        };
-        let headers = Headers::from_pairs(headers);
-        Self { method: "CONNECT".into(), target, headers, protocol: Some(protocol.into()) }
+        let is_right = is_http && is_host(authority.as_bytes()) && path.starts_with('/');
+        let target = [scheme, "://", authority, path];
+        let target = if is_right { &target[..] } else { &[] };
+        Self::new("CONNECT", target, Headers::from_pairs(headers), Some(protocol))
     }
 
     /// The `:protocol` of an extended CONNECT (RFC 8441 §4); `None` for any other request.
@@ -130,12 +141,12 @@ impl Request {
 
     /// The method; a WebSocket is opened with `GET`, over HTTP/2 with `CONNECT`.
     pub fn method(&self) -> &str {
-        &self.method
+        &self.line[..self.method_len]
     }
 
     /// The target as it was sent: usually path and query. Of an extended CONNECT, the whole URI.
     pub fn target(&self) -> &str {
-        &self.target
+        &self.line[self.method_len..]
     }
 
     /// The path that the target asks for, without the query.
@@ -148,18 +159,19 @@ impl Request {
 
     /// The query, after the `?`.
     pub fn query(&self) -> Option<&str> {
-        Some(self.target.split_once('?')?.1)
+        Some(self.target().split_once('?')?.1)
     }
 
     /// A target may name the host as well, as if to a proxy (RFC 9112 §3.2.2): the authority if it
     /// does, and the rest.
     pub(super) fn split_target(&self) -> (Option<&str>, &str) {
-        match self.target.split_once("://") {
-            Some((_, rest)) if !self.target.starts_with('/') => {
+        let target = self.target();
+        match target.split_once("://") {
+            Some((_, rest)) if !target.starts_with('/') => {
                 let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
                 (Some(authority), path)
             }
-            _ => (None, &self.target),
+            _ => (None, target),
         }
     }
 
@@ -251,7 +263,7 @@ impl fmt::Debug for Request {
     /// Without the query and the values of headers: they may be secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Request")
-            .field("method", &self.method)
+            .field("method", &self.method())
             .field("path", &self.path())
             .field("headers", &self.headers)
             .finish_non_exhaustive()

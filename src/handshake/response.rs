@@ -1,8 +1,7 @@
 //! A response: the one that opens a WebSocket, or any other.
 
-use alloc::string::String;
 use alloc::vec::Vec;
-use core::fmt::{self, Write as _};
+use core::fmt;
 
 use super::InvalidRequest;
 use super::head::{Headers, write_head};
@@ -114,13 +113,15 @@ impl Response {
     /// `Transfer-Encoding` are that server's to write. The headers that a status must have are there: `Allow` for
     /// 405, `Upgrade` for 426. A status that no answer may have becomes 500.
     pub fn into_parts(self) -> (u16, Headers, Vec<u8>) {
-        let mut headers = self.wire_headers();
+        let Self { status, headers, body, .. } = self;
+        let has_content = has_content(status);
+        let mut headers = wire_headers(headers, status);
         // RFC 9110 §7.8: "A sender of Upgrade MUST also send an "Upgrade" connection option".
         if headers.get("Upgrade").is_some() && headers.get("Connection").is_none() {
             headers.push("Connection", b"upgrade");
         }
-        let body = if self.has_content() { self.body } else { Vec::new() };
-        (status_to_send(self.status), headers, body)
+        let body = if has_content { body } else { Vec::new() };
+        (status_to_send(status), headers, body)
     }
 
     /// Queues the response. One that opens no WebSocket says `Connection: close`: the connection is
@@ -136,8 +137,12 @@ impl Response {
     /// Queues the head, and the content unless `with_content` is false.
     pub(super) fn write(&self, with_content: bool, out: &mut SendBuf) {
         let status = status_to_send(self.status);
-        let mut headers = self.wire_headers();
-        if status != 101 {
+        let reason = reason_phrase(status);
+        let first_line = format_args!("HTTP/1.1 {status:03} {reason}");
+        if status == 101 {
+            write_head(first_line, &self.headers, out);
+        } else {
+            let mut headers = wire_headers(self.headers.clone(), self.status);
             let close: &[u8] = match headers.get("Upgrade") {
                 // RFC 9110 §7.8: "A sender of Upgrade MUST also send an "Upgrade" connection option".
                 Some(_) => b"close, Upgrade",
@@ -145,55 +150,18 @@ impl Response {
             };
             headers.push("Connection", close);
             if let Some(length) = self.content_length() {
-                let mut text = String::new();
-                // Writing to a string cannot fail.
-                let _ = write!(text, "{length}");
-                headers.push("Content-Length", text.as_bytes());
+                headers.push_text("Content-Length", length);
             }
+            write_head(first_line, &headers, out);
         }
-        let reason = reason_phrase(status);
-        write_head(format_args!("HTTP/1.1 {status:03} {reason}"), &headers, out);
         if with_content {
             out.append(|buffer| buffer.extend_from_slice(self.content()));
         }
     }
 
-    /// The headers, with those that the status must have, and without those that frame the message.
-    fn wire_headers(&self) -> Headers {
-        if self.status == 101 {
-            return self.headers.clone();
-        }
-        let mut headers = self.headers.clone();
-        // Those of a response that was received belong to the connection that it came by.
-        for name in ["Connection", "Content-Length", "Transfer-Encoding"] {
-            if headers.get(name).is_some() {
-                headers = Headers::default().with_all_but(&headers, name);
-            }
-        }
-        let required: &[(&str, &[u8])] = match self.status {
-            // RFC 9110 §15.5.6: "The origin server MUST generate an Allow header field in a 405 response".
-            405 => &[("Allow", b"GET")],
-            // §15.5.22: "The server MUST send an Upgrade header field in a 426 response". RFC 6455 §4.4: and the
-            // version that it speaks.
-            426 => &[("Upgrade", b"websocket"), ("Sec-WebSocket-Version", b"13")],
-            _ => &[],
-        };
-        for (name, value) in required {
-            if headers.get(name).is_none() {
-                headers.push(name, value);
-            }
-        }
-        headers
-    }
-
-    /// RFC 9110 §15.3.5, §15.3.6, §15.4.5: nothing is sent with these, or it would be read as another response.
-    fn has_content(&self) -> bool {
-        !matches!(self.status, 101 | 204 | 205 | 304)
-    }
-
     /// What is sent of the body.
     fn content(&self) -> &[u8] {
-        if self.has_content() { &self.body } else { &[] }
+        if has_content(self.status) { &self.body } else { &[] }
     }
 
     /// RFC 9110 §8.6: none in a 204. In a 304 it would be the length of what a 200 sends, which only a body tells.
@@ -204,6 +172,38 @@ impl Response {
             _ => Some(self.content().len()),
         }
     }
+}
+
+/// The headers, with those that the status must have, and without those that frame the message.
+fn wire_headers(mut headers: Headers, status: u16) -> Headers {
+    if status == 101 {
+        return headers;
+    }
+    // Those of a response that was received belong to the connection that it came by.
+    for name in ["Connection", "Content-Length", "Transfer-Encoding"] {
+        if headers.get(name).is_some() {
+            headers = Headers::default().with_all_but(&headers, name);
+        }
+    }
+    let required: &[(&str, &[u8])] = match status {
+        // RFC 9110 §15.5.6: "The origin server MUST generate an Allow header field in a 405 response".
+        405 => &[("Allow", b"GET")],
+        // §15.5.22: "The server MUST send an Upgrade header field in a 426 response". RFC 6455 §4.4: and the
+        // version that it speaks.
+        426 => &[("Upgrade", b"websocket"), ("Sec-WebSocket-Version", b"13")],
+        _ => &[],
+    };
+    for (name, value) in required {
+        if headers.get(name).is_none() {
+            headers.push(name, value);
+        }
+    }
+    headers
+}
+
+/// RFC 9110 §15.3.5, §15.3.6, §15.4.5: nothing is sent with these, or it would be read as another response.
+fn has_content(status: u16) -> bool {
+    !matches!(status, 101 | 204 | 205 | 304)
 }
 
 /// A response that was received may have a status that a server may say to nobody else.

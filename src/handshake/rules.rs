@@ -161,7 +161,7 @@ impl Request {
         }
         // RFC 6455 §4.2.1 item 1: "An HTTP/1.1 or higher GET request". Any other method is told so with 405, also one that nobody
         // knows: RFC 9110 §9.1 would have 501 for it, which does not say what to send.
-        if self.method != "GET" {
+        if self.method() != "GET" {
             return Err(RequestError::Method);
         }
         // Items 3 and 4: both headers hold the token, "treated as an ASCII case-insensitive value".
@@ -263,7 +263,7 @@ impl Request {
 
     /// RFC 9112 §3.2: a path or an absolute URI, for OPTIONS also an asterisk; for CONNECT an authority.
     fn check_target(&self) -> Result<(), RequestError> {
-        let target = self.target.as_bytes();
+        let target = self.target().as_bytes();
         let absolute = |scheme: &str| {
             target
                 .get(..scheme.len())
@@ -272,7 +272,7 @@ impl Request {
         let form = target.starts_with(b"/")
             || (absolute("http://") || absolute("https://"))
                 && self.split_target().0.is_some_and(|authority| is_host(authority.as_bytes()));
-        let form = match self.method.as_str() {
+        let form = match self.method() {
             "CONNECT" => is_host(target),
             "OPTIONS" => form || target == b"*",
             _ => form,
@@ -287,7 +287,7 @@ impl Request {
     fn check_extended_connect(&self) -> Result<(), RequestError> {
         const OF_CONNECTIONS: [&str; 5] =
             ["Connection", "Upgrade", "Transfer-Encoding", "Keep-Alive", "Proxy-Connection"];
-        let target = self.target.as_bytes();
+        let target = self.target().as_bytes();
         if target.is_empty() || !target.iter().all(|&byte| byte.is_ascii_graphic() && byte != b'#')
         {
             return Err(RequestError::Target);
@@ -295,7 +295,7 @@ impl Request {
         if OF_CONNECTIONS.iter().any(|name| self.headers.get(name).is_some()) {
             return Err(RequestError::ConnectionHeader);
         }
-        let scheme = self.target.split(':').next().unwrap_or_default();
+        let scheme = self.target().split(':').next().unwrap_or_default();
         match self.headers.only("Host") {
             Ok(None) => {}
             Ok(Some(host))

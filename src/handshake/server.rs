@@ -2,10 +2,9 @@
 //! over HTTP/2, RFC 8441 §5).
 
 use alloc::string::String;
-use alloc::vec;
 use core::time::Duration;
 
-use super::head::{HeadReader, Headers};
+use super::head::{HeadReader, Headers, with_places};
 use super::request::Request;
 use super::response::Response;
 use super::rules::RequestError;
@@ -97,22 +96,7 @@ impl ServerHandshake {
         let Some(end) = self.reader.find_end(input.unread(), &self.config)? else {
             return if input.is_eof() { Err(RequestError::Gone) } else { Ok(None) };
         };
-        let mut fields = vec![httparse::EMPTY_HEADER; self.reader.lines];
-        let mut parsed = httparse::Request::new(&mut fields);
-        match parsed.parse(&input.unread()[..end]) {
-            Ok(httparse::Status::Complete(_)) => {}
-            Err(httparse::Error::Version) => return Err(RequestError::HttpVersion),
-            _ => return Err(RequestError::Malformed),
-        }
-        if parsed.version != Some(1) {
-            return Err(RequestError::HttpVersion);
-        }
-        let request = Request {
-            method: parsed.method.unwrap_or_default().into(),
-            target: parsed.path.unwrap_or_default().into(),
-            headers: Headers::from_parsed(parsed.headers),
-            protocol: None,
-        };
+        let request = parse(&input.unread()[..end], self.reader.lines)?;
         request.check_http()?;
         input.skip(end);
         self.reader = HeadReader::default();
@@ -165,6 +149,22 @@ impl ServerHandshake {
     }
 }
 
+/// Reads a whole head of so many lines.
+fn parse(head: &[u8], lines: usize) -> Result<Request, RequestError> {
+    with_places(lines, |places| {
+        let mut parsed = httparse::Request::new(places);
+        match parsed.parse(head) {
+            Ok(httparse::Status::Complete(_)) if parsed.version == Some(1) => {}
+            Ok(httparse::Status::Complete(_)) | Err(httparse::Error::Version) => {
+                return Err(RequestError::HttpVersion);
+            }
+            _ => return Err(RequestError::Malformed),
+        }
+        let (method, target) = (parsed.method.unwrap_or_default(), parsed.path.unwrap_or_default());
+        Ok(Request::new(method, &[target], Headers::from_parsed(parsed.headers), None))
+    })
+}
+
 /// A request that keeps to all of RFC 6455 §4.2.1 or RFC 8441 §5 and to the origin policy, and may be
 /// accepted.
 #[derive(Clone, Debug)]
@@ -205,10 +205,11 @@ impl Upgrade<'_> {
             Response::of_any_status(if request.protocol.is_some() { 200 } else { 101 });
         let headers = &mut response.headers;
         if request.protocol.is_none() {
-            let key = request.headers.get_str("Sec-WebSocket-Key").unwrap_or_default();
+            *headers = Headers::with_capacity(5, 200);
+            let key = request.headers.get("Sec-WebSocket-Key").unwrap_or_default();
             headers.push("Upgrade", b"websocket");
             headers.push("Connection", b"Upgrade");
-            headers.push("Sec-WebSocket-Accept", key::accept_key(key).as_bytes());
+            headers.push("Sec-WebSocket-Accept", &key::accept_for(key));
         }
         if let Some(name) = accept.subprotocol {
             if !request.subprotocols().any(|offered| offered == name) {

@@ -2,6 +2,7 @@
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::fmt;
 use core::net::Ipv6Addr;
 
 use super::InvalidRequest;
@@ -70,17 +71,23 @@ impl Url {
     }
 
     /// The value of `Host`: without the port if it is the scheme's own (RFC 6455 §4.1).
-    pub(crate) fn host_header(&self) -> String {
-        let mut value = if self.host.contains(':') {
-            ["[", &self.host, "]"].concat()
+    pub(crate) fn host_header(&self) -> HostHeader<'_> {
+        HostHeader(self)
+    }
+}
+
+/// See [`Url::host_header`].
+pub(crate) struct HostHeader<'a>(&'a Url);
+
+impl fmt::Display for HostHeader<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Url { secure, host, port, .. } = self.0;
+        if host.contains(':') {
+            write!(f, "[{host}]")?;
         } else {
-            self.host.clone()
-        };
-        if self.port != default_port(self.secure) {
-            value.push(':');
-            value.push_str(&self.port.to_string());
+            f.write_str(host)?;
         }
-        value
+        if *port == default_port(*secure) { Ok(()) } else { write!(f, ":{port}") }
     }
 }
 

@@ -14,7 +14,8 @@ use super::config::Config;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Policy {
     any_origin: bool,
-    origins: Vec<Origin>,
+    /// Each is one that [`Origin::parse`] reads.
+    origins: Vec<String>,
     hosts: Vec<String>,
 }
 
@@ -24,15 +25,20 @@ impl Policy {
         if self.any_origin {
             return true;
         }
-        let Some(origin) = core::str::from_utf8(origin).ok().and_then(Origin::received) else {
+        let Some(origin) = core::str::from_utf8(origin).ok().and_then(Origin::parse) else {
             return false;
         };
-        if self.origins.iter().any(|allowed| allowed.is_same(&origin)) {
+        if self
+            .origins
+            .iter()
+            .filter_map(|text| Origin::parse(text))
+            .any(|named| named.is_same(origin))
+        {
             return true;
         }
         // Which of http and https does not count: TLS may end at a proxy. A Host without a port stands
         // for the default one of whatever scheme the browser used.
-        let port = default_port(&origin.scheme);
+        let port = default_port(origin.scheme);
         port.is_some() && same_authority(origin.authority.as_bytes(), host.as_bytes(), port)
     }
 
@@ -55,24 +61,23 @@ fn is_named(host: &str, named: &str) -> bool {
 }
 
 /// The origin of pages: `scheme://host[:port]`, and nothing more (RFC 6454 §6.2).
-#[derive(Clone, Debug)]
-struct Origin {
-    scheme: String,
+#[derive(Clone, Copy, Debug)]
+struct Origin<'a> {
+    scheme: &'a str,
     /// Empty for `file://`, and for nothing else.
-    authority: String,
+    authority: &'a str,
 }
 
-impl Origin {
+impl<'a> Origin<'a> {
     /// As a browser sends it; `null` and what is malformed is none.
-    fn received(origin: &str) -> Option<Self> {
+    fn parse(origin: &'a str) -> Option<Self> {
         let (scheme, authority) = origin.split_once("://")?;
         let is_file = scheme.eq_ignore_ascii_case("file") && authority.is_empty();
-        (is_file || is_host(authority.as_bytes()))
-            .then(|| Self { scheme: scheme.to_string(), authority: authority.to_string() })
+        (is_file || is_host(authority.as_bytes())).then_some(Self { scheme, authority })
     }
 
     /// As a program names it; else why no browser sends it.
-    fn named(origin: &str) -> Result<Self, &'static str> {
+    fn named(origin: &'a str) -> Result<Self, &'static str> {
         let origin = origin.trim_ascii();
         if origin == "*" {
             return Err("to allow every page, use allow_any_origin");
@@ -97,15 +102,15 @@ impl Origin {
             let is_web = default_port(scheme).is_some();
             check_host(authority, is_web)?;
         }
-        Ok(Self { scheme: scheme.to_string(), authority: authority.to_string() })
+        Ok(Self { scheme, authority })
     }
 
-    fn is_same(&self, other: &Self) -> bool {
-        self.scheme.eq_ignore_ascii_case(&other.scheme)
+    fn is_same(self, other: Self) -> bool {
+        self.scheme.eq_ignore_ascii_case(other.scheme)
             && same_authority(
                 self.authority.as_bytes(),
                 other.authority.as_bytes(),
-                default_port(&self.scheme),
+                default_port(self.scheme),
             )
     }
 }
@@ -238,7 +243,7 @@ impl Config {
     pub fn try_allow_origin(self, origin: impl Into<String>) -> Result<Self, InvalidPolicy> {
         let named = origin.into();
         let origin = match Origin::named(&named) {
-            Ok(origin) => origin,
+            Ok(Origin { scheme, authority }) => alloc::format!("{scheme}://{authority}"),
             Err(why) => return Err(InvalidPolicy::Origin(named, why)),
         };
         Ok(self.with(|s| s.policy.origins.push(origin)))

@@ -28,6 +28,10 @@ pub use maybe_tls::MaybeTls;
 pub use opening::{accept, client, connect, connect_with};
 pub use server::{Server, Shutdown};
 
+use core::future::poll_fn;
+use core::pin::pin;
+use core::task::Poll;
+
 use crate::asynchronous::{self, Io as _};
 pub use crate::asynchronous::{Broadcast, Delivery, Member, SlowPeer};
 pub(crate) use io::Tokio;
@@ -71,7 +75,15 @@ pub(crate) async fn within<F: Future>(
     deadline: Option<core::time::Duration>,
     future: F,
 ) -> Option<F::Output> {
-    asynchronous::within::<Tokio<::tokio::net::TcpStream>, F>(deadline, future).await
+    let mut future = pin!(future);
+    let mut timer = Default::default();
+    poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => {
+            Tokio::<::tokio::net::TcpStream>::poll_timer(&mut timer, cx, deadline).map(|()| None)
+        }
+    })
+    .await
 }
 
 const _: () = {

@@ -9,6 +9,7 @@ mod counting;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod accept;
 mod budget;
 mod copies;
 mod core;
