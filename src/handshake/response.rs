@@ -8,8 +8,8 @@ use super::InvalidRequest;
 use super::head::{Headers, write_head};
 use crate::memory::send_buf::SendBuf;
 
-/// An HTTP response: the one that opened the connection, one that a client was refused with, or a
-/// server's answer to a request that it does not accept.
+/// An HTTP response: the one that opened the connection, a refusal that a client received, or a server's
+/// answer to a request that it does not accept.
 ///
 /// ```
 /// use bowline::handshake::Response;
@@ -21,7 +21,7 @@ pub struct Response {
     pub(crate) status: u16,
     pub(crate) headers: Headers,
     pub(crate) body: Vec<u8>,
-    /// Its text repeats the query of the request, which may hold a token: errors do not show it.
+    /// The text repeats the query of the request. That may hold a token, so errors do not show the text.
     pub(crate) repeats_query: bool,
 }
 
@@ -59,7 +59,7 @@ impl Response {
         }
     }
 
-    /// One that was received, or that opens a connection.
+    /// A response that was received, or that opens a connection.
     pub(crate) fn of_any_status(status: u16) -> Self {
         Self { status, headers: Headers::default(), body: Vec::new(), repeats_query: false }
     }
@@ -86,12 +86,12 @@ impl Response {
         self.status
     }
 
-    /// The headers; of one that was made here, only those that were added.
+    /// The headers. A response that was made here has only those that were added.
     pub fn headers(&self) -> &Headers {
         &self.headers
     }
 
-    /// The body; of one that a client was refused with, at most the first 64 KiB.
+    /// The body. A refusal that a client received has at most its first 64 KiB.
     pub fn body_bytes(&self) -> &[u8] {
         &self.body
     }
@@ -101,12 +101,12 @@ impl Response {
         self.headers.get_str("Sec-WebSocket-Protocol")
     }
 
-    /// Queues the response. One that opens no WebSocket says `Connection: close`: the connection is
-    /// to be closed after it, in the way that [`Linger`](crate::Linger) describes. It gets its length, and the
-    /// headers that its status must have: `Allow` for 405, `Upgrade` for 426.
+    /// Queues the response. One that opens no WebSocket says `Connection: close`. Close the connection after
+    /// it, as [`Leave`](crate::Leave) describes. The response gets its length, and the headers that its status
+    /// must have: `Allow` for 405, `Upgrade` for 426.
     ///
-    /// An answer to HEAD or CONNECT is another one: for those use
-    /// [`ServerHandshake::respond`](super::ServerHandshake::respond), which knows the request.
+    /// To answer HEAD or CONNECT, use [`ServerHandshake::respond`](super::ServerHandshake::respond), which knows
+    /// the request.
     pub fn encode(&self, out: &mut SendBuf) {
         self.write(true, out);
     }
@@ -115,7 +115,7 @@ impl Response {
     pub(super) fn write(&self, with_content: bool, out: &mut SendBuf) {
         let status = match self.status {
             101 | 200..=599 => self.status,
-            // Received from a server that may say so to nobody else.
+            // The status of a response that was received, which may not be sent on.
             _ => 500,
         };
         let mut headers = self.wire_headers();
@@ -146,7 +146,7 @@ impl Response {
             return self.headers.clone();
         }
         let mut headers = self.headers.clone();
-        // Those of a response that was received belong to the connection that it came by.
+        // In a response that was received, these belong to the connection that it came on.
         for name in ["Connection", "Content-Length", "Transfer-Encoding"] {
             if headers.get(name).is_some() {
                 headers = Headers::default().with_all_but(&headers, name);
@@ -155,8 +155,8 @@ impl Response {
         let required: &[(&str, &[u8])] = match self.status {
             // RFC 9110 §15.5.6: "The origin server MUST generate an Allow header field in a 405 response".
             405 => &[("Allow", b"GET")],
-            // §15.5.22: "The server MUST send an Upgrade header field in a 426 response". RFC 6455 §4.4: and the
-            // version that it speaks.
+            // §15.5.22: "The server MUST send an Upgrade header field in a 426 response". RFC 6455 §4.4: "it MUST
+            // respond with a |Sec-WebSocket-Version| header field".
             426 => &[("Upgrade", b"websocket"), ("Sec-WebSocket-Version", b"13")],
             _ => &[],
         };
@@ -168,13 +168,13 @@ impl Response {
         headers
     }
 
-    /// What is sent of the body. RFC 9110 §15.3.5, §15.3.6, §15.4.5: nothing with these, or it would be read as
-    /// another response.
+    /// What is sent of the body. RFC 9110 §15.3.5, §15.3.6, §15.4.5: nothing with these statuses. A client would
+    /// read it as another response.
     pub(crate) fn content(&self) -> &[u8] {
         if matches!(self.status, 101 | 204 | 205 | 304) { &[] } else { &self.body }
     }
 
-    /// RFC 9110 §8.6: none in a 204. In a 304 it would be the length of what a 200 sends, which only a body tells.
+    /// RFC 9110 §8.6: a 204 has none. In a 304 it is the length that a 200 would have, which only a body tells.
     fn content_length(&self) -> Option<usize> {
         match self.status {
             204 => None,
