@@ -5,7 +5,7 @@ use core::fmt;
 use crate::memory::budget::Budget;
 use crate::memory::send_buf::SendBuf;
 
-/// A frame that is half queued: its header is in the [`SendBuf`], and its payload is still with its owner. See
+/// A frame that is half queued: its header is in the [`SendBuf`], and its payload is still with the caller. See
 /// [`Sender::send_borrowed`](crate::Sender::send_borrowed).
 pub struct Vectored<'a> {
     pub(super) out: &'a mut SendBuf,
@@ -14,7 +14,7 @@ pub struct Vectored<'a> {
 }
 
 impl Vectored<'_> {
-    /// All that is to be written, in order; no slice is empty.
+    /// All bytes to write, in order. No slice is empty.
     pub fn slices(&self) -> impl Iterator<Item = &[u8]> {
         let rest = Some(self.rest).filter(|rest| !rest.is_empty());
         self.out.pending_slices().chain(rest)
