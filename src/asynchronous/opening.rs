@@ -70,7 +70,7 @@ async fn read_in_time<I: Io>(
     }
 }
 
-/// Opens a WebSocket as a client; the handshake began at `start`.
+/// Opens a WebSocket as a client. The handshake began at `start`.
 pub(crate) async fn open<I: Wrap>(
     stream: I::Stream,
     request: &ClientRequest,
@@ -92,13 +92,13 @@ pub(crate) async fn open<I: Wrap>(
             return Ok((WebSocket::from_connection(stream, connection, input), response));
         }
         handshake.on_time(I::now())?;
-        // That the deadline comes first is for `on_time` to tell. It is nearer once a refusal has come.
+        // If the deadline comes first, `on_time` says so. It is nearer once a refusal has come.
         let deadline = handshake.deadline(I::now());
         read_in_time(deadline, &mut io, &mut input).await?;
     }
 }
 
-/// A request that was read and not answered yet.
+/// A request that was read but not answered yet.
 ///
 /// ```no_run
 /// use bowline::handshake::{Accept, Response};
@@ -130,7 +130,7 @@ impl<I> fmt::Debug for Incoming<I> {
 }
 
 impl<I: Wrap> Incoming<I> {
-    /// Reads a request. What is no well-formed HTTP/1.1, or too big, or too slow, is answered here.
+    /// Reads a request. If it is not well-formed HTTP/1.1, too big or too slow, it is answered here.
     ///
     /// Dropping the future drops the stream.
     ///
@@ -138,7 +138,7 @@ impl<I: Wrap> Incoming<I> {
     ///
     /// [`Error::Request`], [`Error::Io`].
     pub fn read(stream: I::Stream, config: Config) -> impl Future<Output = Result<Self, Error>> {
-        // In an allocation of its own, or the task would keep room for it as long as it runs.
+        // The future has an allocation of its own. Otherwise the task would keep room for it as long as it runs.
         Box::pin(Self::try_read(stream, config))
     }
 
@@ -158,7 +158,7 @@ impl<I: Wrap> Incoming<I> {
             };
             if let Err(error) = result {
                 if error != RequestError::Gone {
-                    // That the client cannot be told does not change what it did.
+                    // An error while answering does not change what was wrong with the request.
                     let response = error.response();
                     let _ = Box::pin(respond(&mut io, &handshake, &response)).await;
                 }
@@ -173,7 +173,7 @@ impl<I: Wrap> Incoming<I> {
         &self.0.request
     }
 
-    /// Accepts it, if it keeps to RFC 6455 §4.2.1 and the origin policy; else refuses it.
+    /// Accepts the request if it keeps to RFC 6455 §4.2.1 and the origin policy, and otherwise refuses it.
     ///
     /// Dropping the future drops the stream.
     ///
@@ -213,8 +213,7 @@ impl<I: Wrap> Incoming<I> {
         Ok(WebSocket::from_connection(io.into_inner(), connection, input))
     }
 
-    /// Answers with something else than a WebSocket, and closes the connection, in a way that lets
-    /// the answer arrive.
+    /// Answers with something else than a WebSocket, and closes the connection so that the answer arrives.
     ///
     /// Dropping the future drops the stream.
     ///
@@ -227,7 +226,7 @@ impl<I: Wrap> Incoming<I> {
     }
 }
 
-/// Answers with what is no WebSocket, and leaves the socket so that the answer arrives.
+/// Answers with something else than a WebSocket, and leaves the socket so that the answer arrives.
 async fn respond<I: Io>(
     io: &mut I,
     handshake: &ServerHandshake,
@@ -256,6 +255,6 @@ async fn respond<I: Io>(
             }
         }
     };
-    // The client has had its time, whether or not it read the answer.
+    // The client had the time to read the answer, whether it did or not.
     within::<I, _>(deadline, steps).await.unwrap_or(Ok(()))
 }
