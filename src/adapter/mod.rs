@@ -20,11 +20,11 @@ use crate::handshake::{ConnectError, InvalidRequest, RequestError};
 use crate::protocol::connection::Connection;
 use crate::protocol::error::{End, SendError};
 
-/// Fed bytes leave at the latest when this many wait. A write costs some microseconds before it moves a
-/// byte: messages of 1 KiB that come in batches of 128 cost twice as much with 16 KiB.
+/// Fed bytes leave when this many wait, or earlier. A write costs some microseconds before it moves a byte:
+/// messages of 1 KiB that come in batches of 128 cost twice as much with 16 KiB.
 pub(crate) const FLUSH_FROM: usize = 64 << 10;
 
-/// Parts of a message leave sooner, so that what follows them, such as Close, does not wait for many of them.
+/// Parts of a message leave sooner, so that frames after them, such as Close, do not wait for many parts.
 #[cfg(any(feature = "tokio", feature = "futures-io"))]
 pub(crate) const FLUSH_PARTS_FROM: usize = 16 << 10;
 
@@ -52,26 +52,26 @@ pub(crate) const FLUSH_PARTS_FROM: usize = 16 << 10;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// The socket failed, or a timeout that was set for this one call ran out
-    /// ([`io::ErrorKind::WouldBlock`] or [`io::ErrorKind::TimedOut`]); the latter may be tried again.
+    /// The socket failed, or a timeout of the socket ran out ([`io::ErrorKind::WouldBlock`] or
+    /// [`io::ErrorKind::TimedOut`]). After a timeout, call again.
     Io(io::Error),
     /// The time that was given for this one call is over, as for `recv_timeout`. Nothing is lost: call again.
     TimedOut,
-    /// The connection has ended: how. `recv` gives this where no Close of the peer's came, now and on every
-    /// later call. [`End::result`] gives it where the peer's Close had an error code.
+    /// How the connection ended. `recv` gives this if no Close came from the peer, now and on every later call.
+    /// [`End::result`] gives it if the peer's Close had an error code.
     Ended(End),
-    /// The message was not taken for sending; it is given back.
+    /// The message was not taken for sending. If it was owned, the error gives it back.
     Send(SendError),
-    /// Server: the request opened no WebSocket. The client was told.
+    /// Server: the request opened no WebSocket. The client got an answer, unless it is gone.
     Request(RequestError),
     /// Client: the server opened no WebSocket.
     Connect(ConnectError),
     /// The URL, a header or a subprotocol cannot be sent.
     Invalid(InvalidRequest),
-    /// A `wss` URL, and TLS is not built in: use the feature `rustls`, or connect a TLS stream yourself
-    /// and use `client`.
+    /// The URL is a `wss` one, but TLS is not built in: use the feature `rustls`, or connect a TLS stream
+    /// yourself and use `client`.
     TlsNotBuiltIn,
-    /// TLS failed; why.
+    /// TLS failed, and why.
     #[cfg(feature = "rustls")]
     Tls(TlsError),
 }
@@ -96,8 +96,8 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {
-    /// What comes after the error in the variant: `{}` shows that one itself, and a report that shows each
-    /// source would show it twice.
+    /// The source of the error in the variant. `{}` shows that error itself, and a report that shows each source
+    /// would show it twice.
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Io(error) => error.source(),
@@ -115,7 +115,7 @@ impl std::error::Error for Error {
 
 impl From<io::Error> for Error {
     fn from(error: io::Error) -> Self {
-        // A TLS stream has no other way to tell.
+        // A TLS stream can report its error only inside an I/O error.
         #[cfg(feature = "rustls")]
         if let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<::rustls::Error>())
         {
@@ -182,10 +182,10 @@ impl From<Infallible> for Error {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Closed {
-    /// How the connection ended: clean if the peer's Close came in time. The peer may have answered with an
+    /// How the connection ended. It is clean if the peer's Close came in time. The peer may have answered with an
     /// error code: [`End::is_normal`] tells.
     pub end: End,
-    /// How many messages of the peer came between, and were dropped. To receive them, use
+    /// How many messages came from the peer meanwhile, and were dropped. To receive them, use
     /// `start_close` and go on with `recv`.
     pub discarded: u64,
 }
@@ -207,7 +207,7 @@ pub(crate) fn is_peer_gone(error: &io::Error) -> bool {
     )
 }
 
-/// A clock that only goes forward; where it began does not matter.
+/// The start of a clock that only goes forward. It does not matter when that was.
 pub(crate) fn epoch() -> Instant {
     static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
     *EPOCH
@@ -220,7 +220,7 @@ pub(crate) fn seed() -> io::Result<[u8; 32]> {
     Ok(seed)
 }
 
-/// Makes the pings of keepalive, if it is on, hard to guess. Without entropy they still find a peer that is gone.
+/// If keepalive is on, makes its pings hard to guess. Without entropy they still find a peer that is gone.
 pub(crate) fn seed_keepalive(connection: &mut Connection) {
     if connection.config().get().ping_interval.is_some()
         && let Ok(seed) = seed()
@@ -229,7 +229,7 @@ pub(crate) fn seed_keepalive(connection: &mut Connection) {
     }
 }
 
-/// The time that one of several attempts may take: an equal share of what is left.
+/// How long one of several attempts may take: an equal share of the time that is left.
 pub(crate) fn share(
     deadline: Option<Duration>,
     now: Duration,

@@ -1,7 +1,7 @@
-//! TLS by rustls, for `wss` URLs: whom a client trusts, and why there was no TLS.
+//! TLS with rustls, for `wss` URLs: what a client trusts, and why TLS failed.
 //!
-//! `connect` verifies the server's certificate for the host of the URL, which may be an IP address, and
-//! trusts what the platform trusts. To trust something else, or to show a certificate of your own, make a
+//! `connect` verifies the server's certificate for the host of the URL, which may be an IP address. It trusts
+//! the root certificates of the platform. To trust others, or to present a certificate of your own, make a
 //! [`ClientConfig`] and give it to the request:
 //!
 //! ```no_run
@@ -25,9 +25,9 @@
 //!
 //! # Crypto provider
 //!
-//! rustls does its cryptography with a provider. It is the one that the program installed
-//! ([`CryptoProvider::install_default`]), else ring with the feature `ring`, else there is none and
-//! `connect` gives [`TlsError::NoProvider`].
+//! rustls does its cryptography with a provider. The provider is the one that the program installed
+//! ([`CryptoProvider::install_default`]), otherwise ring with the feature `ring`. Without either, `connect`
+//! gives [`TlsError::NoProvider`].
 
 use core::fmt;
 use std::format;
@@ -42,18 +42,18 @@ use ::rustls::{ClientConfig, RootCertStore};
 
 use crate::handshake::ClientRequest;
 
-/// Why a client got no TLS, or lost it.
+/// Why TLS failed, at the start or later.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum TlsError {
-    /// There is no crypto provider: neither did the program install one, nor is the feature `ring` on.
+    /// There is no crypto provider: the program installed none, and the feature `ring` is off.
     NoProvider,
-    /// The platform has no root certificates that can be used; why, where it said so.
+    /// The platform has no usable root certificates. The text says why, if the platform did.
     NoRoots(String),
-    /// The host of the URL is neither an IP address nor a name that a certificate can be for.
+    /// The host of the URL is neither an IP address nor a name that a certificate can have.
     ServerName,
-    /// rustls refused: the certificate ([`rustls::Error::InvalidCertificate`]
-    /// says what is wrong with it), an alert of the peer, bytes that are no TLS.
+    /// rustls failed, because of the certificate ([`rustls::Error::InvalidCertificate`] says what is wrong with
+    /// it), an alert from the peer, or bytes that are no TLS.
     Rustls(::rustls::Error),
 }
 
@@ -70,7 +70,7 @@ impl fmt::Display for TlsError {
             Self::ServerName => f.write_str("no certificate can be for the host of the URL"),
             Self::Rustls(error) => {
                 write!(f, "TLS: {error}")?;
-                // What answers a TLS hello with something else, an HTTP server for example.
+                // The server answered the TLS hello with something else, as an HTTP server does.
                 if let ::rustls::Error::InvalidMessage(_) = error {
                     f.write_str(
                         "; the server may not speak TLS on this port: try ws:// in the URL",
@@ -85,7 +85,7 @@ impl fmt::Display for TlsError {
 impl std::error::Error for TlsError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            // `Display` has said what the error itself says.
+            // `Display` already shows the text of the error itself.
             Self::Rustls(error) => error.source(),
             _ => None,
         }
@@ -98,7 +98,7 @@ impl From<::rustls::Error> for TlsError {
     }
 }
 
-/// The crypto provider that `connect` uses: the one that the program installed, else ring with the
+/// The crypto provider that `connect` uses: the one that the program installed, otherwise ring with the
 /// feature `ring`.
 ///
 /// # Errors
@@ -114,13 +114,13 @@ pub fn crypto_provider() -> Result<Arc<CryptoProvider>, TlsError> {
     Err(TlsError::NoProvider)
 }
 
-/// What `connect` uses by default: trusts the platform's root certificates (on Unix also the files that
-/// `SSL_CERT_FILE` and `SSL_CERT_DIR` name). They are read once in a process, when they are needed first;
-/// call this at the start to read them then.
+/// The default of `connect`. It trusts the platform's root certificates (on Unix also the files that
+/// `SSL_CERT_FILE` and `SSL_CERT_DIR` name). They are read once in a process, when they are first needed. Call
+/// this at the start to read them then.
 ///
 /// # Errors
 ///
-/// [`TlsError::NoProvider`], [`TlsError::NoRoots`]. Neither is remembered.
+/// [`TlsError::NoProvider`], [`TlsError::NoRoots`]. After an error, the next call tries again.
 pub fn with_platform_roots() -> Result<Arc<ClientConfig>, TlsError> {
     static CONFIG: OnceLock<Arc<ClientConfig>> = OnceLock::new();
     if let Some(config) = CONFIG.get() {
@@ -129,7 +129,7 @@ pub fn with_platform_roots() -> Result<Arc<ClientConfig>, TlsError> {
     let provider = crypto_provider()?;
     let found = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();
-    // A platform's store may hold a certificate that is no longer one.
+    // The store of a platform may hold certificates that cannot be parsed.
     let (added, ignored) = roots.add_parsable_certificates(found.certs);
     if added == 0 {
         let mut why: Vec<_> = found.errors.iter().map(ToString::to_string).collect();
@@ -142,9 +142,9 @@ pub fn with_platform_roots() -> Result<Arc<ClientConfig>, TlsError> {
     Ok(Arc::clone(CONFIG.get_or_init(|| config)))
 }
 
-/// Trusts Mozilla's root certificates, as they were when the crate `webpki-roots` was built: for systems
-/// that have none, such as a container with nothing but the program. Keep the value: each has sessions
-/// of its own to resume.
+/// Trusts Mozilla's root certificates, as of the version of the crate `webpki-roots`. It is for systems without
+/// root certificates, such as a container that has only the program. Keep the value: TLS sessions can be
+/// resumed only with the same one.
 ///
 /// # Errors
 ///
@@ -170,8 +170,8 @@ pub(crate) fn server_name(request: &ClientRequest) -> Result<ServerName<'static>
     ServerName::try_from(request.host().to_string()).map_err(|_| TlsError::ServerName)
 }
 
-/// A WebSocket opened by an HTTP/1.1 request needs just this (RFC 7301), whatever else the program's
-/// configuration is for.
+/// The only protocol for a WebSocket that an HTTP/1.1 request opens (RFC 7301). The program's configuration may
+/// name others for other uses.
 pub(crate) fn alpn() -> Vec<Vec<u8>> {
     vec![b"http/1.1".to_vec()]
 }

@@ -10,20 +10,20 @@ use super::SendHalf;
 use super::io::Io;
 use crate::protocol::prepared::Prepared;
 
-/// This many members are sent to before other tasks get a turn.
+/// How many members are sent to before other tasks get a turn.
 const TURN: usize = 64;
 
-/// What a [`Broadcast`] does with a peer that has not taken what was sent to it before.
+/// What a [`Broadcast`] does with a peer that has not taken earlier messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SlowPeer {
-    /// Ends the connection, with [`Timeout::Send`](crate::Timeout::Send): for streams of messages that
-    /// make no sense with holes.
+    /// Ends the connection, with [`Timeout::Send`](crate::Timeout::Send): for streams of messages in which
+    /// none may be missing.
     Drop,
-    /// Leaves the message out, for this peer: for news that everybody may miss.
+    /// Leaves out the message for this peer: for news that a peer may miss.
     Skip,
-    /// Keeps the newest message alone, and sends it once the queue is empty: for states of which only
-    /// the last counts.
+    /// Keeps only the newest message, and sends it once the queue is empty: for states of which only the last
+    /// counts.
     KeepNewest,
 }
 
@@ -31,24 +31,25 @@ pub enum SlowPeer {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Delivery {
-    /// It was written or queued.
+    /// For how many members it was written or queued.
     pub sent: usize,
-    /// It waits, as the newest, for the queue to be empty.
+    /// For how many it waits, as the newest, until the queue is empty.
     pub kept: usize,
-    /// It was left out.
+    /// For how many it was left out.
     pub skipped: usize,
-    /// The connection was ended.
+    /// How many connections it ended.
     pub dropped: usize,
-    /// The connection had ended, or the member had sent Close or was in the middle of a message.
+    /// How many members could not be sent to: the connection had ended, or the member had sent Close or was in
+    /// the middle of a message.
     pub refused: usize,
 }
 
 /// A group of connections that are sent the same messages.
 ///
 /// Each message is encoded once (see [`Prepared`]) and written to each member at once, as far as its
-/// socket takes it. What is left waits in the member's queue, by reference, and is written by its
-/// receiving half; a member whose queue is longer than the [`high_water_mark`](Self::high_water_mark), or
-/// has no room by its [`Config`](crate::Config), is slow.
+/// socket takes it. The rest waits in the member's queue by reference, and the member's receiving half writes
+/// it. A member is slow if its queue is longer than the [`high_water_mark`](Self::high_water_mark), or has no
+/// room by its [`Config`](crate::Config).
 ///
 /// ```no_run
 /// # async fn serve(ws: bowline::tokio::WebSocket<tokio::net::TcpStream>) -> Result<(), bowline::Error> {
@@ -66,8 +67,8 @@ pub struct Delivery {
 /// # }
 /// ```
 ///
-/// A member's receiving half has to be in `recv` for its queue to go on, which is where a connection's
-/// task is when it has nothing else to do.
+/// A member's queue goes on only while its receiving half is in `recv`. A connection's task is there when it
+/// has nothing else to do.
 #[derive(Clone)]
 pub struct Broadcast {
     group: Arc<Group>,
@@ -79,7 +80,7 @@ struct Group {
     members: Mutex<Members>,
 }
 
-/// Places that were left are taken by the next who join.
+/// The next members that join take the places of those that left.
 #[derive(Default)]
 struct Members {
     places: Vec<Option<Arc<dyn Peer>>>,
@@ -88,7 +89,7 @@ struct Members {
 
 /// The sending side of a connection over any stream.
 pub(super) trait Peer: Send + Sync {
-    /// Sends to a peer whose queue is no longer than the mark; the others get what `slow` says.
+    /// Sends to a peer whose queue is no longer than the mark. For others, does what `slow` says.
     fn offer(&self, message: &Prepared, slow: SlowPeer, mark: usize) -> Offered;
 
     fn queued(&self) -> usize;
@@ -116,8 +117,8 @@ impl Broadcast {
         Self::with_high_water_mark(slow, 64 << 10)
     }
 
-    /// An empty group in which a peer is slow when more than so many bytes wait for it. The default is
-    /// 64 KiB, about what a socket's own buffer holds beside.
+    /// An empty group in which a peer is slow when more than `bytes` bytes wait for it. The default is 64 KiB.
+    /// A socket's own buffer holds about as much in addition.
     pub fn with_high_water_mark(slow: SlowPeer, bytes: usize) -> Self {
         let members = Mutex::default();
         Self { group: Arc::new(Group { slow, high_water_mark: bytes, members }) }
@@ -128,7 +129,7 @@ impl Broadcast {
         self.group.high_water_mark
     }
 
-    /// Adds a connection, until the value is dropped.
+    /// Adds a connection to the group, until the returned value is dropped.
     pub fn join<I>(&self, sender: &SendHalf<I>) -> Member
     where
         I: Io + Send + 'static,
@@ -166,10 +167,10 @@ impl Broadcast {
         members.places.iter().flatten().map(|peer| peer.queued()).collect()
     }
 
-    /// Sends a message to every member. It never waits for one; with many members it lets other tasks
+    /// Sends a message to every member. It never waits for a member. With many members, it lets other tasks
     /// run between some of them.
     ///
-    /// Every member gets the messages of one sender in their order. Those of several that send at once
+    /// Every member gets the messages of one sender in order. If several senders send at once, their messages
     /// may come in different orders to different members.
     ///
     /// If the future is dropped, the members that come later do not get the message.
@@ -227,7 +228,7 @@ impl fmt::Debug for Broadcast {
     }
 }
 
-/// A connection's place in a [`Broadcast`]; dropping it leaves the group.
+/// A connection's place in a [`Broadcast`]. Dropping it leaves the group.
 #[must_use = "dropping it leaves the group"]
 pub struct Member {
     group: Weak<Group>,

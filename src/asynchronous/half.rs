@@ -25,10 +25,10 @@ use crate::protocol::prepared::Prepared;
 use crate::protocol::replies::Replies;
 use crate::protocol::send_state::SendState;
 
-/// What both halves have.
+/// What both halves share.
 struct Shared<I: Io> {
     writer: Mutex<Writer<Locked<I>>>,
-    // What the receiving half looks at for each message, without the lock.
+    // The receiving half reads these for each message, without the lock.
     close_sent: AtomicBool,
     gave_up: AtomicBool,
     receiver_gone: AtomicBool,
@@ -36,7 +36,7 @@ struct Shared<I: Io> {
 
 impl<I: Io> Shared<I> {
     fn writer(&self) -> MutexGuard<'_, Writer<Locked<I>>> {
-        // Nothing in a writer is broken by a panic elsewhere, so poison means nothing here.
+        // A panic elsewhere breaks nothing in a writer, so poison is ignored here.
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -44,7 +44,7 @@ impl<I: Io> Shared<I> {
         self.writer().out.len()
     }
 
-    /// Runs with the writer, and keeps the flags in step.
+    /// Runs with the writer, and updates the flags.
     fn with<T>(&self, run: impl FnOnce(&mut Writer<Locked<I>>) -> T) -> T {
         let mut writer = self.writer();
         let result = run(&mut writer);
@@ -125,7 +125,7 @@ impl<I: Io> Link for Half<I> {
     }
 
     fn fed(&self) -> usize {
-        // The sending half minds its own.
+        // The sending half writes what it fed itself.
         0
     }
 
@@ -150,7 +150,7 @@ impl<I: Io> Link for Half<I> {
     }
 }
 
-/// The half that receives. It answers pings and Close, also after the sending half was dropped.
+/// The half that receives. It answers pings and Close, even after the sending half was dropped.
 /// Dropping both closes the socket. It is also a [`Stream`](futures_core::Stream).
 ///
 /// ```no_run
@@ -245,8 +245,8 @@ impl<I: Io> Drop for RecvHalf<I> {
 /// # }
 /// ```
 ///
-/// While the receiving half waits for input, it minds [`Config::send_timeout`](crate::Config::send_timeout)
-/// for what this half queued.
+/// While the receiving half waits for input, it also watches [`Config::send_timeout`](crate::Config::send_timeout)
+/// for the bytes that this half queued.
 pub struct SendHalf<I: Io> {
     shared: Arc<Shared<I>>,
 }
@@ -258,7 +258,7 @@ impl<I: Io> fmt::Debug for SendHalf<I> {
 }
 
 impl<I: Io> SendHalf<I> {
-    /// Sends a message: its bytes were handed to the socket when this is done. Cancel safe as
+    /// Sends a message: its bytes have been handed to the socket when this is done. Cancel safe as
     /// [`WebSocket::send`](super::WebSocket::send) is.
     ///
     /// # Errors
@@ -275,7 +275,7 @@ impl<I: Io> SendHalf<I> {
         .await
     }
 
-    /// Queues a message; it leaves with the next `send` or `flush`, when 64 KiB are queued, or when the
+    /// Queues a message. It leaves with the next `send` or `flush`, when 64 KiB are queued, or when the
     /// receiving half next has something to do. Cancel safe as [`send`](Self::send) is.
     ///
     /// # Errors
@@ -292,7 +292,7 @@ impl<I: Io> SendHalf<I> {
                         return Poll::Ready(Ok(()));
                     }
                 }
-                // What the socket takes at once; the rest can wait while there is room.
+                // Write what the socket takes at once. The rest can wait while there is room.
                 poll_flush_to_room(writer, cx)
             })
         })
@@ -328,8 +328,8 @@ impl<I: Io> SendHalf<I> {
         .await
     }
 
-    /// Waits until there is room in the queue. A `feed` that follows does not wait, unless something else,
-    /// a [`Broadcast`](super::Broadcast) for one, takes the room first. Cancel safe.
+    /// Waits until there is room in the queue. A `feed` after it does not wait, unless something else takes the
+    /// room first, such as a [`Broadcast`](super::Broadcast). Cancel safe.
     ///
     /// # Errors
     ///
@@ -338,7 +338,7 @@ impl<I: Io> SendHalf<I> {
         poll_fn(|cx| self.poll_room(cx)).await
     }
 
-    /// How many bytes are queued; there is room below
+    /// How many bytes are queued. There is room below
     /// [`Config::max_send_queue`](crate::Config::max_send_queue).
     pub fn queued(&self) -> usize {
         self.shared.queued()
@@ -357,8 +357,8 @@ impl<I: Io> SendHalf<I> {
     ///
     /// # Errors
     ///
-    /// As [`send`](Self::send). Once bytes that were queued are lost, because the connection ended before they
-    /// left, every flush fails.
+    /// As [`send`](Self::send). If queued bytes were lost, because the connection ended before they left, every
+    /// flush fails from then on.
     pub async fn flush(&mut self) -> Result<(), Error> {
         poll_fn(|cx| self.poll_flush(cx)).await
     }
@@ -379,14 +379,14 @@ impl<I: Io> SendHalf<I> {
     }
 
     /// Sends Close, unless that was done or the connection has ended. The receiving half goes on until the
-    /// peer's Close and tells how the connection ended. If it was dropped, nobody can tell, and this gives
+    /// peer's Close, and says how the connection ended. If that half was dropped, this gives
     /// [`End::Unconfirmed`] after the write side of the socket was shut, or after
-    /// [`Config::close_timeout`](crate::Config::close_timeout). Cancel safe as [`send`](Self::send) is;
+    /// [`Config::close_timeout`](crate::Config::close_timeout). Cancel safe as [`send`](Self::send) is:
     /// call it again to go on.
     ///
     /// # Errors
     ///
-    /// [`Error::Send`] for a code or reason that cannot be sent; [`Error::Ended`] if the peer takes nothing;
+    /// [`Error::Send`] for a code or reason that cannot be sent. [`Error::Ended`] if the peer takes nothing.
     /// [`Error::Io`].
     pub async fn close(
         &mut self,
@@ -394,7 +394,7 @@ impl<I: Io> SendHalf<I> {
         reason: &str,
     ) -> Result<Option<End>, Error> {
         self.start_close(code, reason)?;
-        // What was lost when the connection ended is not for Close to tell.
+        // Bytes that were lost when the connection ended are no error of Close.
         if !self.shared.writer().has_lost() {
             self.flush().await?;
         }
@@ -414,7 +414,7 @@ impl<I: Io> SendHalf<I> {
         self.shared.with(|writer| poll_room(writer, cx))
     }
 
-    /// For a `Sink`, which must take the next message whatever comes between.
+    /// For a `Sink`, which must take the next message whatever happens in between.
     pub(super) fn poll_promise(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.shared.with(|writer| {
             ready!(poll_room(writer, cx))?;
@@ -424,11 +424,11 @@ impl<I: Io> SendHalf<I> {
     }
 
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        // Replies are the receiving half's to hand over.
+        // The receiving half hands over the replies.
         self.shared.with(|writer| writer.poll_flush(cx, &mut Replies::default()))
     }
 
-    /// Queues Close unless nothing can be sent any more, and lets the receiving half know.
+    /// Queues Close, unless nothing can be sent any more, and wakes the receiving half.
     pub(super) fn start_close(
         &mut self,
         code: impl Into<CloseCode>,
@@ -437,7 +437,7 @@ impl<I: Io> SendHalf<I> {
         let queued =
             self.shared.with(|writer| writer.sender.start_close(code, reason, &mut writer.out));
         match queued {
-            // After the flag: the receiving half has a deadline from now on.
+            // This comes after the flag is set: the receiving half has a deadline from now on.
             Ok(()) => self.shared.writer().wake(),
             Err(error) if error.refusal() == Refusal::Closed => {}
             Err(error) => return Err(error.into()),
@@ -446,7 +446,8 @@ impl<I: Io> SendHalf<I> {
     }
 }
 
-/// Waits for room, and queues what was not queued yet, under one lock: nothing can take the room in between.
+/// Waits for room, and queues the message if that was not done. Both happen under one lock, so nothing can take
+/// the room in between.
 fn poll_queue<I: Io>(
     writer: &mut Writer<I>,
     cx: &mut Context<'_>,
@@ -459,7 +460,7 @@ fn poll_queue<I: Io>(
 }
 
 fn poll_room<I: Io>(writer: &mut Writer<I>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-    // A writer that is closed is not waited for: the refusal says so.
+    // There is no wait for a closed writer: the refusal says that it is closed.
     if writer.is_full() && !writer.sender.is_closed() {
         poll_flush_to_room(writer, cx)
     } else {
@@ -467,7 +468,7 @@ fn poll_room<I: Io>(writer: &mut Writer<I>, cx: &mut Context<'_>) -> Poll<Result
     }
 }
 
-/// Ready where there is room, if not all is written.
+/// Writes. It is ready when all is written, or when there is room.
 fn poll_flush_to_room<I: Io>(
     writer: &mut Writer<I>,
     cx: &mut Context<'_>,

@@ -9,13 +9,13 @@ use crate::memory::recv_buf::RecvBuf;
 
 /// A stream, with the clock and the timers of its runtime.
 ///
-/// It is sealed: the adapters of this crate implement it, for their runtime's kind of stream.
+/// It is sealed: only the adapters of this crate implement it, each for the streams of its runtime.
 pub trait Io: Sealed + Unpin {
-    /// One timer; nothing while there is nothing to wait for.
+    /// A timer. It holds nothing while there is nothing to wait for.
     #[doc(hidden)]
     type Timer: Default + Unpin;
 
-    /// Reads into `room`; 0 is the end of the stream.
+    /// Reads into `room`. 0 is the end of the stream.
     #[doc(hidden)]
     fn poll_read(&mut self, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>>;
 
@@ -44,7 +44,7 @@ pub trait Io: Sealed + Unpin {
     #[doc(hidden)]
     fn now() -> Duration;
 
-    /// Ready when `deadline` is reached. Without one, the timer is given back.
+    /// Ready when `deadline` is reached. Without a deadline, the timer is freed.
     #[doc(hidden)]
     fn poll_timer(
         timer: &mut Self::Timer,
@@ -53,7 +53,7 @@ pub trait Io: Sealed + Unpin {
     ) -> Poll<()>;
 }
 
-/// An [`Io`] around a stream of the caller's.
+/// An [`Io`] around a stream of the caller.
 pub trait Wrap: Io {
     /// The stream, as the caller knows it.
     type Stream;
@@ -68,7 +68,7 @@ pub trait Wrap: Io {
     fn into_inner(self) -> Self::Stream;
 }
 
-/// Keeps [`Io`] to this crate.
+/// Keeps implementations of [`Io`] in this crate.
 pub trait Sealed {}
 
 /// Reads once into the buffer's room.
@@ -83,7 +83,7 @@ pub(crate) fn poll_read<I: Io>(
     })
 }
 
-/// One of two handles of a stream: a receiving half reads, a sending half writes. The lock is held for
+/// One of two handles of a stream: the receiving half reads, and the sending half writes. The lock is held for
 /// one operation of the stream, and never while a message is decoded.
 #[derive(Debug)]
 pub struct Locked<I>(Arc<Mutex<I>>);
@@ -94,7 +94,7 @@ impl<I> Locked<I> {
     }
 
     fn lock(&self) -> MutexGuard<'_, I> {
-        // A panic elsewhere broke nothing that the stream itself would not tell.
+        // A panic elsewhere breaks nothing that the stream itself does not report.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

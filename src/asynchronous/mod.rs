@@ -1,7 +1,7 @@
 //! The engine of the asynchronous adapters: one for all runtimes.
 //!
-//! The types here are those of [`tokio`](crate::tokio) and [`futures`](crate::futures), which name them for
-//! their kind of stream. What a runtime brings is an [`Io`]: a stream, a clock and a timer.
+//! [`tokio`](crate::tokio) and [`futures`](crate::futures) have aliases of these types for their streams. A
+//! runtime brings an [`Io`]: a stream, a clock and a timer.
 //!
 //! ```text
 //! stream ──poll_read──▶ Reader: Receiver, RecvBuf ──▶ recv
@@ -9,8 +9,8 @@
 //! stream ◀─poll_write── Writer: Sender, SendBuf ◀──── send, feed, Broadcast
 //! ```
 //!
-//! A [`WebSocket`] has both sides in one value. [`SendHalf`] and [`RecvHalf`] have one each, with a lock around
-//! the writer and another around the stream.
+//! A [`WebSocket`] has both sides in one value. [`SendHalf`] and [`RecvHalf`] have one side each, with a lock
+//! around the writer and another around the stream.
 
 mod broadcast;
 mod half;

@@ -93,7 +93,7 @@ pub(crate) async fn open<I: Wrap>(
     Ok((WebSocket::from_connection(io.into_inner(), connection, input), response))
 }
 
-/// A request that was read and not answered yet.
+/// A request that was read but not answered yet.
 ///
 /// ```no_run
 /// use bowline::handshake::{Accept, Response};
@@ -212,7 +212,7 @@ impl<I: Io> Arrived<I> {
 }
 
 impl<I: Wrap> Incoming<I> {
-    /// Reads a request. What is no well-formed HTTP/1.1, or too big, or too slow, is answered here.
+    /// Reads a request. If it is not well-formed HTTP/1.1, too big or too slow, it is answered here.
     ///
     /// Dropping the future drops the stream.
     ///
@@ -259,7 +259,7 @@ impl<I: Wrap> Incoming<I> {
         self.0.request()
     }
 
-    /// Accepts it, if it keeps to RFC 6455 §4.2.1 and the origin policy; else refuses it.
+    /// Accepts the request if it keeps to RFC 6455 §4.2.1 and the origin policy, and otherwise refuses it.
     ///
     /// Dropping the future drops the stream.
     ///
@@ -292,8 +292,7 @@ impl<I: Wrap> Incoming<I> {
         }
     }
 
-    /// Answers with something else than a WebSocket, and closes the connection, in a way that lets
-    /// the answer arrive.
+    /// Answers with something else than a WebSocket, and closes the connection so that the answer arrives.
     ///
     /// Dropping the future drops the stream.
     ///

@@ -1,6 +1,6 @@
-//! The receiving side: read when the receiver needs input, flush before each wait, leave politely.
+//! The receiving side: it reads when the receiver needs input, flushes before each wait, and leaves the socket.
 //!
-//! All state lives here and none in a future, so a future can be dropped at any point.
+//! All state is here and none is in a future, so a future can be dropped at any point.
 
 use core::fmt;
 use core::task::{Context, Poll, ready};
@@ -24,7 +24,7 @@ const STEP: u32 = 8 << 10;
 /// After work of this cost without a wait, other tasks get a turn.
 const TURN: u32 = 128 * STEP;
 
-/// What the receiving side needs of the sending one: a stream to read from, and a way to the writer.
+/// What the receiving side needs from the sending side: a stream to read from, and a way to the writer.
 pub(crate) trait Link {
     fn poll_read(&mut self, cx: &mut Context<'_>, input: &mut RecvBuf) -> Poll<io::Result<()>>;
 
@@ -36,7 +36,7 @@ pub(crate) trait Link {
     /// Whether the sending side gave up a peer that takes nothing.
     fn gave_up(&self) -> bool;
 
-    /// Queues the replies before whatever is queued from now on.
+    /// Queues the replies, before all that is queued later.
     fn answer(&mut self, replies: &mut Replies);
 
     /// Sends the replies and all that is queued.
@@ -44,30 +44,30 @@ pub(crate) trait Link {
 
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
-    /// Asks to be woken by the sending side: when it begins to close, gives up the peer, or leaves bytes that
-    /// nobody minds.
+    /// Asks to be woken by the sending side: when it begins to close, gives up the peer, or leaves bytes whose
+    /// deadline nobody watches.
     fn watch(&mut self, cx: &mut Context<'_>);
 
     /// How many bytes were fed and wait for this side to send them.
     fn fed(&self) -> usize;
 
-    /// Whether bytes that were queued were dropped.
+    /// Whether queued bytes were dropped.
     fn has_lost(&self) -> bool;
 
-    /// Whether the stream took all that was to be written, and Close was not sent: there is no deadline.
+    /// Whether the stream took all bytes, and Close was not sent. Then there is no deadline.
     fn is_at_rest(&mut self) -> bool;
 
-    /// When the peer must have taken enough of what waits.
+    /// When the peer must have taken enough of the bytes that wait.
     fn send_deadline(&mut self, now: Duration) -> Option<Duration>;
 
-    /// The bytes that are queued; a leaving socket asks whether there is progress.
+    /// How many bytes are queued. While the socket is left, this shows progress.
     fn queued(&self) -> usize;
 
     /// Nothing can be sent any more.
     fn shut(&mut self);
 }
 
-/// What someone else wants of a connection: see [`Supervisor`].
+/// What a [`Supervisor`] wants from a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(not(feature = "tokio"), allow(dead_code, reason = "only tokio has a server"))]
 pub(crate) enum Order {
@@ -77,9 +77,9 @@ pub(crate) enum Order {
     Drop,
 }
 
-/// Someone who may end a connection from outside of its task, as a server does when it shuts down.
+/// Can end a connection from outside its task, as a server does when it shuts down.
 pub(crate) trait Supervisor: Send + Sync + fmt::Debug {
-    /// Asks to be woken when there is an order; gives it if there is one.
+    /// Asks to be woken when there is an order. Gives the order if there is one.
     fn poll(&self, cx: &Context<'_>) -> Option<Order>;
 
     /// The order, if there is one. Each is given once.
@@ -96,13 +96,13 @@ pub(crate) struct Reader<I: Io> {
     pub(crate) input: RecvBuf,
     timer: I::Timer,
     rare: Option<Box<Rare>>,
-    /// What is left of the turn.
+    /// How much work is left of the turn.
     turn: u32,
     /// The `Stream` gave its last item.
     pub(crate) is_terminated: bool,
 }
 
-/// What most connections have none of.
+/// State that most connections do not have.
 #[derive(Debug, Default)]
 struct Rare {
     leave: Option<Leave>,
@@ -137,7 +137,7 @@ impl<I: Io> Reader<I> {
         self.rare.as_ref().is_some_and(|rare| rare.leave.is_some())
     }
 
-    /// Waits for an event; there is none after the peer's Close.
+    /// Waits for an event. There is none after the peer's Close.
     #[inline]
     pub(crate) fn poll_next(
         &mut self,
@@ -145,8 +145,8 @@ impl<I: Io> Reader<I> {
         link: &mut impl Link,
         parts: bool,
     ) -> Poll<Result<(), Error>> {
-        // The common case at once. The turn, what was fed and what the receiver itself looks at are all that
-        // could forbid it; orders and timers wait for the next look at the socket.
+        // The common case comes first. Only the turn, the fed bytes and the receiver itself can forbid it.
+        // Orders and timers are checked before the next read.
         if self.turn > 0
             && link.fed() < self.flush_from()
             && let Some(len) = self.receiver.short_message(&mut self.input)
@@ -157,7 +157,7 @@ impl<I: Io> Reader<I> {
         self.poll_any(cx, link, parts)
     }
 
-    /// From so many queued bytes on they are sent before the next event.
+    /// How many queued bytes are sent before the next event is given.
     #[inline]
     fn flush_from(&self) -> usize {
         FLUSH_FROM.min(self.receiver.config().get().max_send_queue)
@@ -179,8 +179,8 @@ impl<I: Io> Reader<I> {
             self.obey(order, link);
         }
         if self.turn == 0 {
-            // The close timeout holds for a peer that never stops. What was begun before the caller
-            // came back may still have its rest in the socket, so other timers wait for a read.
+            // The close timeout holds for a peer that never stops sending. A message may have begun before the
+            // caller came back, and its rest may be in the socket. So other timers wait for a read.
             if link.close_sent() {
                 self.expire(cx, link);
             }
@@ -214,13 +214,13 @@ impl<I: Io> Reader<I> {
                     return Poll::Ready(Ok(()));
                 }
                 Ok(Progress::NeedInput) => {
-                    // Only here, when all that came is decoded: the pong may be the last of it.
+                    // Timers count only here, when all input is decoded: the pong may be the last of it.
                     if self.turn == 0 {
                         self.expire(cx, link);
                         return self.take_turns(cx);
                     }
                     ready!(self.poll_wait(cx, link))?;
-                    // A read costs something too, however little it brings.
+                    // A read is work too, however little it brings.
                     self.charge(STEP.saturating_sub(work));
                     if let Some(len) = self.receiver.short_message(&mut self.input) {
                         self.charge(u32::from(len) + STEP);
@@ -247,7 +247,7 @@ impl<I: Io> Reader<I> {
     fn expire<L: Link>(&mut self, cx: &mut Context<'_>, link: &mut L) {
         let now = I::now();
         let is_late = |link: &mut L| link.send_deadline(now).is_some_and(|at| at <= now);
-        // Nobody may have tried yet to send what a sending half only fed.
+        // The sending half may have fed bytes that nothing has tried to send yet.
         if is_late(link) && link.poll_flush(cx, &mut self.replies).is_pending() && is_late(link) {
             self.receiver.give_up(End::TimedOut(Timeout::Send));
         }
@@ -280,10 +280,10 @@ impl<I: Io> Reader<I> {
         }
     }
 
-    /// Sends what waits, then reads once; ready when it is worth decoding again.
+    /// Sends the bytes that wait, then reads once. It is ready when it is worth decoding again.
     fn poll_wait(&mut self, cx: &mut Context<'_>, link: &mut impl Link) -> Poll<Result<(), Error>> {
         if let Poll::Ready(Err(_)) = link.poll_flush(cx, &mut self.replies) {
-            // What cannot be sent is lost, but what the peer said last may still be read.
+            // Queued bytes are lost, but the last bytes from the peer may still be read.
             link.shut();
         }
         match link.poll_read(cx, &mut self.input) {
@@ -299,9 +299,9 @@ impl<I: Io> Reader<I> {
             Poll::Pending => {}
         }
         self.turn = TURN;
-        // Nothing is held while waiting but what has to be.
+        // While it waits, a connection holds only the memory that it must.
         self.input.release();
-        // Before looking at what the sending side did, or its news could fall in between.
+        // This comes before the checks of the sending side. Otherwise news in between would be missed.
         link.watch(cx);
         if link.gave_up() {
             return Poll::Ready(Ok(()));
@@ -310,7 +310,7 @@ impl<I: Io> Reader<I> {
             self.obey(order, link);
             return Poll::Ready(Ok(()));
         }
-        // Most waits are without a deadline, and need not know the time.
+        // Most waits have no deadline, and do not read the clock.
         if link.is_at_rest() && self.receiver.is_at_rest(&self.input) {
             self.timer = I::Timer::default();
             return Poll::Pending;
@@ -324,7 +324,7 @@ impl<I: Io> Reader<I> {
         Poll::Ready(Ok(()))
     }
 
-    /// Does what a supervisor wants.
+    /// Does what the supervisor orders.
     #[cold]
     fn obey(&mut self, order: Order, link: &mut impl Link) {
         match order {
@@ -364,7 +364,7 @@ impl<I: Io> Reader<I> {
                     }
                     Poll::Ready(Err(_)) => Poll::Ready(()),
                     Poll::Pending => {
-                        // A connection that waits for its peer to go holds no buffer.
+                        // A connection that waits for the end of its peer holds no buffer.
                         self.input.release();
                         Poll::Pending
                     }
@@ -375,7 +375,7 @@ impl<I: Io> Reader<I> {
             } else {
                 let deadline = leave.deadline(I::now());
                 ready!(I::poll_timer(&mut self.timer, cx, deadline));
-                // Too late for what is left.
+                // The deadline is reached, so the rest is given up.
                 leave.on_time(I::now());
             }
             if leave.step() != LeaveStep::Flush {
@@ -392,7 +392,7 @@ impl<I: Io> Reader<I> {
     }
 }
 
-/// Bytes that were queued were thrown away: a flush must not say that they left.
+/// The error of a flush after queued bytes were thrown away: it must not say that they left.
 pub(crate) fn lost() -> Error {
     let why = "the connection ended before all that was queued could be sent";
     Error::Io(io::Error::new(io::ErrorKind::BrokenPipe, why))

@@ -15,7 +15,7 @@ use crate::protocol::close::CloseCode;
 use crate::protocol::error::Refusal;
 use crate::protocol::message::Message;
 
-/// An error once, then the end.
+/// Gives an error once, then the end.
 fn poll_next<I: Io>(
     reader: &mut Reader<I>,
     link: &mut impl Link,
@@ -64,8 +64,8 @@ impl<I: Io> FusedStream for RecvHalf<I> {
     }
 }
 
-/// `start_send` is `feed`, `flush` writes, and `close` sends Close 1000; go on with the stream until
-/// it ends to have the peer's Close.
+/// `start_send` is `feed`, `flush` writes, and `close` sends Close 1000. To receive the peer's Close, go on with
+/// the stream until it ends.
 impl<I: Io> Sink<Message> for WebSocket<I> {
     type Error = Error;
 
@@ -99,7 +99,7 @@ impl<I: Io> Sink<Message> for WebSocket<I> {
         ready!(self.as_mut().poll_ready(cx))?;
         let this = self.get_mut();
         match this.writer.sender.start_close(CloseCode::NORMAL, "", &mut this.writer.out) {
-            // The stream, in a task of its own, has a deadline from now on.
+            // The stream may be in another task. It has a deadline from now on.
             Ok(()) => this.writer.wake(),
             Err(error) if error.refusal() == Refusal::Closed => {}
             Err(error) => return Poll::Ready(Err(error.into())),

@@ -29,12 +29,12 @@ use crate::protocol::message::{Message, MessageRef, Part};
 ///
 /// # Pings
 ///
-/// Pings are answered while the program receives: in `recv` and its kin, and in `close`. A program that only sends
-/// answers none, and its peer may take it for dead. Let another task receive ([`split`](Self::split)).
+/// Pings are answered while the program receives: in `recv` and its variants, and in `close`. A program that only
+/// sends answers none, and its peer may take it for dead. Let another task receive ([`split`](Self::split)).
 ///
 /// # Cancel safety
 ///
-/// Every method says whether its future may be dropped before it is done, in `select!` for example.
+/// Every method says whether its future may be dropped before it is done, for example in `select!`.
 /// No method leaves half a frame on the wire or loses bytes that were read.
 ///
 /// # Fairness
@@ -42,8 +42,8 @@ use crate::protocol::message::{Message, MessageRef, Part};
 /// `recv` lets other tasks run after 1 MiB of work without a wait, so that one busy peer does not starve its
 /// thread. A byte that is received or inflated counts as one, a frame as 1 KiB more, and a message or a read as at
 /// least 8 KiB. So a turn has at most 128 messages, and a flood of pings or empty fragments ends a turn too. A
-/// message is never inflated in several turns:
-/// [`Config::max_message_size`](crate::Config::max_message_size) bounds how long one takes.
+/// message is always inflated in one turn: [`Config::max_message_size`](crate::Config::max_message_size) bounds how
+/// long that takes.
 pub struct WebSocket<I: Io> {
     pub(crate) reader: Reader<I>,
     pub(crate) writer: Writer<I>,
@@ -59,7 +59,7 @@ impl<I: Io> fmt::Debug for WebSocket<I> {
 }
 
 impl<I: Wrap> WebSocket<I> {
-    /// A WebSocket whose opening handshake was done elsewhere. `input` holds what was read after
+    /// A WebSocket whose opening handshake was done elsewhere. `input` holds the bytes that were read after
     /// the handshake, or is new.
     ///
     /// ```no_run
@@ -93,10 +93,10 @@ impl<I: Wrap> WebSocket<I> {
     ///
     /// # Errors
     ///
-    /// [`Error::Ended`] once the connection has ended otherwise, now and on every later call. If
-    /// the peer broke the protocol, it has been told by then. [`Error::Io`] as the stream gives it.
+    /// [`Error::Ended`] once the connection has ended in another way, now and on every later call. If the
+    /// peer broke the protocol, it was sent a Close with the reason. [`Error::Io`] as the stream gives it.
     pub fn recv(&mut self) -> impl Future<Output = Result<Option<Message>, Error>> {
-        // Not an async block: tasks hold this future, and it is a reference only.
+        // Not an async block: tasks hold this future, and this one is only a reference.
         inlined(|cx| {
             ready!(self.poll_next(cx, false))?;
             Poll::Ready(Ok(self.reader.input.take_event()))
@@ -127,7 +127,7 @@ impl<I: Wrap> WebSocket<I> {
     pub fn recv_borrowed(
         &mut self,
     ) -> impl Future<Output = Result<Option<(MessageRef<'_>, Outgoing<'_, I>)>, Error>> {
-        // As in `recv`. What is lent outlives the closure, so the reference leaves it.
+        // As in `recv`. The lent message outlives the closure, so the reference leaves it.
         let mut this = Some(self);
         inlined(move |cx| {
             let Some(ws) = this.take() else {
@@ -142,8 +142,8 @@ impl<I: Wrap> WebSocket<I> {
         })
     }
 
-    /// Waits for the next part of a message, so that a message of any size takes no more memory than
-    /// a buffer; `None` after the peer's Close. A `recv` in the middle of a message skips its rest.
+    /// Waits for the next part of a message. So a message of any size takes no more memory than one buffer.
+    /// `None` after the peer's Close. A `recv` in the middle of a message skips its rest.
     ///
     /// [`Config::max_message_size`](crate::Config::max_message_size) still holds; raise it for large
     /// messages.
@@ -152,23 +152,23 @@ impl<I: Wrap> WebSocket<I> {
     ///
     /// # Errors
     ///
-    /// As `recv`; the parts that came before then belong to no whole message.
+    /// As `recv`. The parts that came before the error belong to no whole message.
     pub async fn recv_part(&mut self) -> Result<Option<Part<'_>>, Error> {
         poll_fn(|cx| self.poll_next(cx, true)).await?;
         Ok(self.reader.input.part())
     }
 
-    /// Sends a message: its bytes were handed to the socket when this is done.
+    /// Sends a message: its bytes have been handed to the socket when this is done.
     ///
-    /// Cancel safe in this sense: dropped while the queue is full, nothing was sent; dropped later,
-    /// the whole message is queued, and the next flush of any kind sends it.
+    /// Cancel safe in this sense: if the future is dropped while the queue is full, nothing was sent. If it is
+    /// dropped later, the whole message is queued, and the next flush of any kind sends it.
     ///
     /// # Errors
     ///
     /// [`Error::Send`] with the message if it was refused; [`Error::Ended`] if the peer does not
     /// read ([`Config::send_timeout`](crate::Config::send_timeout)); [`Error::Io`].
     pub fn send(&mut self, message: impl Into<Message>) -> impl Future<Output = Result<(), Error>> {
-        // By hand, since an async block would hold the message twice.
+        // Written by hand, because an async block would hold the message twice.
         let mut message = Some(message.into());
         inlined(move |cx| {
             ready!(self.poll_queue(cx, &mut message))?;
@@ -176,9 +176,9 @@ impl<I: Wrap> WebSocket<I> {
         })
     }
 
-    /// Queues a message: it leaves as the type's documentation says. For a handler that answers at
-    /// once, this with `recv` costs one write for many messages. A handler that works long before
-    /// the next `recv` delays what it fed, and should `send`.
+    /// Queues a message. The documentation of the type says when it leaves. A handler that answers at once
+    /// should use this: with `recv` it costs one write for many messages. A handler that works for long before
+    /// the next `recv` delays the messages that it fed, and should `send`.
     ///
     /// Cancel safe as [`send`](Self::send) is.
     ///
@@ -194,12 +194,12 @@ impl<I: Wrap> WebSocket<I> {
                     return Poll::Ready(Ok(()));
                 }
             }
-            // What the socket takes at once; the rest can wait while there is room.
+            // Write what the socket takes at once. The rest can wait while there is room.
             self.poll_flush_to_room(cx)
         })
     }
 
-    /// Waits for room, and queues what was not queued yet.
+    /// Waits for room, and queues the message if that was not done.
     #[inline]
     fn poll_queue(
         &mut self,
@@ -213,14 +213,14 @@ impl<I: Wrap> WebSocket<I> {
         Poll::Ready(Ok(()))
     }
 
-    /// Sends a part of a message whose length need not be known; the part with `last` ends it. Parts
-    /// are queued and leave like what is fed, and with the last one. Pings and Close may come between.
+    /// Sends a part of a message whose length need not be known. The part with `last` ends the message. Parts
+    /// are queued and leave as fed messages do, and with the last part. Pings and Close may come in between.
     ///
     /// Cancel safe as [`send`](Self::send) is, for the part.
     ///
     /// # Errors
     ///
-    /// As `send`; a message of another kind has to wait until this one is ended.
+    /// As `send`. Another message has to wait until this one has ended.
     pub async fn send_part<'a>(
         &mut self,
         part: impl Into<MessageRef<'a>>,
@@ -245,7 +245,7 @@ impl<I: Wrap> WebSocket<I> {
         poll_fn(|cx| self.reader.poll_flush(cx, &mut self.writer)).await
     }
 
-    /// Waits until there is room in the queue, so that a `feed` that follows does not wait.
+    /// Waits until there is room in the queue, so that the next `feed` does not wait.
     ///
     /// Cancel safe.
     ///
@@ -256,7 +256,7 @@ impl<I: Wrap> WebSocket<I> {
         poll_fn(|cx| self.poll_room(cx)).await
     }
 
-    /// How many bytes are queued; there is room below
+    /// How many bytes are queued. There is room below
     /// [`Config::max_send_queue`](crate::Config::max_send_queue).
     pub fn queued(&self) -> usize {
         self.writer.out.len()
@@ -266,7 +266,7 @@ impl<I: Wrap> WebSocket<I> {
         if self.writer.is_full() { self.poll_flush_to_room(cx) } else { Poll::Ready(Ok(())) }
     }
 
-    /// Ready where there is room, if not all is written.
+    /// Writes. It is ready when all is written, or when there is room.
     fn poll_flush_to_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         match self.reader.poll_flush(cx, &mut self.writer) {
             Poll::Pending if !self.writer.is_full() => Poll::Ready(Ok(())),
@@ -286,8 +286,8 @@ impl<I: Wrap> WebSocket<I> {
         self.send(MessageRef::Ping(payload)).await
     }
 
-    /// Sends Close; go on with [`recv`](Self::recv) until it gives `None`, to have what the peer sent
-    /// before its own Close.
+    /// Sends Close. Go on with [`recv`](Self::recv) until it gives `None`, to get the messages that the peer
+    /// sent before its own Close.
     ///
     /// Cancel safe as [`send`](Self::send) is.
     ///
@@ -303,16 +303,16 @@ impl<I: Wrap> WebSocket<I> {
         self.flush().await
     }
 
-    /// Closes the connection: sends Close unless that was done, waits for the peer's (at most
-    /// [`Config::close_timeout`](crate::Config::close_timeout)), and drops the messages that come
-    /// before it, counting them.
+    /// Closes the connection. It sends Close unless that was done, and waits for the peer's Close, at most
+    /// [`Config::close_timeout`](crate::Config::close_timeout). It drops the messages that come before the
+    /// peer's Close, and counts them.
     ///
-    /// Cancel safe: call it again to go on; the count begins anew.
+    /// Cancel safe: call it again to go on. The count then begins anew.
     ///
     /// # Errors
     ///
-    /// [`Error::Send`] for a code or reason that cannot be sent, [`Error::Io`]. That the peer did
-    /// not answer is no error but [`Closed::end`].
+    /// [`Error::Send`] for a code or reason that cannot be sent, [`Error::Io`]. If the peer did not answer,
+    /// that is no error: [`Closed::end`] says so.
     pub async fn close(
         &mut self,
         code: impl Into<CloseCode>,
@@ -338,8 +338,8 @@ impl<I: Wrap> WebSocket<I> {
         Ok(Closed { end, discarded })
     }
 
-    /// Whether messages that are begun from now on are compressed, if that was agreed on; at first they
-    /// are. Turn it off for messages that hold secrets: see [`Sender::set_compression`](crate::Sender::set_compression).
+    /// Sets whether messages that begin from now on are compressed, if that was agreed on. By default they are.
+    /// Turn it off for messages that hold secrets: see [`Sender::set_compression`](crate::Sender::set_compression).
     pub fn set_compression(&mut self, on: bool) {
         self.writer.sender.set_compression(on);
     }
@@ -361,8 +361,8 @@ impl<I: Wrap> WebSocket<I> {
         self.writer.get_ref()
     }
 
-    /// Splits the connection, for one task that receives and one that sends; neither ever waits for
-    /// the other. What was fed is written as far as the socket takes it at once.
+    /// Splits the connection for one task that receives and one that sends. Neither ever waits for the other.
+    /// Fed messages are written as far as the socket takes them at once.
     pub fn split(self) -> (SendHalf<I>, RecvHalf<I>) {
         half::split(self.reader, self.writer)
     }
@@ -373,7 +373,7 @@ impl<I: Wrap> WebSocket<I> {
     ///
     /// # Errors
     ///
-    /// As [`flush`](Self::flush); the stream is lost then.
+    /// As [`flush`](Self::flush). The stream is lost then.
     pub async fn into_inner(mut self) -> Result<(I::Stream, Vec<u8>), Error> {
         self.flush().await?;
         let unread = self.reader.input.unread().to_vec();
@@ -381,7 +381,7 @@ impl<I: Wrap> WebSocket<I> {
     }
 }
 
-/// Like `poll_fn`, but part of the function that awaits it: what it gives does not go through memory.
+/// Like `poll_fn`, but inlined into the function that awaits it, so its result does not go through memory.
 fn inlined<T, F>(poll: F) -> Inlined<F>
 where
     F: FnMut(&mut Context<'_>) -> Poll<T> + Unpin,
@@ -410,8 +410,8 @@ impl<I: Io> fmt::Debug for Outgoing<'_, I> {
 }
 
 impl<I: Io> Outgoing<'_, I> {
-    /// Queues a message; it leaves as after [`WebSocket::feed`]. The payload is copied once; of one with
-    /// 32 KiB or more only what the socket does not take at once.
+    /// Queues a message. It leaves as after [`WebSocket::feed`]. The payload is copied once. For a payload of
+    /// 32 KiB or more, only the bytes that the socket does not take at once are copied.
     ///
     /// # Errors
     ///

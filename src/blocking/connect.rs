@@ -1,4 +1,4 @@
-//! A client from its URL on: the name, the connection, TLS.
+//! Connects a client from its URL: the name, the connection, TLS.
 
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
@@ -65,8 +65,8 @@ pub fn connect(url: &str) -> Result<WebSocket<MaybeTls>, Error> {
 /// # Errors
 ///
 /// [`Error::Connect`] with the server's refusal. [`Error::Io`], which names the address that could not be
-/// connected to. For a `wss` URL `Error::Tls` with what is
-/// wrong with the certificate, for example, or [`Error::TlsNotBuiltIn`] without the feature `rustls`.
+/// connected to. For a `wss` URL, `Error::Tls` with what is wrong with the certificate, for example, or
+/// [`Error::TlsNotBuiltIn`] without the feature `rustls`.
 pub fn connect_with(
     request: &ClientRequest,
     config: Config,
@@ -115,7 +115,7 @@ impl Security {
 
 #[cfg(feature = "rustls")]
 impl Security {
-    /// Before anything is sent: what is missing here is missing for every address.
+    /// This is done before anything is sent: an error here would be the same for every address.
     fn of(request: &ClientRequest) -> Result<Self, Error> {
         if !request.is_secure() {
             return Ok(Self { tls: None });
@@ -127,7 +127,7 @@ impl Security {
         Ok(Self { tls: Some((config, tls::server_name(request)?)) })
     }
 
-    /// The handshake of TLS happens with the first writes and reads.
+    /// The first writes and reads do the TLS handshake.
     fn over(self, stream: TcpStream) -> Result<MaybeTls, Error> {
         let Some((config, name)) = self.tls else {
             return Ok(MaybeTls::Plain(stream));

@@ -1,14 +1,14 @@
-//! Halves for two threads. They share the writer, and two small values that nobody holds for long.
+//! Halves for two threads. They share the writer, and two small values whose locks are never held for long.
 //!
 //! - The *slot* holds what the receiving half owes the peer: pongs, a ping, one Close. It is bounded.
 //! - The *state* says how far sending has come. Each holder of the writer's lock notes it there.
 //!
-//! The receiving half fills the slot, then tries the writer's lock. A sending half looks at the slot again
-//! after it has let go of the lock. So no reply is left in the slot, and the receiving half never waits for
-//! a sender that waits for the peer.
+//! The receiving half fills the slot, then tries the writer's lock. A sending half checks the slot again after
+//! it has released the lock. So no reply is left in the slot, and the receiving half never waits for a sender
+//! that waits for the peer.
 //!
-//! Nothing can wake a thread that reads. So the receiving half looks up now and then: whether the sending
-//! half began to close, gave the peer up, or queued what the peer does not take.
+//! Nothing can wake a thread that reads. So the receiving half checks now and then whether the sending half
+//! began to close, gave up the peer, or queued bytes that the peer does not take.
 
 use core::time::Duration;
 use std::io;
@@ -44,7 +44,7 @@ struct Shared<S: BlockingStream> {
     config: Config,
 }
 
-/// Nothing in a writer is broken by a panic elsewhere, so poison means nothing here.
+/// A panic elsewhere breaks nothing in a writer, so poison is ignored here.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -58,7 +58,7 @@ fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
 }
 
 impl<S: BlockingStream> Shared<S> {
-    /// Moves the replies from the slot to the writer's queue; whether there were any. The caller notes the
+    /// Moves the replies from the slot to the writer's queue. Whether there were any. The caller notes the
     /// writer's state afterwards.
     fn answer(&self, writer: &mut Writer<S>) -> bool {
         if !self.is_owed.load(Ordering::Acquire) {
@@ -127,12 +127,12 @@ impl<S: BlockingStream> Link for Half<S> {
     }
 
     fn answer(&mut self, replies: &mut Replies) {
-        // An error shows when there is nothing to do but wait.
+        // The next wait finds the error.
         let _ = self.write(replies);
     }
 
     fn flush(&mut self, replies: &mut Replies, _: Option<Duration>) -> io::Result<Sent> {
-        // Who holds the lock looks at the slot again when it is done.
+        // The holder of the lock checks the slot again when it is done.
         Ok(self
             .write(replies)?
             .unwrap_or_else(|| if self.shared.is_owed() { Sent::Waiting } else { Sent::All }))
@@ -157,7 +157,7 @@ impl<S: BlockingStream> Link for Half<S> {
     }
 
     fn shut(&mut self) {
-        // A sender that holds the lock finds out by its write, or by its next: the write side is shut next.
+        // A sender that holds the lock finds out by this write or its next one: the write side is shut next.
         if let Some(mut writer) = try_lock(&self.shared.writer) {
             writer.shut();
         }
@@ -165,7 +165,7 @@ impl<S: BlockingStream> Link for Half<S> {
 }
 
 impl<S: BlockingStream> Half<S> {
-    /// Hands the replies over and writes what the stream takes at once. `None`: a sender holds the lock.
+    /// Hands over the replies, and writes what the stream takes at once. `None`: a sender holds the lock.
     fn write(&self, replies: &mut Replies) -> io::Result<Option<Sent>> {
         let shared = &*self.shared;
         if !replies.is_empty() {
@@ -193,10 +193,10 @@ impl<S: BlockingStream> Half<S> {
     }
 }
 
-/// The half that receives. It answers pings and Close, also after the sending half was dropped.
+/// The half that receives. It answers pings and Close, even after the sending half was dropped.
 /// Dropping both closes the socket.
 ///
-/// While it waits, it looks now and then for what the sending half did: at least once in each
+/// While it waits, it checks now and then what the sending half did: at least once in each
 /// [`Config::close_timeout`](crate::Config::close_timeout), and twice in each
 /// [`Config::send_timeout`](crate::Config::send_timeout). So it ends, by so much later, when the other half
 /// gave the peer up, when the peer takes nothing of what was fed, and when it does not answer our Close.
@@ -228,7 +228,7 @@ impl<S: BlockingStream> RecvHalf<S> {
         Ok(self.reader.input.take_event())
     }
 
-    /// Waits for the next message, for this long at most; see
+    /// Waits for the next message, at most this long; see
     /// [`WebSocket::recv_timeout`](super::WebSocket::recv_timeout).
     ///
     /// # Errors
@@ -319,7 +319,7 @@ impl<S: BlockingStream> Drop for RecvHalf<S> {
     }
 }
 
-/// The half that sends. Share it between threads by a lock of yours, or clone it: each clone sends whole
+/// The half that sends. Share it between threads with a lock of your own, or clone it: each clone sends whole
 /// messages, one after the other.
 ///
 /// It waits for room and for the peer, at most [`Config::send_timeout`](crate::Config::send_timeout). It
@@ -355,7 +355,7 @@ impl<S: BlockingStream> SendHalf<S> {
     }
 
     /// Queues a message. It leaves with the next `send` or `flush`, when 64 KiB are queued, with the next
-    /// reply of the receiving half, or when that half looks up.
+    /// reply of the receiving half, or with the next check of that half.
     ///
     /// # Errors
     ///
@@ -405,20 +405,20 @@ impl<S: BlockingStream> SendHalf<S> {
         self.compression = on;
     }
 
-    /// Sends Close, unless that was done. The receiving half goes on until the peer's Close, and tells how
+    /// Sends Close, unless that was done. The receiving half goes on until the peer's Close, and says how
     /// the connection ended.
     ///
-    /// Gives how it ended where that is known by now. It is `None` while the receiving half still has to
-    /// find out. If that half was dropped before, nobody will: this shuts the write side, and gives
+    /// Gives how the connection ended, if that is known already. It is `None` while the receiving half still
+    /// has to find out. If that half was dropped before, this shuts the write side and gives
     /// [`End::Unconfirmed`].
     ///
-    /// To close twice, or after the peer's Close, is no error.
+    /// It is no error to close twice, or after the peer's Close.
     ///
     /// # Errors
     ///
     /// [`Error::Send`] for a code or reason that cannot be sent. [`Error::Ended`] if the peer does not take
     /// the Close: after [`Config::send_timeout`](crate::Config::send_timeout), or after
-    /// [`Config::close_timeout`](crate::Config::close_timeout) where there is no send timeout.
+    /// [`Config::close_timeout`](crate::Config::close_timeout) if there is no send timeout.
     /// [`Error::Io`].
     pub fn close(
         &mut self,
@@ -428,7 +428,7 @@ impl<S: BlockingStream> SendHalf<S> {
         let (code, mut is_new) = (code.into(), true);
         let settings = self.shared.config.get();
         let close_timeout = settings.close_timeout;
-        // Something has to limit the wait.
+        // Without a send timeout, the close timeout limits the wait.
         let limit = close_timeout.filter(|_| settings.send_timeout.is_none());
         let until = limit.map(|timeout| now().saturating_add(timeout));
         let result = self.write(true, until, |writer| {
@@ -446,7 +446,7 @@ impl<S: BlockingStream> SendHalf<S> {
                 })?;
                 return Err(Error::Ended(End::TimedOut(Timeout::Close)));
             }
-            // That nothing can be sent any more is why the connection ends, which was to be.
+            // Nothing can be sent any more, so the connection ends. That is what the caller wants.
             Err(_) if !is_new => {}
             result => result?,
         }
@@ -464,7 +464,7 @@ impl<S: BlockingStream> SendHalf<S> {
         }
     }
 
-    /// Queues with the lock held, writes, and afterwards takes care of replies that came meanwhile.
+    /// Queues with the lock held, writes, and then sends the replies that came meanwhile.
     fn write(
         &mut self,
         mut flush: bool,
@@ -482,7 +482,7 @@ impl<S: BlockingStream> SendHalf<S> {
             if flush || writer.out.len() >= FLUSH_FROM {
                 let sent = send_all(&mut writer, until);
                 writer.note();
-                // What was only fed is queued, whether it can leave now or not.
+                // A fed message is queued, whether it can leave now or not.
                 let sent = if is_asked { sent } else { sent.or_else(if_would_block) };
                 result = result.and(sent);
             }
@@ -512,7 +512,7 @@ fn queue<S: BlockingStream>(writer: &mut Writer<S>, message: Message) -> Result<
     Ok(writer.sender.send_owned(message, &mut writer.out)?)
 }
 
-/// Writes if the queue is full. The lock is held, so nobody else takes the room.
+/// Writes if the queue is full. The lock is held, so no other sender takes the room.
 fn make_room<S: BlockingStream>(writer: &mut Writer<S>) -> Result<(), Error> {
     if writer.is_full() { send_all(writer, None).or_else(if_would_block) } else { Ok(()) }
 }
@@ -537,7 +537,7 @@ fn send_all<S: BlockingStream>(
     }
 }
 
-/// In non-blocking mode the queue keeps what cannot leave: no error, as long as it has room.
+/// In non-blocking mode the queue keeps the bytes that cannot leave. That is no error while it has room.
 pub(super) fn if_would_block(error: Error) -> Result<(), Error> {
     match error {
         Error::Io(error) if is_timeout(&error) => Ok(()),

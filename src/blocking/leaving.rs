@@ -8,7 +8,7 @@ use super::stream::BlockingStream;
 use super::writer::Sent;
 use crate::protocol::leave::{Leave, LeaveStep};
 
-/// How far the socket has been left.
+/// How far leaving the socket has come.
 #[derive(Debug)]
 pub(super) struct Leaving {
     pub(super) leave: Leave,
@@ -20,8 +20,8 @@ impl Leaving {
         Self { leave, is_shut: false }
     }
 
-    /// Does the steps after the last bytes were sent. The stream keeps its read timeout. `Waiting` and
-    /// `WouldBlock`: not all is done, and a later call goes on.
+    /// Does the steps after the last bytes were sent. The stream keeps its read timeout. After `Waiting` and
+    /// `WouldBlock`, a later call goes on with the rest.
     pub(super) fn after_flush(
         &mut self,
         stream: &mut impl BlockingStream,
@@ -39,7 +39,7 @@ impl Leaving {
                 }
                 LeaveStep::Drain => result = self.drain(stream, until),
                 LeaveStep::Over => {
-                    // It may be too late to wait, but this waits for nothing.
+                    // The deadline may be over, but this does not wait.
                     self.shut(stream);
                     break;
                 }
@@ -57,14 +57,14 @@ impl Leaving {
         }
     }
 
-    /// Reads and drops what comes, until the step is done.
+    /// Reads and drops bytes until the step is done.
     fn drain(&mut self, stream: &mut impl BlockingStream, until: Option<Duration>) -> Sent {
         let mut patience = Patience::default();
         let mut scratch = [0; 4096];
         let mut is_first = true;
         while self.leave.step() == LeaveStep::Drain {
             let start = now();
-            // As `recv` does, each call reads once at least.
+            // Each call reads at least once, as `recv` does.
             if !core::mem::take(&mut is_first) && is_reached(until, start) {
                 return Sent::Waiting;
             }
@@ -93,7 +93,7 @@ impl Leaving {
     }
 }
 
-/// Shuts the write side. What a stream of TLS has to say then may take until the deadline.
+/// Shuts the write side. A TLS stream may take until the deadline to send its last record.
 pub(super) fn shutdown_until(
     stream: &mut impl BlockingStream,
     deadline: Option<Duration>,

@@ -8,7 +8,7 @@ use super::stream::BlockingStream;
 #[cfg(feature = "rustls")]
 use super::tls::TlsStream;
 
-/// What [`connect`](super::connect) opens a WebSocket over: TCP, with TLS for a `wss` URL.
+/// The stream under a WebSocket that [`connect`](super::connect) opens: TCP, with TLS for a `wss` URL.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum MaybeTls {

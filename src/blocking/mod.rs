@@ -33,7 +33,7 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
-//! [`Incoming`] looks at the request before it answers.
+//! [`Incoming`] lets the server look at the request before it answers.
 //!
 //! One thread can send while another receives:
 //!
@@ -91,35 +91,36 @@ use writer::Writer;
 /// Methods that wait do so until their work is done, the peer is gone, or a timeout of
 /// [`Config`](crate::Config) runs out.
 ///
-/// What [`feed`](Self::feed) queued leaves, in one write, when `recv` has to wait for the socket, or
-/// when 64 KiB are queued, or with `send`, `flush`, `close`, `into_inner`. Dropping the value makes
-/// one attempt, of a few milliseconds at most.
+/// Messages that [`feed`](Self::feed) queued leave in one write: when `recv` has to wait for the socket, when
+/// 64 KiB are queued, or with `send`, `flush`, `close` and `into_inner`. Dropping the value makes one attempt,
+/// of a few milliseconds at most.
 ///
 /// # To wait for some time only
 ///
 /// [`recv_timeout`](Self::recv_timeout) and [`recv_deadline`](Self::recv_deadline) hold whatever the peer
-/// sends. They give [`Error::TimedOut`]; nothing is lost, and the next call goes on.
+/// sends. They give [`Error::TimedOut`]. Nothing is lost, and the next call goes on.
 ///
 /// A read timeout that you set on the socket itself makes `recv` give [`Error::Io`] with
 /// [`WouldBlock`](std::io::ErrorKind::WouldBlock) (`TimedOut` on some systems). Nothing is lost then either.
-/// As on the socket it begins anew with each byte of a message; pings do not prolong it. It is yours: the
-/// value on the socket stays. The write timeout is the library's. [`close`](Self::close) heeds neither.
+/// It begins anew with each byte of a message, as on the socket; pings do not prolong it. The library leaves
+/// this timeout on the socket as you set it. It sets the write timeout itself. [`close`](Self::close) ignores
+/// both.
 ///
 /// # Non-blocking mode
 ///
-/// The library never changes the mode of your socket. If you put it in non-blocking mode, each method gives
-/// [`Error::Io`] with `WouldBlock` where it would have to wait, at once, and nothing is lost:
+/// The library never changes the mode of your socket. If you put it in non-blocking mode, a method that would
+/// have to wait gives [`Error::Io`] with `WouldBlock` at once, and nothing is lost:
 ///
 /// - `recv` goes on with the next call.
-/// - `send` and `start_close` have queued what they were given. Call [`flush`](Self::flush) until it is Ok,
-///   do not send it again.
+/// - `send` and `start_close` have queued the message or the Close. Call [`flush`](Self::flush) until it is
+///   Ok, and do not send it again.
 /// - `feed` is Ok: the message is queued.
 /// - If the queue is full and nothing can leave, `send` and `feed` give the message back, as
 ///   [`Error::Send`] with [`QueueFull`](crate::Refusal::QueueFull).
 /// - `close` goes on with the next call.
 ///
-/// An opening handshake needs a blocking socket, and fails with an error that says so. Call methods at the
-/// time that you expect something of the peer, too: timeouts are looked at when a method is called.
+/// An opening handshake needs a blocking socket, and otherwise fails with an error that says so. Timeouts are
+/// checked only when a method is called, so call one also when a timeout is due.
 #[derive(Debug)]
 pub struct WebSocket<S: BlockingStream> {
     reader: Reader,
@@ -127,8 +128,8 @@ pub struct WebSocket<S: BlockingStream> {
 }
 
 impl<S: BlockingStream> WebSocket<S> {
-    /// A WebSocket whose opening handshake was done elsewhere. `input` holds what was read after
-    /// it, or is new.
+    /// A WebSocket whose opening handshake was done elsewhere. `input` holds the bytes that were read after
+    /// the handshake, or is new.
     ///
     /// ```no_run
     /// # fn serve(stream: std::net::TcpStream, read: &[u8]) -> Result<(), bowline::Error> {
@@ -167,14 +168,14 @@ impl<S: BlockingStream> WebSocket<S> {
     ///
     /// # Errors
     ///
-    /// [`Error::Ended`] once the connection has ended otherwise, now and on every later call. If
-    /// the peer broke the protocol, it has been told by then. [`Error::Io`] as the stream gives it.
+    /// [`Error::Ended`] once the connection has ended in another way, now and on every later call. If the
+    /// peer broke the protocol, it was sent a Close with the reason. [`Error::Io`] as the stream gives it.
     pub fn recv(&mut self) -> Result<Option<Message>, Error> {
         self.recv_limited(Limit::OfStream)
     }
 
-    /// Waits for the next message, for this long at most. It holds also while the peer pings, sends one byte
-    /// now and then, or takes nothing. It is used in place of a read timeout of the socket's own.
+    /// Waits for the next message, at most this long. The timeout also holds while the peer pings, sends one
+    /// byte now and then, or takes nothing. It replaces the read timeout of the socket for this call.
     ///
     /// ```no_run
     /// use std::time::Duration;
@@ -192,13 +193,13 @@ impl<S: BlockingStream> WebSocket<S> {
     /// # }
     /// ```
     ///
-    /// [`Duration::ZERO`] takes what is there: it reads once, for a millisecond. With [`Duration::MAX`] it
-    /// is `recv` without the read timeout of the socket.
+    /// [`Duration::ZERO`] takes what is there: it reads once, for at most a millisecond. With
+    /// [`Duration::MAX`] it is `recv` without the read timeout of the socket.
     ///
     /// # Errors
     ///
-    /// [`Error::TimedOut`] when the time is over: the connection goes on, nothing is lost, and the next call
-    /// continues where this one stopped. Else as [`recv`](Self::recv).
+    /// [`Error::TimedOut`] when the time is over. The connection goes on, nothing is lost, and the next call
+    /// continues where this one stopped. Otherwise as [`recv`](Self::recv).
     pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Option<Message>, Error> {
         self.recv_limited(Limit::At(now().saturating_add(timeout)))
     }
@@ -256,15 +257,15 @@ impl<S: BlockingStream> WebSocket<S> {
         Ok(self.reader.input.event().map(|message| (message, Outgoing(&mut self.writer))))
     }
 
-    /// Waits for the next part of a message, so that a message of any size takes no more memory than
-    /// a buffer; `None` after the peer's Close. A `recv` in the middle of a message skips its rest.
+    /// Waits for the next part of a message. So a message of any size takes no more memory than one buffer.
+    /// `None` after the peer's Close. A `recv` in the middle of a message skips its rest.
     ///
     /// [`Config::max_message_size`](crate::Config::max_message_size) still holds; raise it for large
     /// messages.
     ///
     /// # Errors
     ///
-    /// As `recv`; the parts that came before then belong to no whole message.
+    /// As `recv`. The parts that came before the error belong to no whole message.
     pub fn recv_part(&mut self) -> Result<Option<Part<'_>>, Error> {
         self.reader.next(&mut self.writer, true, Limit::OfStream)?;
         Ok(self.reader.input.part())
@@ -282,8 +283,8 @@ impl<S: BlockingStream> WebSocket<S> {
 
     /// Sends a message: its bytes were handed to the socket when this returns.
     ///
-    /// Sending reads nothing. So while a program only sends, pings of the peer are not answered, its Close
-    /// is not seen, and keepalive does not run. Call [`recv`](Self::recv) or
+    /// Sending reads nothing. So while a program only sends, it does not answer the peer's pings, does not see
+    /// its Close, and runs no keepalive. Call [`recv`](Self::recv) or
     /// [`recv_timeout`](Self::recv_timeout) now and then, or [`split`](Self::split) and receive in another
     /// thread.
     ///
@@ -297,13 +298,13 @@ impl<S: BlockingStream> WebSocket<S> {
         self.flush()
     }
 
-    /// Queues a message: it leaves as the type's documentation says. For a handler that answers at
-    /// once, this with `recv` costs one write for many messages. A handler that works long before
-    /// the next `recv` delays what it fed, and should `send`.
+    /// Queues a message. The documentation of the type says when it leaves. A handler that answers at once
+    /// should use this: with `recv` it costs one write for many messages. A handler that works for long before
+    /// the next `recv` delays the messages that it fed, and should `send`.
     ///
     /// # Errors
     ///
-    /// As [`send`](Self::send), but that `WouldBlock` is none.
+    /// As [`send`](Self::send), except that `WouldBlock` is not an error here.
     pub fn feed(&mut self, message: impl Into<Message>) -> Result<(), Error> {
         self.queue(message.into())?;
         self.relieve()
@@ -319,12 +320,12 @@ impl<S: BlockingStream> WebSocket<S> {
         Ok(self.writer.sender.send_owned(message, &mut self.writer.out)?)
     }
 
-    /// Sends a part of a message whose length need not be known; the part with `last` ends it. Parts
-    /// are queued and leave like what is fed, and with the last one. Pings and Close may come between.
+    /// Sends a part of a message whose length need not be known. The part with `last` ends the message. Parts
+    /// are queued and leave as fed messages do, and with the last part. Pings and Close may come in between.
     ///
     /// # Errors
     ///
-    /// As [`send`](Self::send); a message of another kind has to wait until this one is ended.
+    /// As [`send`](Self::send). Another message has to wait until this one has ended.
     pub fn send_part<'a>(
         &mut self,
         part: impl Into<MessageRef<'a>>,
@@ -339,9 +340,9 @@ impl<S: BlockingStream> WebSocket<S> {
     ///
     /// # Errors
     ///
-    /// [`Error::Ended`] if the peer does not read, [`Error::Io`]. Once bytes that were queued were thrown
-    /// away, since the connection ended before they could leave, this gives
-    /// [`BrokenPipe`](std::io::ErrorKind::BrokenPipe), from then on; [`end`](Self::end) tells why.
+    /// [`Error::Ended`] if the peer does not read, [`Error::Io`]. If queued bytes were thrown away, because the
+    /// connection ended before they could leave, this gives
+    /// [`BrokenPipe`](std::io::ErrorKind::BrokenPipe) from then on. [`end`](Self::end) says why.
     pub fn flush(&mut self) -> Result<(), Error> {
         self.writer.check_lost()?;
         self.reader.flush(&mut self.writer, None)
@@ -364,8 +365,8 @@ impl<S: BlockingStream> WebSocket<S> {
         self.send(MessageRef::Ping(payload))
     }
 
-    /// Sends Close; go on with [`recv`](Self::recv) until it gives `None`, to have what the peer sent
-    /// before its own Close.
+    /// Sends Close. Go on with [`recv`](Self::recv) until it gives `None`, to get the messages that the peer
+    /// sent before its own Close.
     ///
     /// # Errors
     ///
@@ -375,18 +376,18 @@ impl<S: BlockingStream> WebSocket<S> {
         self.flush()
     }
 
-    /// Closes the connection: sends Close unless that was done, waits for the peer's (at most
-    /// [`Config::close_timeout`](crate::Config::close_timeout) from when ours has left), and drops the
-    /// messages that come before it, counting them.
+    /// Closes the connection. It sends Close unless that was done, and waits for the peer's Close, at most
+    /// [`Config::close_timeout`](crate::Config::close_timeout) after ours has left. It drops the messages that
+    /// come before the peer's Close, and counts them.
     ///
-    /// What was fed before leaves first, and the peer has
-    /// [`Config::send_timeout`](crate::Config::send_timeout) for it. A read timeout of the socket's own does
-    /// not cut this short. To close twice, or after the peer's Close, is no error.
+    /// Fed messages leave first, and the peer has [`Config::send_timeout`](crate::Config::send_timeout) for
+    /// them. The read timeout of the socket does not cut this short. It is no error to close twice, or after
+    /// the peer's Close.
     ///
     /// # Errors
     ///
-    /// [`Error::Send`] for a code or reason that cannot be sent, [`Error::Io`]. That the peer did
-    /// not answer is no error but [`Closed::end`].
+    /// [`Error::Send`] for a code or reason that cannot be sent, [`Error::Io`]. If the peer did not answer,
+    /// that is no error: [`Closed::end`] says so.
     pub fn close(&mut self, code: impl Into<CloseCode>, reason: &str) -> Result<Closed, Error> {
         match self.writer.sender.start_close(code, reason, &mut self.writer.out) {
             Err(error) if error.refusal() != Refusal::Closed => return Err(error.into()),
@@ -408,8 +409,8 @@ impl<S: BlockingStream> WebSocket<S> {
         Ok(Closed { end, discarded })
     }
 
-    /// Whether messages that are begun from now on are compressed, if that was agreed on; at first they
-    /// are. Turn it off for messages that hold secrets: see [`Sender::set_compression`](crate::Sender::set_compression).
+    /// Sets whether messages that begin from now on are compressed, if that was agreed on. By default they are.
+    /// Turn it off for messages that hold secrets: see [`Sender::set_compression`](crate::Sender::set_compression).
     pub fn set_compression(&mut self, on: bool) {
         self.writer.sender.set_compression(on);
     }
@@ -431,14 +432,14 @@ impl<S: BlockingStream> WebSocket<S> {
         self.writer.get_ref()
     }
 
-    /// Flushes, and splits the connection, for one thread that receives and one that sends; neither
-    /// ever waits for the other.
+    /// Flushes, and splits the connection for one thread that receives and one that sends. Neither ever waits
+    /// for the other.
     ///
     /// # Errors
     ///
     /// As [`flush`](Self::flush), or if the stream has no second handle ([`BlockingStream::try_clone`]).
     pub fn split(mut self) -> Result<(SendHalf<S>, RecvHalf<S>), Error> {
-        // In non-blocking mode the sending half has what is queued.
+        // In non-blocking mode, the sending half takes over what is still queued.
         self.flush().or_else(if_would_block)?;
         half::split(self.reader, self.writer)
     }
@@ -447,8 +448,8 @@ impl<S: BlockingStream> WebSocket<S> {
     ///
     /// # Errors
     ///
-    /// As [`flush`](Self::flush); the stream is lost then. In
-    /// [non-blocking mode](Self#non-blocking-mode), flush before.
+    /// As [`flush`](Self::flush). The stream is lost then. In
+    /// [non-blocking mode](Self#non-blocking-mode), flush first.
     pub fn into_inner(mut self) -> Result<(S, Vec<u8>), Error> {
         self.flush()?;
         let unread = self.reader.input.unread().to_vec();

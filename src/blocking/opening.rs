@@ -56,7 +56,7 @@ pub(super) fn open<S: BlockingStream>(
     match exchange.write(&mut stream, &mut out, handshake.deadline(start)) {
         Ok(true) => {}
         Ok(false) => return Err(ConnectError::TimedOut.into()),
-        // It may have refused before it read all, and its answer may be here.
+        // The server may have refused before it read everything, and its answer may have come.
         Err(error) if is_gone(&error) => {}
         Err(error) => return Err(error.into()),
     }
@@ -72,11 +72,11 @@ pub(super) fn open<S: BlockingStream>(
     }
 }
 
-/// Accepts a client that asks for a WebSocket, whatever the path; refuses, with the right HTTP
-/// status, what is no valid request or comes from a foreign origin. For more, see [`Incoming`].
+/// Accepts a client that asks for a WebSocket, whatever the path. It refuses an invalid request, or one from a
+/// foreign origin, with the right HTTP status. For more, see [`Incoming`].
 ///
-/// On TCP, set `TCP_NODELAY` before. The stream has to be in blocking mode: one that is not gives an
-/// error that says so, where it would have to wait.
+/// On TCP, set `TCP_NODELAY` before. The stream must be in blocking mode. A non-blocking one gives an error that
+/// says so when it would have to wait.
 ///
 /// ```no_run
 /// # fn serve(stream: std::net::TcpStream) -> Result<(), bowline::Error> {
@@ -90,12 +90,12 @@ pub(super) fn open<S: BlockingStream>(
 ///
 /// # Errors
 ///
-/// [`Error::Request`] if there was no such request; the client has been told then. [`Error::Io`].
+/// [`Error::Request`] if there was no such request. The client got an answer, unless it is gone. [`Error::Io`].
 pub fn accept<S: BlockingStream>(stream: S, config: Config) -> Result<WebSocket<S>, Error> {
     Incoming::read(stream, config)?.accept(Accept::new())
 }
 
-/// A request that was read and not answered yet.
+/// A request that was read but not answered yet.
 ///
 /// ```no_run
 /// use bowline::blocking::Incoming;
@@ -121,7 +121,7 @@ pub struct Incoming<S> {
 }
 
 impl<S: BlockingStream> Incoming<S> {
-    /// Reads a request. What is no well-formed HTTP/1.1, or too big, or too slow, is answered here.
+    /// Reads a request. If it is not well-formed HTTP/1.1, too big or too slow, it is answered here.
     ///
     /// ```no_run
     /// # fn serve(stream: std::net::TcpStream) -> Result<(), bowline::Error> {
@@ -163,7 +163,7 @@ impl<S: BlockingStream> Incoming<S> {
         &self.request
     }
 
-    /// Accepts it, if it keeps to RFC 6455 §4.2.1 and the origin policy; else refuses it.
+    /// Accepts the request if it keeps to RFC 6455 §4.2.1 and the origin policy, and otherwise refuses it.
     ///
     /// ```no_run
     /// # fn serve(stream: std::net::TcpStream) -> Result<(), bowline::Error> {
@@ -207,8 +207,7 @@ impl<S: BlockingStream> Incoming<S> {
         WebSocket::from_connection(self.stream, connection, self.input)
     }
 
-    /// Answers with something else than a WebSocket, and closes the connection, in a way that lets
-    /// the answer arrive.
+    /// Answers with something else than a WebSocket, and closes the connection so that the answer arrives.
     ///
     /// # Errors
     ///

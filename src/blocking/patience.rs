@@ -1,4 +1,4 @@
-//! What a loop does when the stream moves no byte: it goes on, it pauses, or it stops. No loop spins.
+//! What a loop does when the stream moves no bytes: it goes on, it pauses, or it stops. No loop spins.
 
 use core::time::Duration;
 use std::io::{self, ErrorKind};
@@ -14,7 +14,7 @@ const MOST: Duration = Duration::from_secs(24 * 3600);
 /// Timers of sockets end up to one tick of the kernel too early: 10 ms at 100 Hz.
 const SLACK: Duration = Duration::from_millis(15);
 
-/// How often in a row a wait may end within `SLACK` of its timeout. One tick explains two.
+/// A wait that ends within `SLACK` before its timeout is a failure after this many in a row. One tick explains two.
 const EARLY: u32 = 3;
 
 /// How often in a row a stream may be interrupted before the loop pauses each time.
@@ -27,7 +27,7 @@ pub(super) fn now() -> Duration {
     epoch().elapsed()
 }
 
-/// Whether it is time. [`Duration::MAX`] stands for never.
+/// Whether the deadline is reached. [`Duration::MAX`] means never.
 pub(super) fn is_reached(deadline: Option<Duration>, now: Duration) -> bool {
     deadline.is_some_and(|at| at <= now && at < Duration::MAX)
 }
@@ -42,11 +42,11 @@ pub(super) fn as_timeout(timeout: Duration) -> Duration {
     timeout.clamp(LEAST, MOST)
 }
 
-/// Whether the stream's timeout ran out, or the stream would block and must not.
+/// Whether the stream's timeout ran out, or the stream is in non-blocking mode and would block.
 pub(super) fn is_timeout(error: &io::Error) -> bool {
     match error.kind() {
         ErrorKind::WouldBlock => true,
-        // On Unix the system's own TimedOut is ETIMEDOUT: TCP has given the peer up.
+        // On Unix, TimedOut from the system is ETIMEDOUT: TCP has given up the peer.
         ErrorKind::TimedOut => !cfg!(unix) || error.raw_os_error().is_none(),
         _ => false,
     }
@@ -70,8 +70,8 @@ impl Patience {
         *self = Self::default();
     }
 
-    /// The stream gave [`ErrorKind::Interrupted`], and asks to be called again. A signal or a record of TLS
-    /// does that now and then. A stream that does nothing else gets pauses, so that the loop does not spin.
+    /// The stream gave [`ErrorKind::Interrupted`], and asks to be called again. A signal or a TLS record does
+    /// that now and then. If a stream does nothing else, the loop pauses, so that it does not spin.
     pub(super) fn interrupted(&mut self) {
         self.interrupted = self.interrupted.saturating_add(1);
         if self.interrupted > INTERRUPTS {
@@ -79,8 +79,8 @@ impl Patience {
         }
     }
 
-    /// The stream would block: whether it did not wait for its timeout. Then it is in non-blocking mode, or
-    /// its timeout is not the one that was set, and another call would be the same again.
+    /// Whether a stream that would block did not wait for its timeout. Then it is in non-blocking mode, or its
+    /// timeout is not the one that was set. Another call would give the same again.
     pub(super) fn does_not_wait(&mut self, waited: Duration, timeout: Option<Duration>) -> bool {
         match timeout {
             None => true,

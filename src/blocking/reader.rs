@@ -21,7 +21,7 @@ use crate::protocol::send_state::SendState;
 const RETRY: Duration = Duration::from_millis(20);
 const RETRY_MOST: Duration = Duration::from_millis(250);
 
-/// What the receiving side needs of the sending one: the stream to read from, and a way to write.
+/// What the receiving side needs from the sending side: the stream to read from, and a way to write.
 pub(super) trait Link {
     type Stream: BlockingStream;
 
@@ -30,20 +30,20 @@ pub(super) trait Link {
     /// How far sending has come.
     fn state(&self) -> SendState;
 
-    /// Puts the replies before what is queued from now on.
+    /// Queues the replies, before all that is queued later.
     fn answer(&mut self, replies: &mut Replies);
 
-    /// Sends the replies and all that is queued, at most until `until`.
+    /// Sends the replies and all that is queued, until `until` at the latest.
     fn flush(&mut self, replies: &mut Replies, until: Option<Duration>) -> io::Result<Sent>;
 
-    /// Does the same for the last time. `None`: a sender is at work, which counts as waiting.
+    /// Does the same for the last time. `None`: another thread is sending, so wait for it.
     fn finish(
         &mut self,
         replies: &mut Replies,
         until: Option<Duration>,
     ) -> io::Result<Option<Sent>>;
 
-    /// How long to read at most before looking at the sending side again.
+    /// How long one read may take before the sending side is checked again.
     fn look_up(&self) -> Option<Duration>;
 
     /// How many bytes were fed and wait for this side to send them.
@@ -56,12 +56,12 @@ pub(super) trait Link {
     fn shut(&mut self);
 }
 
-/// What ends a call that waits, in addition to the timeouts of the configuration.
+/// What ends a waiting call, in addition to the timeouts of the configuration.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Limit {
     /// The read timeout that the user set on the stream.
     OfStream,
-    /// A time of this call's own.
+    /// A deadline for this call.
     At(Duration),
     /// Nothing.
     None,
@@ -76,12 +76,12 @@ impl Limit {
     }
 }
 
-/// What one call remembers from one wait to the next.
+/// What a call remembers between its waits.
 struct Waiting {
     limit: Limit,
     /// Nothing was read yet.
     is_first: bool,
-    /// How much of messages had come when this last changed, and when that was.
+    /// How many bytes of messages had come when that last changed. `quiet_since` is when it did.
     received: Option<u32>,
     quiet_since: Duration,
     retry: Duration,
@@ -102,7 +102,7 @@ impl Reader {
         Self { receiver, replies, input, leaving: None }
     }
 
-    /// Waits for an event; there is none after the peer's Close.
+    /// Waits for an event. There is none after the peer's Close.
     #[inline]
     pub(super) fn next(
         &mut self,
@@ -118,7 +118,7 @@ impl Reader {
         self.next_of_any(link, parts, limit)
     }
 
-    /// From so many queued bytes on they are sent before the next event.
+    /// How many queued bytes are sent before the next event is given.
     fn flush_from(&self) -> usize {
         FLUSH_FROM.min(self.receiver.config().get().max_send_queue)
     }
@@ -194,20 +194,20 @@ impl Reader {
         let state = link.state();
         let mut until = waiting.limit.until();
         if state.close_sent() {
-            // The time for the peer's Close holds for writes as well: they are only pongs now.
+            // The close timeout also bounds writes: only pongs are written now.
             let close = self.receiver.deadline(now(), &self.input, state);
             until = until.into_iter().chain(close).min();
         }
         let sent = match link.flush(&mut self.replies, until) {
             Ok(Sent::Stalled) => {
-                // The close timeout, if that is over too.
+                // If the close timeout is over too, it is the reason.
                 self.on_time(link);
                 self.receiver.give_up(End::TimedOut(Timeout::Send));
                 return Ok(());
             }
             Ok(sent) => sent,
             Err(_) => {
-                // What cannot be sent is lost, but what the peer said last may still be read.
+                // Queued bytes are lost, but the last bytes from the peer may still be read.
                 link.shut();
                 Sent::All
             }
@@ -215,8 +215,8 @@ impl Reader {
         let now = now();
         let state = link.state();
         let deadline = self.receiver.deadline(now, &self.input, state);
-        // What was begun before the caller came back may still have its rest in the socket. So a timer that
-        // ran meanwhile counts only after a read.
+        // A message may have begun before the caller came back, and its rest may be in the socket. So a timer
+        // that ran meanwhile counts only after a read.
         let is_first = core::mem::take(&mut waiting.is_first);
         if is_reached(deadline, now) && (!is_first || state.close_sent()) {
             self.on_time(link);
@@ -238,7 +238,7 @@ impl Reader {
         self.read(link, waiting, is_first, now, ours)
     }
 
-    /// Reads once, until `ours` at most. The stream keeps the timeout that the user set on it.
+    /// Reads once, until `ours` at the latest. The stream keeps the timeout that the user set on it.
     fn read(
         &mut self,
         link: &mut impl Link,
@@ -252,7 +252,7 @@ impl Reader {
             (waiting.received, waiting.quiet_since) = (Some(received), start);
         }
         let stream = link.stream()?;
-        // If the stream's own timeout is all there is, the first read needs no look at it.
+        // If only the stream's own timeout limits the call, the first read need not ask for it.
         let is_alone = is_first && ours.is_none() && matches!(waiting.limit, Limit::OfStream);
         let (mut users, mut users_end, mut set) = (None, None, None);
         if !is_alone {
@@ -302,7 +302,7 @@ impl Reader {
         self.receiver.on_time(now(), &self.input, &mut self.replies, link.state());
     }
 
-    /// Leaves the socket so that the last bytes arrive. If it has to stop before, a later call goes on.
+    /// Leaves the socket so that the last bytes arrive. If it has to stop early, a later call goes on.
     fn leave(&mut self, link: &mut impl Link, until: Option<Duration>) -> Result<(), Error> {
         let mut leaving = self.leaving.take().unwrap_or_else(|| {
             link.ended(self.receiver.end().unwrap_or(&End::Unconfirmed));
@@ -333,7 +333,7 @@ impl Reader {
         }
     }
 
-    /// Sends the Close that says why.
+    /// Sends the last bytes: the Close that says why.
     fn send_last(
         &mut self,
         link: &mut impl Link,
@@ -344,7 +344,7 @@ impl Reader {
             let stop = leave.deadline(now()).into_iter().chain(until).min();
             let before = link.state().taken();
             let sent = match link.finish(&mut self.replies, stop) {
-                // If it cannot be sent, there is nobody to tell.
+                // If it cannot be sent, the peer cannot be told.
                 Ok(Some(Sent::All | Sent::Stalled)) | Err(_) => {
                     leave.done();
                     return Ok(());
@@ -362,7 +362,7 @@ impl Reader {
             }
             match sent {
                 Some(Sent::WouldBlock) => return Err(would_block()),
-                // The time was over, and is longer now.
+                // The deadline was reached, but the peer's progress has moved it.
                 Some(_) if is_reached(stop, now) => {}
                 _ => {
                     let left = stop.map_or(RETRY, |at| at.saturating_sub(now));

@@ -1,4 +1,4 @@
-//! What the blocking adapter asks of a stream in addition to reading and writing.
+//! What the blocking adapter needs from a stream in addition to reading and writing.
 
 use core::time::Duration;
 use std::io::{self, Read, Write};
@@ -10,37 +10,37 @@ use std::os::unix::net::UnixStream;
 ///
 /// TCP and Unix streams have both. For a stream that has neither there is [`Plain`].
 ///
-/// A read or write that its timeout ends gives [`io::ErrorKind::WouldBlock`] or
-/// [`io::ErrorKind::TimedOut`]. [`io::ErrorKind::Interrupted`] asks to be called again; it must not be given
-/// for ever without progress.
+/// If its timeout ends a read or write, that gives [`io::ErrorKind::WouldBlock`] or
+/// [`io::ErrorKind::TimedOut`]. [`io::ErrorKind::Interrupted`] asks to be called again. A stream must not give
+/// it for ever without progress.
 pub trait BlockingStream: Read + Write {
-    /// How long a read may block; `None`: for ever.
+    /// How long a read may block. `None`: for ever.
     ///
     /// # Errors
     ///
     /// The stream's.
     fn read_timeout(&self) -> io::Result<Option<Duration>>;
 
-    /// Sets how long a read may block. It is called with 1 ms to one day.
+    /// Sets how long a read may block. The library calls it with 1 ms to one day, or `None`.
     ///
     /// # Errors
     ///
     /// The stream's.
     fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()>;
 
-    /// Sets how long a write may block. It is called with 1 ms to one day.
+    /// Sets how long a write may block. The library calls it with 1 ms to one day, or `None`.
     ///
     /// # Errors
     ///
     /// The stream's.
     fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()>;
 
-    /// Whether the timeouts take effect. Without them nothing is written that is not meant to wait.
+    /// Whether the timeouts take effect. Without them, the library makes no write that must not block.
     fn has_timeouts(&self) -> bool {
         true
     }
 
-    /// Sets whether reads and writes return at once when they would block. The mode is yours alone: the
+    /// Sets whether reads and writes return at once when they would block. Only the program sets the mode: the
     /// library never changes it. See [`WebSocket`](super::WebSocket#non-blocking-mode) for what it does.
     ///
     /// # Errors
@@ -48,7 +48,7 @@ pub trait BlockingStream: Read + Write {
     /// The stream's.
     fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()>;
 
-    /// Tells the peer that no more bytes come. Reading goes on.
+    /// Tells the peer that no more bytes will come. Reading goes on.
     ///
     /// # Errors
     ///
@@ -99,10 +99,11 @@ socket!(TcpStream);
 #[cfg(unix)]
 socket!(UnixStream);
 
-/// Any `Read + Write`, without timeouts and without splitting: none of
-/// [`Config`](crate::Config)'s timeouts takes effect while a read or write blocks, the connection
-/// cannot be split, what was fed and not flushed is lost when it is dropped, and the stream is flushed
-/// where a socket's write side would be shut.
+/// Any `Read + Write`, without timeouts and without splitting.
+///
+/// While a read or write blocks, none of [`Config`](crate::Config)'s timeouts takes effect. The connection
+/// cannot be split. Messages that were fed but not flushed are lost when it is dropped. The stream is flushed
+/// where the write side of a socket would be shut.
 #[derive(Clone, Debug, Default)]
 pub struct Plain<S>(pub S);
 

@@ -1,13 +1,13 @@
 //! TLS over a blocking stream, for both roles, in a way that lets one thread read while another writes.
 //!
-//! Who reads holds `incoming`, and who writes holds `outgoing`, so that records leave in the order in which
-//! they were made. Either is held over a system call. Each takes `connection` only for as long as decrypting
-//! or encrypting takes. They are taken in the order `incoming`, `outgoing`, `connection`.
+//! A thread that reads holds `incoming`, and a thread that writes holds `outgoing`. So records leave in the
+//! order in which they were made. Each is held during a system call. Both threads take `connection` only while
+//! they decrypt or encrypt. The order of the locks is `incoming`, `outgoing`, `connection`.
 //!
-//! A read never waits for `outgoing`, since a write may wait for the peer, and the peer for that read. It
-//! sends only in the handshake, and an alert after a record that cannot be read; it tries the lock then. What TLS has to say later, tickets and answers to
-//! key updates, leaves with the next write: RFC 8446 §4.6.3 asks for the answer "prior to sending its next
-//! Application Data record".
+//! A read never waits for `outgoing`: a write may wait for the peer, and the peer for that read. A read sends
+//! only in the handshake, and an alert after a bad record. Then it only tries the lock. Later records of TLS,
+//! such as tickets and answers to key updates, leave with the next write. RFC 8446 §4.6.3 asks for the answer
+//! "prior to sending its next Application Data record".
 
 use core::fmt;
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -23,19 +23,19 @@ use ::rustls::Connection;
 use super::stream::BlockingStream;
 use super::writer::ATTEMPT;
 
-/// As much as a record holds.
+/// How much is read at a time: as much as a record holds.
 const INCOMING: usize = 16 << 10;
 
-/// Plaintext that is encrypted at a time.
+/// How much plaintext is encrypted at a time.
 const CHUNK: usize = 32 << 10;
 
-/// Memory for records that is kept between writes.
+/// How much memory for records is kept between writes.
 const KEEP: usize = 4 << 10;
 
-/// How much of the bytes that are to come is remembered, to find a writer that goes on with others.
+/// How many of the next bytes are remembered, to notice a writer that goes on with other bytes.
 const GUARD: usize = 16;
 
-/// How long a thread waits at a time while another does the handshake.
+/// How long a thread waits at a time while another one does the handshake.
 const TURN: Duration = Duration::from_millis(20);
 
 /// TLS over a blocking stream: a client of [`rustls::ClientConnection`](::rustls::ClientConnection) or a
@@ -53,17 +53,17 @@ const TURN: Duration = Duration::from_millis(20);
 /// # }
 /// ```
 ///
-/// The first read or write does the handshake of TLS, and so it falls within
-/// [`Config::handshake_timeout`](crate::Config::handshake_timeout). Nothing of what is written leaves before it is
-/// done. A [second handle](BlockingStream::try_clone) shares only the state of TLS: a thread that waits in a
-/// read does not keep another from writing, nor a thread that waits in a write another from reading.
+/// The first read or write does the TLS handshake, so [`Config::handshake_timeout`](crate::Config::handshake_timeout)
+/// includes it. No written byte leaves before it is done. A [second handle](BlockingStream::try_clone) shares only
+/// the state of TLS. A thread that waits in a read does not keep another one from writing, and a thread that waits
+/// in a write does not keep another one from reading.
 ///
 /// An end without TLS's own (`close_notify`, RFC 8446 §6.1) is [`ErrorKind::UnexpectedEof`].
 ///
-/// Of [`Read`] and [`Write`] this asks two things:
+/// A caller of [`Read`] and [`Write`] has to do two things:
 ///
 /// - Go on after [`ErrorKind::Interrupted`]. It comes after each record that holds nothing for the reader,
-///   and after each step of the handshake, so that the caller can look at the time.
+///   and after each step of the handshake, so that the caller can check the time.
 /// - After a write that took only a part, or an error, go on with the bytes that follow, or write no more.
 ///   They may be encrypted already. Other bytes are refused with [`ErrorKind::InvalidInput`].
 pub struct TlsStream<S> {
@@ -75,9 +75,9 @@ struct Shared {
     incoming: Mutex<Incoming>,
     outgoing: Mutex<Outgoing>,
     connection: Mutex<Connection>,
-    /// The handshake is over, and what ended it has left or is in `connection`.
+    /// The handshake is over. Its last records have left, or are in `connection`.
     is_ready: AtomicBool,
-    /// Tells writers that it is.
+    /// Wakes writers when the handshake is over.
     ready: Condvar,
     /// The write timeout that the user of the stream set.
     write_timeout: Mutex<Option<Duration>>,
@@ -95,13 +95,13 @@ struct Incoming {
 struct Outgoing {
     records: Vec<u8>,
     sent: usize,
-    /// How much plaintext is in them that no write has told of.
+    /// How much plaintext in them was not reported by a write yet.
     accepted: usize,
     /// How the next write has to begin.
     guard: ([u8; GUARD], usize),
 }
 
-/// A panic elsewhere broke nothing that a later call would not notice.
+/// A panic elsewhere breaks nothing that a later call does not notice.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -114,7 +114,7 @@ fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
     }
 }
 
-/// Copies the bytes from `skip` on, as many as there are and fit.
+/// Copies the bytes from `skip` on, as many as fit.
 fn copy(slices: &[IoSlice<'_>], mut skip: usize) -> ([u8; GUARD], usize) {
     let (mut copied, mut len) = ([0; GUARD], 0);
     for slice in slices {
@@ -128,14 +128,14 @@ fn copy(slices: &[IoSlice<'_>], mut skip: usize) -> ([u8; GUARD], usize) {
 }
 
 impl Incoming {
-    /// Gives TLS what has come; whether there was anything.
+    /// Gives TLS the bytes that have come. Whether there were any.
     fn give(&mut self, connection: &mut Connection) -> io::Result<bool> {
         if self.start == self.end {
             return Ok(false);
         }
         let mut unread = &self.buffer[self.start..self.end];
         match connection.read_tls(&mut unread)? {
-            // What comes after the peer's end is nothing.
+            // Bytes after the peer's `close_notify` do not count.
             0 => self.start = self.end,
             n => self.start += n,
         }
@@ -143,7 +143,7 @@ impl Incoming {
         Ok(true)
     }
 
-    /// Reads from the socket once; whether there was more.
+    /// Reads from the socket once. Whether anything came.
     fn fill(&mut self, socket: &mut impl Read) -> io::Result<bool> {
         let n = socket.read(&mut self.buffer)?;
         (self.start, self.end) = (0, n);
@@ -160,7 +160,7 @@ impl Outgoing {
         Ok(())
     }
 
-    /// Writes once; how many bytes of records left.
+    /// Writes once. Gives how many bytes of records left.
     fn send_some(&mut self, socket: &mut impl Write) -> io::Result<usize> {
         let n = socket.write(&self.records[self.sent..])?;
         if n == 0 {
@@ -181,15 +181,15 @@ impl Outgoing {
         self.sent == self.records.len()
     }
 
-    /// Sends plaintext that was accepted, and tells how much may count as sent.
+    /// Sends accepted plaintext, and gives how much of it counts as sent.
     fn send_accepted(
         &mut self,
         slices: &[IoSlice<'_>],
         socket: &mut impl Write,
     ) -> io::Result<usize> {
         let sent = self.send_some(socket)?;
-        // Only when all records have left, all plaintext has. Until then each byte that leaves counts as one,
-        // so that the caller sees progress.
+        // All plaintext has left only when all records have. Until then, each byte of a record counts as one
+        // byte of plaintext, so that the caller sees progress.
         let told =
             if self.is_empty() { self.accepted } else { sent.min(self.accepted.saturating_sub(1)) };
         self.accepted -= told;
@@ -200,7 +200,7 @@ impl Outgoing {
         Ok(told)
     }
 
-    /// Remembers how the next write has to begin: as these bytes do from `skip` on.
+    /// Remembers how the next write has to begin: with the bytes from `skip` on.
     fn remember(&mut self, slices: &[IoSlice<'_>], skip: usize) {
         let (bytes, len) = copy(slices, skip);
         self.guard = (bytes, len.min(self.accepted));
@@ -214,7 +214,7 @@ impl Outgoing {
 }
 
 impl Shared {
-    /// Decrypts until there is plaintext; `None` if that needs more bytes of the socket.
+    /// Decrypts until there is plaintext. `None`: that needs more bytes from the socket.
     fn decrypt(&self, incoming: &mut Incoming, buffer: &mut [u8]) -> io::Result<Option<usize>> {
         let mut connection = lock(&self.connection);
         loop {
@@ -228,7 +228,7 @@ impl Shared {
         }
     }
 
-    /// Goes on with the handshake as far as what has come allows; whether it is over.
+    /// Goes on with the handshake as far as the bytes that have come allow. Whether it is over.
     fn shake_hands(&self, incoming: &mut Incoming) -> io::Result<bool> {
         let mut connection = lock(&self.connection);
         while connection.is_handshaking() {
@@ -239,13 +239,13 @@ impl Shared {
         Ok(true)
     }
 
-    /// The handshake is over.
+    /// Notes that the handshake is over.
     fn set_ready(&self) {
         self.is_ready.store(true, Ordering::Release);
         self.ready.notify_all();
     }
 
-    /// Waits for a while for the thread that does the handshake; whether it is over.
+    /// Waits for a short time for the thread that does the handshake. Whether it is over.
     fn await_handshake(&self) -> bool {
         let connection = lock(&self.connection);
         let waited = self
@@ -255,7 +255,7 @@ impl Shared {
         !connection.is_handshaking()
     }
 
-    /// The socket has ended: whether TLS has, too.
+    /// Handles the end of the socket. It is an error if TLS has not ended too.
     fn eof(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut connection = lock(&self.connection);
         connection.read_tls(&mut io::empty())?;
@@ -276,7 +276,7 @@ fn process(connection: &mut Connection) -> io::Result<()> {
 }
 
 impl<S: BlockingStream> TlsStream<S> {
-    /// Does nothing yet; see the type.
+    /// Sends and reads nothing yet: see the type.
     pub fn new(connection: impl Into<Connection>, socket: S) -> Self {
         let mut connection = connection.into();
         connection.set_buffer_limit(Some(CHUNK));
@@ -306,8 +306,8 @@ impl<S: BlockingStream> TlsStream<S> {
         lock(&self.shared.connection)
     }
 
-    /// Sends what the handshake has to say. If another thread holds the lock, it sends that as well, for it
-    /// looks again when it has let go.
+    /// Sends the records of the handshake. If another thread holds the lock, that thread sends them: it checks
+    /// again after it has released the lock.
     fn send_flight(&mut self) -> io::Result<()> {
         loop {
             let Some(mut outgoing) = try_lock(&self.shared.outgoing) else {
@@ -317,7 +317,7 @@ impl<S: BlockingStream> TlsStream<S> {
             if !outgoing.is_empty() {
                 outgoing.send_some(&mut self.socket)?;
                 if !outgoing.is_empty() {
-                    // Not another write at once: the caller has deadlines to look at.
+                    // The caller has to check its deadlines before another write.
                     return Err(ErrorKind::Interrupted.into());
                 }
             }
@@ -328,8 +328,8 @@ impl<S: BlockingStream> TlsStream<S> {
         }
     }
 
-    /// Sends the last words of TLS, an alert, as far as the socket takes them at once. If another thread
-    /// writes now, the peer learns it by the end of the connection.
+    /// Sends the last record of TLS, an alert, as far as the socket takes it at once. If another thread is
+    /// writing, the peer only sees the end of the connection.
     fn send_last(&mut self) -> io::Result<()> {
         let Some(mut outgoing) = try_lock(&self.shared.outgoing) else {
             return Ok(());
@@ -347,7 +347,7 @@ impl<S: BlockingStream> TlsStream<S> {
         result.map(drop)
     }
 
-    /// Does a step of the handshake, which reads once at most; whether it is over.
+    /// Does a step of the handshake, which reads at most once. Whether the handshake is over.
     fn handshake_step(&mut self, incoming: &mut Incoming) -> io::Result<bool> {
         let shared = Arc::clone(&self.shared);
         self.send_flight()?;
@@ -361,7 +361,7 @@ impl<S: BlockingStream> TlsStream<S> {
         Ok(is_over)
     }
 
-    /// Does the handshake before the first write. A step at a time: the caller has deadlines to look at.
+    /// Does the handshake before the first write, one step at a time: the caller has to check its deadlines.
     fn finish_handshake(&mut self) -> io::Result<()> {
         if self.shared.is_ready.load(Ordering::Acquire) {
             return Ok(());
@@ -378,12 +378,12 @@ impl<S: BlockingStream> TlsStream<S> {
         if !is_over {
             return Err(ErrorKind::Interrupted.into());
         }
-        // The write that follows takes along what ended the handshake.
+        // The next write takes the last records of the handshake along.
         shared.set_ready();
         Ok(())
     }
 
-    /// Reads from the socket once; `None` if there was nothing for the caller in it.
+    /// Reads from the socket once. `None`: it held nothing for the caller.
     fn read_once(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
         let shared = Arc::clone(&self.shared);
         if !shared.is_ready.load(Ordering::Acquire) {
@@ -394,7 +394,7 @@ impl<S: BlockingStream> TlsStream<S> {
             if !self.handshake_step(&mut incoming)? {
                 return Ok(None);
             }
-            // What ended the handshake. A server's tickets leave here too, before anybody else could write.
+            // The last records of the handshake. A server's tickets leave here too, before anything else is written.
             self.send_flight()?;
             shared.set_ready();
             return shared.decrypt(&mut incoming, buffer);
@@ -418,7 +418,7 @@ impl<S: BlockingStream> Read for TlsStream<S> {
         }
         match self.read_once(buffer) {
             Ok(Some(n)) => Ok(n),
-            // Not another read at once: the caller has deadlines to look at.
+            // The caller has to check its deadlines before another read.
             Ok(None) => Err(ErrorKind::Interrupted.into()),
             Err(error) => {
                 if error.kind() == ErrorKind::InvalidData {
@@ -446,7 +446,7 @@ impl<S: BlockingStream> Write for TlsStream<S> {
         let mut outgoing = lock(&self.shared.outgoing);
         if outgoing.accepted == 0 {
             let mut connection = lock(&self.shared.connection);
-            // First what TLS has to say, which takes room of the limit.
+            // Records of TLS itself come first, because they take room of the limit.
             outgoing.take(&mut connection)?;
             outgoing.accepted = connection.writer().write_vectored(slices)?;
             outgoing.remember(slices, 0);

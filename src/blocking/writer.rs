@@ -17,19 +17,19 @@ use crate::protocol::send_state::SendState;
 /// How many slices one vectored write takes.
 const MAX_SLICES: usize = 16;
 
-/// How long an attempt to write may take that is not meant to wait. Not by non-blocking mode: that is the
-/// user's to set, and a socket does not tell which mode it is in.
+/// How long a write may take that is not meant to wait. Non-blocking mode is no alternative: only the user sets
+/// it, and a socket does not tell its mode.
 pub(super) const ATTEMPT: Duration = Duration::from_millis(2);
 
-/// What came of writing the queue.
+/// The result of writing the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub(super) enum Sent {
-    /// The stream has all.
+    /// The stream took everything.
     All,
-    /// The time that was given is over, and some still waits.
+    /// The time for this call is over, and bytes still wait.
     Waiting,
-    /// Some still waits, and the stream does not block: it is in non-blocking mode.
+    /// Bytes still wait, and the stream does not block: it is in non-blocking mode.
     WouldBlock,
     /// The peer took too little for too long: the connection is over.
     Stalled,
@@ -44,7 +44,7 @@ pub(super) struct Writer<S: BlockingStream> {
     pub(super) out: SendBuf,
     /// The stream took bytes and was not flushed since.
     is_unflushed: bool,
-    /// Bytes that were queued were thrown away. Whoever flushes has to learn of it.
+    /// Queued bytes were thrown away. The next flush has to report it.
     lost: bool,
     /// A sending half gave up a peer that does not read.
     pub(super) gave_up: bool,
@@ -87,14 +87,15 @@ impl<S: BlockingStream> Writer<S> {
         Arc::clone(self.state.insert(Arc::new(state)))
     }
 
-    /// Notes it. Also while all the rest waits for a long write: what the peer takes shows that it lives.
+    /// Notes how far sending has come. It does so even during a long write, because bytes that the peer takes
+    /// show life.
     pub(super) fn note(&self) {
         if let Some(state) = &self.state {
             state.store(self.sender.state(&self.out).to_bits(), Ordering::Release);
         }
     }
 
-    /// How long one write may take before it has to be noted what the peer took of it.
+    /// How long one write may take before [`note`](Self::note) has to say what the peer took.
     fn step(&self) -> Option<Duration> {
         let settings = self.sender.config().get();
         let is_watched = self.state.is_some() && settings.ping_interval.is_some();
@@ -111,13 +112,13 @@ impl<S: BlockingStream> Writer<S> {
         self.is_unflushed || !self.out.is_empty()
     }
 
-    /// Fails if bytes that were queued were thrown away.
+    /// Fails if queued bytes were thrown away.
     pub(super) fn check_lost(&self) -> io::Result<()> {
         if self.lost { Err(ErrorKind::BrokenPipe.into()) } else { Ok(()) }
     }
 
-    /// Writes all that is queued, at least once, at most until `until`, and no longer than the peer may take
-    /// for it.
+    /// Writes all that is queued. It writes at least once. It stops at `until`, or when the peer has taken too
+    /// long.
     pub(super) fn write(&mut self, until: Option<Duration>) -> io::Result<Sent> {
         let mut patience = Patience::default();
         let mut moved_at = None;
@@ -156,9 +157,9 @@ impl<S: BlockingStream> Writer<S> {
         Ok(Sent::All)
     }
 
-    /// When the peer must have taken more.
+    /// When the peer must have taken more bytes.
     fn stalls_at(&mut self, now: Duration, moved_at: Duration) -> Option<Duration> {
-        // While nothing moves, keepalive's timeout holds as well: a thread that writes cannot mind the pong.
+        // While nothing moves, the pong timeout holds as well: a thread that writes cannot look for the pong.
         let still = self.sender.config().write_timeout();
         let still = still.map(|timeout| moved_at.saturating_add(timeout));
         self.sender.deadline(now, &self.out).into_iter().chain(still).min()
@@ -174,7 +175,7 @@ impl<S: BlockingStream> Writer<S> {
         Ok(())
     }
 
-    /// Writes once, and flushes the stream if that was all.
+    /// Writes once, and flushes the stream if nothing is left.
     fn write_once(&mut self) -> io::Result<()> {
         let stream = self.stream.as_mut().ok_or(ErrorKind::NotConnected)?;
         if !self.out.is_empty() {
@@ -267,7 +268,7 @@ impl<S: BlockingStream> Drop for Writer<S> {
     }
 }
 
-/// One write of as much as one call takes.
+/// Makes one write, of as many slices as one call takes.
 pub(super) fn write_slices(stream: &mut impl BlockingStream, out: &SendBuf) -> io::Result<usize> {
     let first = out.pending();
     if first.len() == out.len() {

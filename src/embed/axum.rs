@@ -21,7 +21,7 @@
 //!
 //! Requests of pages from another origin are refused with 403, unless
 //! [`Config::allow_origin`](crate::Config::allow_origin) says otherwise. docs/embedding.md in the
-//! repository says how to come from axum's own `ws`.
+//! repository says how to move from axum's own `ws`.
 
 use core::fmt;
 use core::future::Future;
@@ -48,9 +48,9 @@ pub use crate::embed::hyper::WebSocket;
 /// Extracts a request for a WebSocket: a `GET` over HTTP/1.1 or, with the feature `http2` here and in
 /// axum, a `CONNECT` over HTTP/2. Route it with `any`, which takes both.
 ///
-/// As a parameter of a handler, what is no such request is rejected. With
-/// `Option<WebSocketUpgrade>`, an ordinary request gives `None`, so that one path can have a page
-/// and a WebSocket; broken ones are still rejected.
+/// As a parameter of a handler, it rejects all other requests. `Option<WebSocketUpgrade>` gives `None` for
+/// an ordinary request, so that one path can serve a page and a WebSocket. It still rejects a request for a
+/// WebSocket that breaks a rule.
 #[must_use = "nothing is upgraded without on_upgrade"]
 pub struct WebSocketUpgrade {
     request: Request,
@@ -72,8 +72,8 @@ impl WebSocketUpgrade {
         self
     }
 
-    /// Names the subprotocols that the server knows: the first of the client's that is among them is
-    /// selected. To select otherwise, choose from those of [`request`](Self::request), and name one.
+    /// Names the subprotocols that the server knows. The first of the client's that is among them is
+    /// selected. To select in another way, look at the [`request`](Self::request), and name only your choice.
     pub fn protocols<I>(mut self, protocols: I) -> Self
     where
         I: IntoIterator,
@@ -89,8 +89,8 @@ impl WebSocketUpgrade {
         self.subprotocol.as_deref()
     }
 
-    /// Calls this if the request was accepted and there is no WebSocket all the same: the client went
-    /// away, or the response was not sent. By default nobody is told.
+    /// Calls this if the request was accepted but there is no WebSocket: the client went away, or the
+    /// response was not sent. By default nothing is called.
     pub fn on_failed_upgrade(mut self, callback: impl FnOnce(Error) + Send + 'static) -> Self {
         self.on_failed = Some(Box::new(callback));
         self

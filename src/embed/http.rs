@@ -1,6 +1,4 @@
-//! The types of the `http` crate at the edge: conversions, and nothing else.
-//!
-//! `handshake` documents what they give; its types are the public ones.
+//! Conversions between the types of the `http` crate and those of `handshake`, and nothing else.
 
 use alloc::string::ToString;
 use alloc::vec::Vec;
@@ -13,8 +11,8 @@ use crate::handshake::{ClientRequest, Headers, InvalidRequest, Request, RequestE
 impl<B> TryFrom<&::http::Request<B>> for Request {
     type Error = RequestError;
 
-    /// Takes a request that another server has read, whatever its body. With the feature `http2`, an
-    /// extended CONNECT as hyper and `h2` give it, too.
+    /// Takes a request that another server has read, with any body. With the feature `http2` it can also be
+    /// an extended CONNECT, as hyper and `h2` give it.
     ///
     /// ```
     /// use bowline::handshake::{Accept, Request};
@@ -35,11 +33,12 @@ impl<B> TryFrom<&::http::Request<B>> for Request {
     ///
     /// # Errors
     ///
-    /// [`RequestError::Method`] and [`RequestError::NotUpgrade`] come first: such a request is an
-    /// ordinary one, and may be answered like any other. Then [`RequestError::Protocol`], the version of
-    /// HTTP, and what any request must keep to ([`RequestError::Host`], [`RequestError::Body`], in HTTP/2
-    /// [`RequestError::Target`] and [`RequestError::ConnectionHeader`]). The rest is left to
-    /// [`upgrade`](Request::upgrade). The answer to all of them is [`RequestError::response`].
+    /// [`RequestError::Method`], [`RequestError::NotUpgrade`] and [`RequestError::Protocol`] come first. The
+    /// first two mean an ordinary request, which may be answered like any other. The version of HTTP is
+    /// checked next, and then the rules for any request ([`RequestError::Host`], [`RequestError::Body`],
+    /// [`RequestError::Target`], and in HTTP/2 [`RequestError::ConnectionHeader`]).
+    /// [`upgrade`](Request::upgrade) checks the rest. The answer to each error is
+    /// [`RequestError::response`].
     fn try_from(request: &::http::Request<B>) -> Result<Self, RequestError> {
         let (method, uri) = (request.method(), request.uri());
         checked(request.version(), read(method, uri, request.headers(), request.extensions()))
@@ -115,22 +114,22 @@ pub(crate) fn response(response: Response) -> ::http::Response<Vec<u8>> {
     response
 }
 
-/// What passed our checks passes these: both are those of RFC 9110.
+/// A field that passed our checks passes these too, because both follow RFC 9110.
 pub(crate) fn put(fields: &Headers, headers: &mut HeaderMap) {
     for (name, value) in fields.iter() {
         if let (Ok(name), Ok(value)) =
             (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value))
         {
-            // More than 32,768 names are no response.
+            // It fails only beyond 32,768 names, which no response has.
             let _ = headers.try_append(name, value);
         }
     }
 }
 
 impl<B: From<Vec<u8>>> From<Response> for ::http::Response<B> {
-    /// For the server that sends it. The body is of any type that is made from bytes (`Vec<u8>`,
-    /// `Bytes`, `Full`, axum's `Body`); `map` gives others. `Connection: close` and
-    /// `Content-Length` are left to that server.
+    /// Makes the response that another server sends. The body can be any type that is made from bytes
+    /// (`Vec<u8>`, `Bytes`, `Full`, axum's `Body`); `map` gives other types. That server writes
+    /// `Connection: close` and `Content-Length` itself.
     fn from(response: Response) -> Self {
         self::response(response).map(B::from)
     }
@@ -139,8 +138,8 @@ impl<B: From<Vec<u8>>> From<Response> for ::http::Response<B> {
 impl<B> TryFrom<&::http::Request<B>> for ClientRequest {
     type Error = InvalidRequest;
 
-    /// Takes URL and headers: `Sec-WebSocket-Protocol` becomes the offer of subprotocols, `Origin`
-    /// the origin. The rest of the handshake is added when the request is sent. The body is ignored.
+    /// Takes the URL and the headers. `Sec-WebSocket-Protocol` becomes the offer of subprotocols, and
+    /// `Origin` the origin. The rest of the handshake is added when the request is sent. The body is ignored.
     ///
     /// ```
     /// use bowline::handshake::ClientRequest;

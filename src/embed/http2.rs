@@ -1,5 +1,5 @@
-//! WebSockets over HTTP/2 (RFC 8441), for clients: on a connection of the crate `h2`, each a stream of
-//! it, many at once, beside ordinary requests.
+//! WebSockets over HTTP/2 (RFC 8441), for clients. A connection of the crate `h2` carries many of them at
+//! once, each in a stream of its own, as well as ordinary requests.
 //!
 //! ```no_run
 //! # async fn connect() -> Result<(), Box<dyn std::error::Error>> {
@@ -16,8 +16,9 @@
 //! # }
 //! ```
 //!
-//! It is `h2` and not hyper's client because a client may ask for a WebSocket only once the server has
-//! sent `SETTINGS_ENABLE_CONNECT_PROTOCOL` (RFC 8441 §3), and hyper lets nobody wait for that.
+//! It uses `h2` and not hyper's client, because a client must wait for the server's
+//! `SETTINGS_ENABLE_CONNECT_PROTOCOL` before it asks for a WebSocket (RFC 8441 §3). hyper has no way to wait
+//! for that.
 //!
 //! A server serves WebSockets over HTTP/2 with `hyper` or `axum`, as over HTTP/1.1.
 
@@ -47,7 +48,7 @@ use crate::protocol::config::Config;
 /// A WebSocket on a stream of an HTTP/2 connection.
 pub type WebSocket = crate::tokio::WebSocket<Http2Stream>;
 
-/// So much of the connection's window is asked for at a time, so that streams share it.
+/// At most this much of the connection's window is asked for at a time, so that streams share it.
 const MAX_WRITE: usize = 64 << 10;
 
 /// Opens WebSockets on an HTTP/2 connection. Clones use the same connection.
@@ -73,7 +74,7 @@ impl fmt::Debug for Client {
 
 impl Client {
     /// Opens WebSockets on this connection, which must be driven: see the module. A clone of the sender
-    /// may send ordinary requests beside them.
+    /// may send ordinary requests at the same time.
     ///
     /// It takes the `ping_pong` of the connection, to wait for the server's settings. If that was taken
     /// before, [`connect`](Self::connect) does not wait for them, and fails until they have come.
@@ -85,11 +86,11 @@ impl Client {
         Self { sender, settings: Arc::new(Mutex::new(settings)) }
     }
 
-    /// Opens a WebSocket. Gives the server's response too. The URL's host becomes `:authority` and is not
-    /// connected to; `wss` becomes the scheme `https`, `ws` becomes `http`.
+    /// Opens a WebSocket. Gives the server's response too. The URL's host becomes `:authority`; nothing
+    /// connects to it. `wss` becomes the scheme `https`, and `ws` becomes `http`.
     ///
-    /// All of it takes at most [`Config::handshake_timeout`]; if the server allows no more streams, it
-    /// waits for one. The head of the response is bounded by the settings of `h2`.
+    /// The whole handshake takes at most [`Config::handshake_timeout`]. If the server allows no more streams,
+    /// it waits for one. The settings of `h2` bound the head of the response.
     ///
     /// Cancel safe: dropping the future resets the stream, if there is one already.
     ///
@@ -141,7 +142,8 @@ impl Client {
         let exchange = async {
             self.wait_for_settings().await?;
             let mut sender = self.sender.clone().ready().await.map_err(failed)?;
-            // RFC 8441 §3: not before the server has enabled it.
+            // RFC 8441 §3: "Upon receipt of SETTINGS_ENABLE_CONNECT_PROTOCOL with a value of 1, a client MAY
+            // use the Extended CONNECT".
             if !sender.is_extended_connect_protocol_enabled() {
                 return Err(ConnectError::NotEnabled.into());
             }
@@ -172,7 +174,7 @@ impl Client {
             ping.send_ping(Ping::opaque()).map_err(failed)?;
             *settings = Settings::Asked(ping);
         }
-        // Whoever gives up here leaves the wait for the pong to the next one.
+        // A caller that gives up here leaves the wait for the pong to the next one.
         if let Settings::Asked(ping) = &mut *settings {
             poll_fn(|cx| ping.poll_pong(cx)).await.map_err(failed)?;
             *settings = Settings::Known;
@@ -181,7 +183,7 @@ impl Client {
     }
 }
 
-/// The response, over those that say that one is to come.
+/// The final response, after the interim ones.
 async fn final_response(
     mut response: ResponseFuture,
     handshake: &mut ClientHandshake,
@@ -216,7 +218,7 @@ async fn read_refusal(
 
 /// Why there is no response.
 fn failed(error: ::h2::Error) -> Error {
-    // The peer broke HTTP/2, and `h2` has told it.
+    // The peer broke a rule of HTTP/2, and `h2` has told it.
     if error.is_library() { ConnectError::Malformed.into() } else { Error::Io(io_error(error)) }
 }
 
@@ -224,25 +226,25 @@ fn io_error(error: ::h2::Error) -> io::Error {
     io::Error::new(kind(&error), error)
 }
 
-/// Which kind of I/O error it is that a stream or its connection ended, other than by END_STREAM.
+/// The kind of I/O error when a stream or its connection ended in another way than by END_STREAM.
 pub(crate) fn kind(error: &::h2::Error) -> io::ErrorKind {
     match error.get_io() {
         Some(error) => error.kind(),
-        // RFC 8441 §5: RST_STREAM stands for the RST of TCP.
+        // RFC 8441 §5: "RST exceptions are represented with the RST_STREAM frame".
         None if error.is_reset() || error.is_go_away() => io::ErrorKind::ConnectionReset,
         None => io::ErrorKind::ConnectionAborted,
     }
 }
 
-/// An HTTP/2 stream as the stream of a WebSocket: END_STREAM is its end, RST_STREAM a
+/// An HTTP/2 stream as the stream of a WebSocket (RFC 8441 §5). END_STREAM is its end, and RST_STREAM is a
 /// [`ConnectionReset`](io::ErrorKind::ConnectionReset).
 ///
-/// Dropping it resets the stream with CANCEL, and the task of the connection drops what it has not sent
-/// by then: close a WebSocket for all to arrive.
+/// Dropping it resets the stream with CANCEL. The task of the connection then drops what it has not sent yet.
+/// So close the WebSocket first, if everything is to arrive.
 pub struct Http2Stream {
     send: SendStream<Bytes>,
     recv: RecvStream,
-    /// Came in the last DATA frame and was not read. Its window is given back as it is.
+    /// The rest of the last DATA frame, which was not read yet. Its window is given back as it is read.
     unread: Bytes,
 }
 
@@ -290,14 +292,14 @@ impl AsyncWrite for Http2Stream {
                 None => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
             }
         }
-        // No more than the window takes: so nothing that was written waits for the peer.
+        // No more than the window takes is written, so nothing that was written waits for the peer.
         let n = buf.len().min(self.send.capacity()).min(MAX_WRITE);
         self.send.send_data(Bytes::copy_from_slice(&buf[..n]), false).map_err(io_error)?;
         Poll::Ready(Ok(n))
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // The connection's task sends it.
+        // The task of the connection sends it.
         Poll::Ready(Ok(()))
     }
 

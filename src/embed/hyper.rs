@@ -29,8 +29,8 @@
 //! [enable extended CONNECT](https://docs.rs/hyper/1/hyper/server/conn/http2/struct.Builder.html#method.enable_connect_protocol);
 //! each WebSocket is a stream of the connection, and `upgrade` is the same.
 //!
-//! The head of the request is read by hyper, so its limits and timeouts are hyper's; all else of
-//! [`Config`] holds. docs/embedding.md in the repository has whole programs.
+//! hyper reads the head of the request, with its own limits and timeouts. The other settings of [`Config`]
+//! hold. docs/embedding.md in the repository has whole programs.
 
 use core::fmt;
 use core::future::{Future, poll_fn};
@@ -59,9 +59,11 @@ use crate::protocol::config::Config;
 pub type WebSocket = crate::tokio::WebSocket<UpgradedIo>;
 
 /// Upgrades a request to a WebSocket, if it keeps to RFC 6455 §4.2.1 (over HTTP/2, RFC 8441 §5) and
-/// the origin policy of `config`. Send the response; it is what the future waits for. Headers may be
-/// added to it, those of the handshake must stay. To send another one does not refuse the WebSocket:
-/// hyper may hand the connection over all the same. Drop the future as well.
+/// the origin policy of `config`.
+///
+/// Send the response: the future waits for that. You may add headers to it, but those of the handshake must
+/// stay. To refuse the WebSocket after this call, drop the future as well as sending another response. The
+/// other response alone is not enough, because hyper may still hand over the connection.
 ///
 /// ```no_run
 /// use bowline::{Config, bytes::Bytes};
@@ -81,8 +83,8 @@ pub type WebSocket = crate::tokio::WebSocket<UpgradedIo>;
 ///
 /// # Errors
 ///
-/// Why it opens no WebSocket. [`RequestError::Method`] and [`RequestError::NotUpgrade`] tell an
-/// ordinary request. [`RequestError::response`] is the answer; the request is as it was.
+/// Why the request opens no WebSocket. [`RequestError::Method`] and [`RequestError::NotUpgrade`] mean an
+/// ordinary request. [`RequestError::response`] is the answer. The request is unchanged.
 pub fn upgrade<B, R: Default>(
     request: &mut ::http::Request<B>,
     config: Config,
@@ -91,7 +93,7 @@ pub fn upgrade<B, R: Default>(
 }
 
 /// Like [`upgrade`], and selects a subprotocol: the first of the client's that is in `subprotocols`.
-/// The response tells it, in `Sec-WebSocket-Protocol`.
+/// The response names it in `Sec-WebSocket-Protocol`.
 ///
 /// ```no_run
 /// # use bowline::{Config, bytes::Bytes, handshake::RequestError};
@@ -120,7 +122,7 @@ pub fn upgrade_with<B, R: Default, P: AsRef<str>>(
     accept(&checked, || ::hyper::upgrade::on(request), config, subprotocol)
 }
 
-/// `subprotocol` is one that the request offers.
+/// `subprotocol` must be one that the request offers.
 pub(crate) fn accept<R: Default>(
     request: &Request,
     on_upgrade: impl FnOnce() -> OnUpgrade,
@@ -139,7 +141,7 @@ pub(crate) fn accept<R: Default>(
             None => return Err(RequestError::TimedOut.into()),
         };
         let stream = UpgradedIo { upgraded, max_write };
-        // What hyper read after the request, its stream gives first.
+        // The stream gives the bytes first that hyper read after the request.
         Ok(WebSocket::from_connection(stream, connection, RecvBuf::new()))
     };
     Ok((http::response(response).map(|_| R::default()), Upgrading(Box::pin(upgrading))))
@@ -193,10 +195,10 @@ impl fmt::Debug for Upgrading {
 /// # }
 /// ```
 ///
-/// All of it takes at most [`Config::handshake_timeout`]; the head of the response is bounded by
-/// hyper's settings. The host of the URL goes into the request and is not connected to.
+/// The whole handshake takes at most [`Config::handshake_timeout`]. hyper's settings bound the head of the
+/// response. The host of the URL only goes into the request; nothing connects to it.
 ///
-/// Dropping the future gives the attempt up, and with it the connection if the request was sent.
+/// Dropping the future gives up the attempt. If the request was sent, it gives up the connection too.
 ///
 /// # Errors
 ///
@@ -278,7 +280,7 @@ fn failed(error: ::hyper::Error) -> Error {
     }
 }
 
-/// Whether the socket failed since the peer is gone.
+/// Whether the socket failed because the peer is gone.
 fn is_reset(error: &::hyper::Error) -> bool {
     let mut cause = core::error::Error::source(error);
     while let Some(inner) = cause {
@@ -290,15 +292,15 @@ fn is_reset(error: &::hyper::Error) -> bool {
     false
 }
 
-/// The stream of an upgraded connection, for tokio. What hyper had read of it comes first.
+/// The stream of an upgraded connection, for tokio. The bytes that hyper had already read come first.
 #[derive(Debug)]
 pub struct UpgradedIo {
     upgraded: Upgraded,
     max_write: usize,
 }
 
-/// hyper copies a write to an HTTP/2 stream whatever its size, and with `h2` holds up to four of them: in
-/// this way no more than 64 KiB wait for a peer that does not read, beside the send queue.
+/// hyper copies a write to an HTTP/2 stream whatever its size, and together with `h2` it holds up to four of
+/// them. So at most 64 KiB wait for a peer that does not read, in addition to the send queue.
 const MAX_HTTP2_WRITE: usize = 16 << 10;
 
 impl From<Upgraded> for UpgradedIo {
@@ -320,7 +322,7 @@ impl AsyncRead for UpgradedIo {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        // No work where the buffer is initialised, as the adapter's are.
+        // This is no work if the buffer is initialised, as the adapter's buffers are.
         let mut room = ::hyper::rt::ReadBuf::new(buf.initialize_unfilled());
         ready!(Pin::new(&mut self.upgraded).poll_read(cx, room.unfilled()))
             .map_err(stream_error)?;
@@ -366,7 +368,7 @@ impl AsyncWrite for UpgradedIo {
     }
 }
 
-/// An error of hyper's with the kind that tells whether the peer is gone: of HTTP/2 hyper gives most
+/// Gives an error of hyper the kind that says whether the peer is gone. hyper gives most errors of HTTP/2
 /// without one.
 #[cfg(feature = "http2")]
 fn stream_error(error: io::Error) -> io::Error {

@@ -1,5 +1,5 @@
-//! What a runtime with the traits of `futures-io` brings to the engine: its streams. The clock is `std`'s, and
-//! timers are a thread of `futures-timer`, so no runtime is needed.
+//! What a runtime with the traits of `futures-io` brings to the engine: its streams. The clock is that of `std`,
+//! and a thread of `futures-timer` runs the timers, so no runtime is needed.
 
 use core::future::Future;
 use core::pin::Pin;
@@ -14,7 +14,7 @@ use futures_timer::Delay;
 use crate::adapter::epoch;
 use crate::asynchronous::{Io, Sealed, Wrap};
 
-/// The longest single sleep: `futures-timer` cannot tell every time that a `Duration` can.
+/// The longest single sleep: `futures-timer` cannot represent every time that a `Duration` can.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A stream of the traits of `futures-io`.
@@ -44,7 +44,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io for Futures<S> {
     }
 
     fn is_write_vectored(&self) -> bool {
-        // The trait has no way to tell.
+        // The trait does not say.
         false
     }
 
@@ -57,7 +57,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io for Futures<S> {
     }
 
     fn now() -> Duration {
-        // The first to ask may read the clock before it begins.
+        // The first caller may read the clock before its start is set.
         Instant::now().saturating_duration_since(epoch())
     }
 

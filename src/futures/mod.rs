@@ -1,5 +1,5 @@
-//! The adapter for every other runtime: loops around any `AsyncRead + AsyncWrite` of `futures-io`, for
-//! smol, async-std and kin.
+//! The adapter for other runtimes: loops around any `AsyncRead + AsyncWrite` of `futures-io`, for smol,
+//! async-std and others.
 //!
 //! ```no_run
 //! use bowline::{Config, handshake::ClientRequest};
@@ -17,16 +17,15 @@
 //! # }
 //! ```
 //!
-//! A server reads each connection in a task of its own: see [`accept`], and [`Incoming`] for one that
-//! looks at the request first. [`WebSocket::split`] gives halves for two tasks. There is no `connect`,
-//! since only a runtime can open a socket: connect one, with TLS if you need it, and use [`client`].
+//! A server reads each connection in a task of its own: see [`accept`]. [`Incoming`] lets it look at the
+//! request first. [`WebSocket::split`] gives halves for two tasks. There is no `connect`, because only a
+//! runtime can open a socket: connect one, with TLS if you need it, and use [`client`].
 //!
 //! # Timers
 //!
-//! No runtime is known here, and the timeouts of [`Config`] hold all the same: the crate
-//! `futures-timer` keeps them, with one thread of its own for the whole process, which starts with the
-//! first timer. Where no thread can be started, waiting for a timer panics. Set all timeouts to `None`
-//! to use none.
+//! The timeouts of [`Config`] hold without a runtime: the crate `futures-timer` runs them in one thread for
+//! the whole process. That thread starts with the first timer. If no thread can be started, waiting for a
+//! timer panics. To use no timers, set all timeouts to `None`.
 
 mod io;
 
@@ -52,7 +51,7 @@ pub type SendHalf<S> = asynchronous::SendHalf<Futures<S>>;
 /// Answers the message that [`WebSocket::recv_borrowed`] lent.
 pub type Outgoing<'a, S> = asynchronous::Outgoing<'a, Futures<S>>;
 
-/// A request over a stream of the traits of `futures-io` that was read and not answered yet.
+/// A request over a stream of the traits of `futures-io` that was read but not answered yet.
 ///
 /// ```no_run
 /// use bowline::futures::Incoming;
@@ -83,8 +82,8 @@ pub type Incoming<S> = asynchronous::Incoming<Futures<S>>;
 /// # }
 /// ```
 ///
-/// For a `wss` URL give a stream that speaks TLS: none is made here, and the URL only names the host and
-/// the path. On TCP, set `TCP_NODELAY` before. The handshake takes at most
+/// For a `wss` URL give a stream that speaks TLS. This function does no TLS, and the URL only names the host
+/// and the path. On TCP, set `TCP_NODELAY` before. The handshake takes at most
 /// [`Config::handshake_timeout`]. Dropping the future drops the stream.
 ///
 /// # Errors
@@ -99,8 +98,8 @@ pub async fn client<S: AsyncRead + AsyncWrite + Unpin>(
     std::boxed::Box::pin(asynchronous::open(stream, request, config, start)).await
 }
 
-/// Accepts a client that asks for a WebSocket, whatever the path; refuses, with the right HTTP
-/// status, what is no valid request or comes from a foreign origin. For more, see [`Incoming`].
+/// Accepts a client that asks for a WebSocket, whatever the path. It refuses an invalid request, or one from a
+/// foreign origin, with the right HTTP status. For more, see [`Incoming`].
 ///
 /// ```no_run
 /// # async fn serve(listener: smol::net::TcpListener) -> Result<(), bowline::Error> {
@@ -118,7 +117,7 @@ pub async fn client<S: AsyncRead + AsyncWrite + Unpin>(
 ///
 /// # Errors
 ///
-/// [`Error::Request`] if there was no such request; the client has been told then. [`Error::Io`].
+/// [`Error::Request`] if there was no such request. The client got an answer, unless it is gone. [`Error::Io`].
 pub async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
     config: Config,

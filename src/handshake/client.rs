@@ -1,4 +1,4 @@
-//! The client's side: a request to bytes, bytes to a connection or the server's refusal (RFC 6455 §4.1).
+//! The client's side: it writes the request, and reads the server's answer (RFC 6455 §4.1).
 
 use alloc::boxed::Box;
 use alloc::string::{String, ToString};
@@ -24,7 +24,7 @@ use crate::protocol::deflate::{self, Agreed};
 /// This many interim responses are read over (RFC 9110 §15.2).
 const MAX_INTERIM: u8 = 8;
 
-/// What a client asks for: a URL, and what else goes into its request.
+/// What a client asks for: a URL, and the other parts of its request.
 ///
 /// ```
 /// use bowline::handshake::ClientRequest;
@@ -51,8 +51,8 @@ impl ClientRequest {
     ///
     /// # Errors
     ///
-    /// What is wrong with the URL: RFC 6455 §3 allows no fragment; hosts are ASCII (IDNA names in
-    /// their `xn--` form), and what is not visible ASCII elsewhere is percent-encoded.
+    /// What is wrong with the URL. RFC 6455 §3 allows no fragment. The host must be ASCII (an IDNA name in
+    /// its `xn--` form). Elsewhere, all that is not visible ASCII must be percent-encoded.
     pub fn new(url: &str) -> Result<Self, InvalidRequest> {
         let url = Url::parse(url)?;
         let mut headers = Headers::default();
@@ -109,8 +109,8 @@ impl ClientRequest {
     }
 
     /// Uses this TLS configuration in `connect_with` of either adapter, instead of
-    /// [`with_platform_roots`](crate::adapter::tls::with_platform_roots). Its ALPN protocols are not offered, but
-    /// `http/1.1` is. Where TLS is not `connect_with`'s matter, this changes nothing.
+    /// [`with_platform_roots`](crate::adapter::tls::with_platform_roots). Its ALPN protocols are not offered;
+    /// `http/1.1` is. It has no effect where `connect_with` does not do the TLS.
     #[cfg(feature = "rustls")]
     pub fn tls_config(mut self, config: alloc::sync::Arc<::rustls::ClientConfig>) -> Self {
         self.tls = Some(config);
@@ -205,16 +205,17 @@ impl fmt::Debug for ClientRequest {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// The server answered with another status than 101 (over HTTP/2, than 2xx), and this.
+    /// The server answered with this response. Its status is not 101 (over HTTP/2, not 2xx).
     Refused(Box<Response>),
-    /// Not HTTP/1.1 as RFC 9112 writes it, or not HTTP/2 as RFC 9113 does, which has no status 101.
+    /// The answer is not valid HTTP/1.1 (RFC 9112), or not valid HTTP/2 (RFC 9113), which has no status 101.
     Malformed,
-    /// Larger than [`Config::max_head_size`](crate::Config::max_head_size) or
+    /// The head is larger than [`Config::max_head_size`](crate::Config::max_head_size) or
     /// [`Config::max_headers`](crate::Config::max_headers) allow.
     HeadTooBig,
     /// More than eight interim responses.
     TooManyInterim,
-    /// Not complete within [`Config::handshake_timeout`](crate::Config::handshake_timeout).
+    /// The handshake was not complete within
+    /// [`Config::handshake_timeout`](crate::Config::handshake_timeout).
     TimedOut,
     /// The server closed the connection before its response was complete.
     Gone,
@@ -223,13 +224,13 @@ pub enum ConnectError {
     /// `Sec-WebSocket-Accept` is not the one that the key calls for (RFC 6455 §4.1).
     WrongAccept,
     /// The server uses an extension that was not offered, or not as it was offered (RFC 6455 §4.1,
-    /// RFC 7692 §7.1).
+    /// RFC 7692 §7).
     Extension,
     /// The server selected a subprotocol that was not offered, or several (RFC 6455 §4.1).
     Subprotocol,
     /// The response that opens the connection claims to have a body (RFC 9112 §6).
     Body,
-    /// The HTTP/2 server did not say that it knows extended CONNECT, so that nothing was asked
+    /// The HTTP/2 server did not say that it knows extended CONNECT, so no request was sent
     /// (RFC 8441 §3).
     NotEnabled,
 }
@@ -286,7 +287,7 @@ pub struct ClientHandshake {
 
 impl fmt::Debug for ClientHandshake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Without the seed of the masking keys, and without the names of subprotocols: browsers have no
+        // Without the seed of the masking keys. The names of subprotocols may be secret too: browsers have no
         // other place for a token.
         f.debug_struct("ClientHandshake")
             .field("subprotocols", &self.subprotocols.len())
@@ -327,6 +328,8 @@ impl ClientHandshake {
     /// ```
     pub fn start(request: &ClientRequest, config: Config, seed: [u8; 32]) -> (Self, Headers) {
         let mut random = StdRng::from_seed(seed);
+        // RFC 6455 §4.1 item 7: "a nonce consisting of a randomly selected 16-byte value that has been
+        // base64-encoded".
         let mut nonce = [0; 16];
         random.fill_bytes(&mut nonce);
         // The key is sent in the clear, so the masking keys come from a seed of their own.
@@ -362,8 +365,8 @@ impl ClientHandshake {
         (Self { is_extended: true, ..handshake }, headers)
     }
 
-    /// Gives the connection, and the response that opened it, once that is complete in `input`;
-    /// `None`: read more. What follows the response stays in `input`: it is the first frames.
+    /// Gives the connection and the response that opened it, once the response is complete in `input`.
+    /// `None`: read more. The bytes after the response stay in `input`: they are the first frames.
     ///
     /// ```no_run
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -393,7 +396,7 @@ impl ClientHandshake {
     ///
     /// # Errors
     ///
-    /// Why there is no connection, and the same from then on; close the socket then.
+    /// Why there is no connection. Every later call gives the same error. Close the socket then.
     pub fn read(
         &mut self,
         input: &mut RecvBuf,
@@ -486,6 +489,8 @@ impl ClientHandshake {
     /// (RFC 9110 §9.3.6).
     fn open_extended(&self, headers: &Headers) -> Result<Connection, ConnectError> {
         let agreed = self.agreed(headers)?;
+        // RFC 6455 §4.1: if this header "indicates the use of a subprotocol that was not present in the
+        // client's handshake", "the client MUST _Fail the WebSocket Connection_".
         match headers.only("Sec-WebSocket-Protocol") {
             Ok(None) => {}
             Ok(Some(name)) if self.subprotocols.iter().any(|ours| ours.as_bytes() == name) => {}
@@ -494,8 +499,10 @@ impl ClientHandshake {
         Ok(Connection::agreed_client(self.config.clone(), self.connection_seed, agreed))
     }
 
-    /// The client's checks of RFC 6455 §4.1 that belong to HTTP/1.1.
+    /// The client's checks of RFC 6455 §4.1 that HTTP/2 does not have.
     fn check_upgrade(&self, headers: &Headers) -> Result<(), ConnectError> {
+        // RFC 6455 §4.1: a value "that is not an ASCII case-insensitive match for the value "websocket"" fails.
+        // So does a Connection without "a token that is an ASCII case-insensitive match for the value "Upgrade"".
         let upgrade = match headers.only("Upgrade") {
             Ok(Some(value)) => value.eq_ignore_ascii_case(b"websocket"),
             _ => false,
@@ -509,17 +516,19 @@ impl ClientHandshake {
         Ok(())
     }
 
-    /// What the answer agrees on: it is one to what was offered (RFC 7692 §5.1), or there is none.
+    /// What the server's answer agrees on, if it answers the offer (RFC 7692 §5.1).
     fn agreed(&self, headers: &Headers) -> Result<Option<Agreed>, ConnectError> {
         const NAME: &str = "Sec-WebSocket-Extensions";
         let mut answer = extensions(headers.all(NAME));
         match (answer.next(), answer.next()) {
             (None, _) if headers.get(NAME).is_none() => Ok(None),
-            // RFC 6455 §9.1: malformed, it fails the connection, as an offer does.
+            // RFC 6455 §9.1: "the recipient of such malformed data MUST immediately _Fail the WebSocket
+            // Connection_".
             (Some(only), None) if only.is_valid() && only.name() == deflate::NAME.as_bytes() => {
                 let agreed = deflate::check(&self.config, only.parameters());
                 agreed.map(Some).ok_or(ConnectError::Extension)
             }
+            // RFC 6455 §9: "A server MUST NOT respond with any extension not requested by the client."
             _ => Err(ConnectError::Extension),
         }
     }
@@ -535,11 +544,11 @@ impl ClientHandshake {
         ConnectError::Refused(Box::new(response))
     }
 
-    /// When the response must be complete. The first call starts the time; an adapter makes it before it resolves
+    /// When the response must be complete. The first call starts the time. An adapter makes it before it resolves
     /// the host's name.
     ///
-    /// Ask again before each read. Once the head of a refusal has come its status decides, and the body has a
-    /// second; [`on_time`](Self::on_time) then gives the refusal with as much of it as has come.
+    /// Ask again before each read. Once the head of a refusal has come, its body has one second. Then
+    /// [`on_time`](Self::on_time) gives the refusal with as much of the body as has come.
     pub fn deadline(&mut self, now: Duration) -> Option<Duration> {
         let since = *self.since.get_or_insert(now);
         let timeout = self.config.get().handshake_timeout;
@@ -548,12 +557,12 @@ impl ClientHandshake {
         whole.into_iter().chain(body).min()
     }
 
-    /// Whether that time is over.
+    /// Whether the [`deadline`](Self::deadline) is reached.
     ///
     /// # Errors
     ///
-    /// [`ConnectError::TimedOut`] if it is, or the refusal with as much of its body as has come. What
-    /// [`read`](Self::read) failed with comes again.
+    /// [`ConnectError::TimedOut`] if it is, or the refusal with as much of its body as has come. If
+    /// [`read`](Self::read) failed before, the same error.
     pub fn on_time(&mut self, now: Duration) -> Result<(), ConnectError> {
         if let Some(error) = &self.failed {
             return Err(error.clone());

@@ -3,12 +3,12 @@
 use super::{is_token, is_token_byte, list};
 use crate::protocol::deflate::Parameter;
 
-/// An extension as the header has it: `token *( ";" token [ "=" value ] )`, where a value is a token,
-/// possibly quoted.
+/// An extension as it stands in the header: `token *( ";" token [ "=" value ] )`. A value is a token, which may
+/// be quoted.
 #[derive(Clone, Copy)]
 pub(super) struct Extension<'a>(&'a [u8]);
 
-/// The elements of the header's lines. A comma in quotes would be no token, so one always separates.
+/// The elements of the header's lines. A comma always separates: in quotes it would be part of no token.
 pub(super) fn extensions<'a>(
     lines: impl Iterator<Item = &'a [u8]>,
 ) -> impl Iterator<Item = Extension<'a>> {
@@ -27,7 +27,7 @@ impl<'a> Extension<'a> {
 
     pub(super) fn parameters(&self) -> impl Iterator<Item = Parameter<'a>> {
         self.parts().skip(1).map(|parameter| {
-            // The "implied *LWS" of RFC 2616 may stand around the equals sign.
+            // RFC 6455 §9.1: the "implied *LWS rule" of RFC 2616 allows space around the equals sign.
             let mut sides = parameter.splitn(2, |&byte| byte == b'=').map(<[u8]>::trim_ascii);
             (sides.next().unwrap_or_default(), sides.next())
         })
@@ -45,7 +45,7 @@ fn is_value(value: &[u8]) -> bool {
     }
 }
 
-/// Whether what the quotes hold is a token once its escapes are undone.
+/// RFC 6455 §9.1: "the value after quoted-string unescaping MUST conform to the 'token' ABNF."
 fn is_quoted_token(mut quoted: &[u8]) -> bool {
     let empty = quoted.is_empty();
     while let Some((&first, rest)) = quoted.split_first() {

@@ -1,13 +1,13 @@
-//! The first line of a head, byte by byte (RFC 9112 §3 and §4): what cannot become one fails at the byte that
+//! The first line of a head, read byte by byte (RFC 9112 §3 and §4). A wrong line fails at the first byte that
 //! shows it.
 //!
-//! Without this, a mail server that says `220 smtp.invalid`, or a client of one that says `HELO`, would hold its
-//! place until the handshake timeout: no empty line ever ends their head.
+//! Without this, a mail server that says `220 smtp.invalid`, or a mail client that says `HELO`, would keep its
+//! connection until the handshake timeout. No empty line ever ends its head.
 
 use super::head::HeadError;
 use super::is_token_byte;
 
-/// Where in the first line the next byte stands.
+/// Where the next byte is in the first line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum FirstLine {
     /// `request-line = method SP request-target SP HTTP-version`, at its first byte.
@@ -24,11 +24,11 @@ pub(super) enum FirstLine {
     /// After this many digits of the status code.
     StatusCode(u8),
     Reason,
-    /// After all that the line has, and its CR: a LF follows.
+    /// After the CR: a LF must follow.
     End,
 }
 
-/// The only version of a request, and of a response but for its last digit.
+/// The only version for a request. A response may also be HTTP/1.0.
 const VERSION: &[u8; 8] = b"HTTP/1.1";
 
 impl FirstLine {
@@ -49,7 +49,7 @@ impl FirstLine {
                 RequestVersion(n + 1)
             }
             (RequestVersion(8), b'\r') => End,
-            // RFC 9112 §2.3, RFC 9110 §15.6.6: the line names a version, and it is another one.
+            // RFC 9112 §2.3, RFC 9110 §15.6.6: the line names another version.
             (RequestVersion(0..8), _) => return Err(HeadError::Version),
             (StatusVersion(n), byte) if VERSION.get(usize::from(n)) == Some(&byte) => {
                 StatusVersion(n + 1)

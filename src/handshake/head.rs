@@ -9,7 +9,7 @@ use super::{InvalidRequest, is_token};
 use crate::memory::send_buf::SendBuf;
 use crate::protocol::config::Config;
 
-/// Finds the end of a head. Each byte is looked at once, however slowly they come.
+/// Finds the end of a head. It looks at each byte once, however slowly the bytes come.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct HeadReader {
     start: FirstLine,
@@ -44,7 +44,7 @@ impl HeadReader {
     ) -> Result<Option<usize>, HeadError> {
         let limits = config.get();
         let max_line = limits.max_head_size / 2;
-        // Beyond the first byte that is too many nothing counts, however much came at once.
+        // Only the first byte above the limit counts, so that it does not matter how many came at once.
         let bytes = &bytes[..bytes.len().min(limits.max_head_size.saturating_add(1))];
         while let Some(found) = bytes[self.scanned..].iter().position(|&byte| byte == b'\n') {
             let end = self.scanned + found;
@@ -53,7 +53,7 @@ impl HeadReader {
             if end >= limits.max_head_size {
                 return Err(HeadError::TooBig);
             }
-            // A lone LF is read as a line's end by some and not by others: never accept it
+            // Some parsers take a lone LF for the end of a line, and others do not. It is never accepted here
             // (RFC 9112 §2.2 leaves the choice).
             if line.last() != Some(&b'\r') {
                 return Err(HeadError::Malformed);
@@ -82,13 +82,13 @@ impl HeadReader {
         Ok(None)
     }
 
-    /// Checks the line up to the end of `bytes`, which is its own or as far as it has come.
+    /// Checks the line up to the end of `bytes`, which is the end of the line or how far it has come.
     fn check_line(&mut self, bytes: &[u8], max: usize) -> Result<(), HeadError> {
         let too_long = bytes.len() - self.line_start > max;
         if self.lines > 0 {
             return if too_long { Err(HeadError::TooBig) } else { Ok(()) };
         }
-        // What breaks the line before its limit is the reason, however much came at once.
+        // An error before the limit is the reason, however much came at once.
         let end = bytes.len().min(self.line_start.saturating_add(max));
         for &byte in bytes.get(self.scanned..end).unwrap_or_default() {
             self.first_line.step(byte)?;
@@ -174,8 +174,8 @@ impl Headers {
         self.fields.push(Field { start, name_end, end: self.bytes.len() as u32 });
     }
 
-    /// Adds a field of the user's: no byte that could end it early, no name that is the
-    /// handshake's own.
+    /// Adds a field of the program. It may have no byte that could end it early, and no name that the
+    /// handshake writes itself.
     pub(crate) fn push_user(&mut self, name: &str, value: &str) -> Result<(), InvalidRequest> {
         const RESERVED: [&str; 6] =
             ["connection", "upgrade", "host", "origin", "content-length", "transfer-encoding"];
@@ -245,7 +245,7 @@ impl fmt::Debug for Headers {
     }
 }
 
-/// No control characters but tabs, no space around it (RFC 9110 §5.5).
+/// Whether the value has no control characters except tabs, and no space around it (RFC 9110 §5.5).
 pub(crate) fn is_field_value(value: &[u8]) -> bool {
     value.trim_ascii().len() == value.len()
         && value.iter().all(|&byte| byte == b'\t' || (byte >= b' ' && byte != 0x7f))

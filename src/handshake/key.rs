@@ -39,7 +39,7 @@ fn encoded<const N: usize>(bytes: &[u8]) -> [u8; N] {
 const LENIENT: GeneralPurpose =
     GeneralPurpose::new(&alphabet::STANDARD, PAD.with_decode_allow_trailing_bits(true));
 
-/// Whether a key is right: base64 "that, when decoded, is 16 bytes in length" (RFC 6455 §4.2.1).
+/// Whether a key is valid. RFC 6455 §4.2.1 item 5: base64 "that, when decoded, is 16 bytes in length".
 pub(crate) fn is_valid(key: &[u8]) -> bool {
     let mut decoded = [0; 18];
     key.len() == 24 && LENIENT.decode_slice(key, &mut decoded) == Ok(16)

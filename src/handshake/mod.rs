@@ -1,4 +1,4 @@
-//! The opening handshake (RFC 6455 §4) without sockets: HTTP bytes to agreed parameters.
+//! The opening handshake (RFC 6455 §4), without sockets: from HTTP bytes to a connection.
 //!
 //! A server reads with [`ServerHandshake`], looks at the [`Request`], and answers with
 //! [`Upgrade::accept`] or any [`Response`]. A server that has an HTTP parser of its own makes the
@@ -42,7 +42,7 @@ use core::fmt;
 pub enum InvalidRequest {
     /// Not a `ws` or `wss` URL (RFC 6455 §3): what is wrong with it.
     Url(&'static str),
-    /// Another method than GET, which is what opens a WebSocket (RFC 6455 §4.1).
+    /// A method other than GET: only GET opens a WebSocket (RFC 6455 §4.1).
     Method,
     /// A header name or value with a byte that it may not have, such as CR, LF or NUL
     /// (RFC 9110 §5.5).

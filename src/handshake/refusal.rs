@@ -1,4 +1,4 @@
-//! A response that opens no WebSocket: its status decides, and its body gets a short time (RFC 9112 §6.3).
+//! A response that opens no WebSocket. Its status decides, and its body gets a short time (RFC 9112 §6.3).
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -23,7 +23,7 @@ const BODY_GRACE: Duration = Duration::from_secs(1);
 pub(super) struct Refusal {
     response: Box<Response>,
     body: Body,
-    /// When the first look at the clock after the head was.
+    /// When the clock was first read after the head had come.
     since: Option<Duration>,
 }
 
@@ -33,8 +33,8 @@ impl Refusal {
         Self { response: Box::new(response), body, since: None }
     }
 
-    /// Moves what has come of the body to the response. Whether the refusal can be told: the body is whole, as
-    /// large as is kept, or cut short.
+    /// Moves the bytes of the body that have come to the response. Whether the refusal is ready: its body is
+    /// complete, is as large as is kept, or was cut short.
     pub(super) fn read(&mut self, input: &mut RecvBuf) -> bool {
         let ended = self.body.read(input, &mut self.response.body);
         ended || input.is_eof() || self.response.body.len() >= MAX_BODY
@@ -58,10 +58,10 @@ impl Refusal {
     }
 }
 
-/// The longest text of the server's that an error shows, in characters.
+/// The longest text from the server that an error shows, in characters.
 const MAX_SHOWN: usize = 200;
 
-/// Writes what a server refused with: the status, and what a reader needs to know of the rest.
+/// Writes the status of a refusal, and what a reader needs to know of the rest.
 pub(super) fn describe(response: &Response, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     write!(f, "server answered with status {}", response.status())?;
     if response.repeats_query {
@@ -87,7 +87,7 @@ pub(super) fn describe(response: &Response, f: &mut fmt::Formatter<'_>) -> fmt::
     }
 }
 
-/// Text of the server's, without what would change a terminal or a log.
+/// Writes text from the server, without control characters that would change a terminal or a log.
 fn show(text: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     for c in text.chars().take(MAX_SHOWN) {
         f.write_char(if c.is_control() { '\u{fffd}' } else { c })?;
@@ -141,7 +141,7 @@ impl Body {
         }
     }
 
-    /// Moves what has come to `body`; whether that was all.
+    /// Moves the bytes that have come to `body`. Whether the body is complete.
     fn read(&mut self, input: &mut RecvBuf, body: &mut Vec<u8>) -> bool {
         let mut take = |input: &mut RecvBuf, most: u64| {
             let n = most.min(input.unread().len() as u64) as usize;

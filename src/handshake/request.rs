@@ -22,8 +22,8 @@ pub struct Request {
 }
 
 impl Request {
-    /// Takes a request that another HTTP/1.1 parser has read, so that its server can upgrade.
-    /// The version must be 1.1, which that parser knows.
+    /// Takes a request that another HTTP/1.1 parser has read, so that its server can upgrade it.
+    /// The version must be 1.1: that parser knows it.
     ///
     /// ```
     /// use bowline::handshake::{Accept, Request};
@@ -46,7 +46,7 @@ impl Request {
     ///
     /// # Errors
     ///
-    /// The same as [`ServerHandshake::read`](crate::handshake::ServerHandshake::read), of those that are left.
+    /// Those errors of [`ServerHandshake::read`](crate::handshake::ServerHandshake::read) that can still occur.
     pub fn from_parts<N: AsRef<str>, V: AsRef<[u8]>>(
         method: &str,
         target: &str,
@@ -81,12 +81,12 @@ impl Request {
         Self { line, method_len: method.len(), headers, protocol: protocol.map(String::from) }
     }
 
-    /// Takes an extended CONNECT (RFC 8441 §4) that a parser of HTTP/2 has read: its pseudo-headers, of
-    /// which an empty one is missing, and its headers. A server must have sent
-    /// `SETTINGS_ENABLE_CONNECT_PROTOCOL` before; HTTP/3 has the same kind of request (RFC 9220).
+    /// Takes an extended CONNECT (RFC 8441 §4) that a parser of HTTP/2 has read: its pseudo-headers and its
+    /// headers. An empty pseudo-header counts as missing. The server must have sent
+    /// `SETTINGS_ENABLE_CONNECT_PROTOCOL` before. HTTP/3 has the same kind of request (RFC 9220).
     ///
-    /// It is accepted with status 200, and the stream becomes the WebSocket's. `Sec-WebSocket-Key` means
-    /// nothing here.
+    /// It is accepted with status 200, and its stream then carries the WebSocket. `Sec-WebSocket-Key` is
+    /// ignored.
     ///
     /// ```
     /// use bowline::handshake::{Accept, Request};
@@ -102,8 +102,7 @@ impl Request {
     /// # Errors
     ///
     /// [`RequestError::Target`], [`RequestError::Host`], [`RequestError::ConnectionHeader`] and
-    /// [`RequestError::Body`]. Another protocol than `websocket` is for [`upgrade`](Self::upgrade) to
-    /// refuse.
+    /// [`RequestError::Body`]. [`upgrade`](Self::upgrade) refuses another protocol than `websocket`.
     pub fn from_extended_connect<N: AsRef<str>, V: AsRef<[u8]>>(
         protocol: &str,
         scheme: &str,
@@ -139,12 +138,12 @@ impl Request {
         self.protocol.as_deref()
     }
 
-    /// The method; a WebSocket is opened with `GET`, over HTTP/2 with `CONNECT`.
+    /// The method. `GET` opens a WebSocket; over HTTP/2 it is `CONNECT`.
     pub fn method(&self) -> &str {
         &self.line[..self.method_len]
     }
 
-    /// The target as it was sent: usually path and query. Of an extended CONNECT, the whole URI.
+    /// The target as it was sent: usually path and query. For an extended CONNECT, the whole URI.
     pub fn target(&self) -> &str {
         &self.line[self.method_len..]
     }
@@ -162,8 +161,8 @@ impl Request {
         Some(self.target().split_once('?')?.1)
     }
 
-    /// A target may name the host as well, as if to a proxy (RFC 9112 §3.2.2): the authority if it
-    /// does, and the rest.
+    /// The authority of the target, if it has one, and the rest. A target may name the host, as a request to
+    /// a proxy does (RFC 9112 §3.2.2).
     pub(super) fn split_target(&self) -> (Option<&str>, &str) {
         let target = self.target();
         match target.split_once("://") {
@@ -180,14 +179,14 @@ impl Request {
         &self.headers
     }
 
-    /// The host that is asked for, and its port unless it is the scheme's own: from the target if
-    /// that names one (RFC 9112 §3.2.2; `:authority` in HTTP/2), else from `Host`.
+    /// The requested host, and its port unless that is the scheme's default. It is from the target if that
+    /// names a host (RFC 9112 §3.2.2; `:authority` in HTTP/2), otherwise from `Host`.
     pub fn host(&self) -> &str {
         let from_target = self.split_target().0;
         from_target.or_else(|| self.headers.get_str("Host")).unwrap_or_default()
     }
 
-    /// The `Origin` of the page that opened the connection; only browsers send it.
+    /// The `Origin` of the page that opened the connection. Usually only browsers send it.
     pub fn origin(&self) -> Option<&str> {
         self.headers.get_str("Origin")
     }
@@ -214,17 +213,17 @@ impl Request {
         self.subprotocols().find(|offered| supported.iter().any(|name| name.as_ref() == *offered))
     }
 
-    /// Whether it asks for a WebSocket, rightly or not: if not, it may be answered like any other
-    /// request. One that does and breaks a rule is left to [`upgrade`](Self::upgrade) to refuse.
+    /// Whether the request asks for a WebSocket, even if it breaks a rule. If it does not, it may be answered
+    /// like any other request. If it breaks a rule, [`upgrade`](Self::upgrade) refuses it.
     pub fn is_upgrade(&self) -> bool {
-        // To an extended CONNECT any answer of 2xx opens a tunnel, so that none is an ordinary request.
+        // Any answer of 2xx to an extended CONNECT opens a tunnel, so it is never an ordinary request.
         self.protocol.is_some()
             || lists_token(self.headers.all("Upgrade"), "websocket")
             || self.headers.get("Sec-WebSocket-Key").is_some()
             || self.headers.get("Sec-WebSocket-Version").is_some()
     }
 
-    /// Checks all that RFC 6455 §4.2.1 or RFC 8441 §5 asks, and the origin policy; then it may be
+    /// Checks all rules of RFC 6455 §4.2.1 or RFC 8441 §5, and the origin policy. Then the request may be
     /// accepted.
     ///
     /// ```

@@ -7,8 +7,8 @@ use super::InvalidRequest;
 use super::head::{Headers, write_head};
 use crate::memory::send_buf::SendBuf;
 
-/// An HTTP response: the one that opened the connection, one that a client was refused with, or a
-/// server's answer to a request that it does not accept.
+/// An HTTP response: the one that opened the connection, a refusal that a client received, or a server's
+/// answer to a request that it does not accept.
 ///
 /// ```
 /// use bowline::handshake::Response;
@@ -94,12 +94,12 @@ impl Response {
         self.status
     }
 
-    /// The headers; of one that was made here, only those that were added.
+    /// The headers. A response that was made here has only those that were added.
     pub fn headers(&self) -> &Headers {
         &self.headers
     }
 
-    /// The body; of one that a client was refused with, at most the first 64 KiB.
+    /// The body. A refusal that a client received has at most its first 64 KiB.
     pub fn body_bytes(&self) -> &[u8] {
         &self.body
     }
@@ -128,8 +128,8 @@ impl Response {
     /// to be closed after it, in the way that [`Leave`](crate::Leave) describes. It gets its length, and the
     /// headers that its status must have: `Allow` for 405, `Upgrade` for 426.
     ///
-    /// An answer to HEAD or CONNECT is another one: for those use
-    /// [`ServerHandshake::respond`](super::ServerHandshake::respond), which knows the request.
+    /// To answer HEAD or CONNECT, use [`ServerHandshake::respond`](super::ServerHandshake::respond), which knows
+    /// the request.
     pub fn encode(&self, out: &mut SendBuf) {
         self.write(true, out);
     }
@@ -164,7 +164,7 @@ impl Response {
         if has_content(self.status) { &self.body } else { &[] }
     }
 
-    /// RFC 9110 §8.6: none in a 204. In a 304 it would be the length of what a 200 sends, which only a body tells.
+    /// RFC 9110 §8.6: a 204 has none. In a 304 it is the length that a 200 would have, which only a body tells.
     fn content_length(&self) -> Option<usize> {
         match self.status {
             204 => None,

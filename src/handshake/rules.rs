@@ -1,4 +1,4 @@
-//! What a request must keep to (RFC 6455 §4.2.1; over HTTP/2, RFC 8441 §5), and what it is refused with.
+//! The rules for a request (RFC 6455 §4.2.1; over HTTP/2, RFC 8441 §5), and the answers to one that breaks them.
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -10,12 +10,12 @@ use super::response::Response;
 use super::{is_token, key, list, lists_token};
 use crate::protocol::authority::{default_port, is_host, same_authority};
 
-/// Why a request does not open a WebSocket. It is the client's fault; [`response`](Self::response)
-/// is what it is told.
+/// Why a request does not open a WebSocket. It is the client's fault, and [`response`](Self::response) is the
+/// answer that it gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RequestError {
-    /// Not HTTP/1.1 as RFC 9112 writes it. Status 400.
+    /// Not valid HTTP/1.1 (RFC 9112). Status 400.
     Malformed,
     /// A version of HTTP that this kind of request does not belong to: other than 1.1 for an upgrade
     /// (RFC 6455 §4.2.1), lower than 2 for an extended CONNECT. Status 505.
@@ -23,10 +23,11 @@ pub enum RequestError {
     /// The request line is longer than half of
     /// [`Config::max_head_size`](crate::Config::max_head_size). Status 414.
     TargetTooLong,
-    /// Larger than [`Config::max_head_size`](crate::Config::max_head_size) or
+    /// The head is larger than [`Config::max_head_size`](crate::Config::max_head_size) or
     /// [`Config::max_headers`](crate::Config::max_headers) allow. Status 431.
     HeadTooBig,
-    /// Not complete within [`Config::handshake_timeout`](crate::Config::handshake_timeout). Status 408.
+    /// The request was not complete within
+    /// [`Config::handshake_timeout`](crate::Config::handshake_timeout). Status 408.
     TimedOut,
     /// The client went away before the request was complete. There is nobody to answer.
     Gone,
@@ -35,8 +36,8 @@ pub enum RequestError {
     Host,
     /// The request has a body (RFC 6455 §4.1 gives it none). Status 400.
     Body,
-    /// A target with a fragment, or of no form that a GET has (RFC 9112 §3.2); an extended CONNECT
-    /// without `:scheme`, `:authority` or `:path`, or with a malformed one (RFC 8441 §4). Status 400.
+    /// A target with a fragment, or in a form that its method does not have (RFC 9112 §3.2). An extended
+    /// CONNECT without `:scheme`, `:authority` or `:path`, or with a malformed one (RFC 8441 §4). Status 400.
     Target,
     /// Not GET (RFC 6455 §4.2.1), nor an extended CONNECT. Status 405.
     Method,
@@ -62,14 +63,14 @@ pub enum RequestError {
     /// A page of another origin, refused by the origin policy (RFC 6455 §10.2): see
     /// [`Config::allow_origin`](crate::Config::allow_origin). Status 403.
     ForeignOrigin,
-    /// Another host than those that the server serves, where it names some: see
+    /// The server names the hosts that it serves, and this is another one: see
     /// [`Config::allow_host`](crate::Config::allow_host). Status 421 (RFC 9110 §15.5.20).
     ForeignHost,
 }
 
 impl RequestError {
-    /// The answer that the client gets: status, headers that the status asks for, and the reason in
-    /// plain text.
+    /// The answer that the client gets: the status, the headers that it must have, and the reason in plain
+    /// text.
     pub fn response(&self) -> Response {
         let status = match self {
             Self::Method => 405,
@@ -91,7 +92,7 @@ impl RequestError {
         if status == 426 {
             headers.push("Upgrade", b"websocket");
         }
-        // §4.4: the versions that would do.
+        // RFC 6455 §4.4: "it MUST respond with a |Sec-WebSocket-Version| header field".
         if status == 426 || *self == Self::VersionMissing {
             headers.push("Sec-WebSocket-Version", b"13");
         }
@@ -164,7 +165,7 @@ impl Request {
         if self.method() != "GET" {
             return Err(RequestError::Method);
         }
-        // Items 3 and 4: both headers hold the token, "treated as an ASCII case-insensitive value".
+        // RFC 6455 §4.2.1 items 3 and 4: each header has its token, "treated as an ASCII case-insensitive value".
         if !lists_token(self.headers.all("Upgrade"), "websocket")
             || !lists_token(self.headers.all("Connection"), "upgrade")
         {
@@ -186,15 +187,15 @@ impl Request {
             Ok(Some(_)) => return Err(RequestError::Version),
             _ => return Err(RequestError::VersionMissing),
         }
-        // RFC 6455 §4.2.1 item 5; §11.3.1: it "MUST NOT appear more than once". RFC 8441 §5: with `:protocol`
-        // there is no key, so it is not looked at.
+        // RFC 6455 §4.2.1 item 5: "when decoded, is 16 bytes in length". §11.3.1: it "MUST NOT appear more than
+        // once". RFC 8441 §5: servers "do not do the processing" of it with an extended CONNECT.
         match self.headers.only("Sec-WebSocket-Key") {
             _ if self.protocol.is_some() => {}
             Ok(Some(found)) if key::is_valid(found) => {}
             _ => return Err(RequestError::Key),
         }
-        // RFC 6455 §9.1: who receives a value "that does not conform to the ABNF" has to "_Fail the WebSocket
-        // Connection_".
+        // RFC 6455 §9.1: with a value "that does not conform to the ABNF below, the recipient of such malformed
+        // data MUST immediately _Fail the WebSocket Connection_".
         if !self.extensions().all(|extension| extension.is_valid()) {
             return Err(RequestError::Extensions);
         }
@@ -249,8 +250,8 @@ impl Request {
             Ok(Some(host)) if is_host(host) => {}
             _ => return Err(RequestError::Host),
         }
-        // RFC 9112 §6.3, §11.2: a server and a proxy that disagree on where the body ends see another request
-        // in it, and no request that belongs here has one.
+        // RFC 9112 §6.3, §11.2: if a server and a proxy disagree on where a body ends, one of them sees another
+        // request in it. No request that belongs here has a body, so any body is refused.
         if self.headers.get("Transfer-Encoding").is_some() {
             return Err(RequestError::Body);
         }
@@ -261,7 +262,8 @@ impl Request {
         self.check_target()
     }
 
-    /// RFC 9112 §3.2: a path or an absolute URI, for OPTIONS also an asterisk; for CONNECT an authority.
+    /// RFC 9112 §3.2: the target is a path or an absolute URI. For OPTIONS it may also be an asterisk, and for
+    /// CONNECT it is an authority.
     fn check_target(&self) -> Result<(), RequestError> {
         let target = self.target().as_bytes();
         let absolute = |scheme: &str| {
@@ -292,6 +294,7 @@ impl Request {
         {
             return Err(RequestError::Target);
         }
+        // RFC 8441 §5: Connection and Upgrade "MUST NOT be included in the CONNECT request defined here".
         if OF_CONNECTIONS.iter().any(|name| self.headers.get(name).is_some()) {
             return Err(RequestError::ConnectionHeader);
         }

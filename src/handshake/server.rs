@@ -1,4 +1,4 @@
-//! The server's side: bytes to a request, a request to a connection or a refusal (RFC 6455 §4.2;
+//! The server's side: it reads a request, and answers it with a connection or a refusal (RFC 6455 §4.2;
 //! over HTTP/2, RFC 8441 §5).
 
 use alloc::string::String;
@@ -25,7 +25,7 @@ enum Asked {
 }
 
 impl Asked {
-    /// As far as a head has come; methods have case (RFC 9110 §9.1).
+    /// The method of a head, as far as it has come. Methods are case-sensitive (RFC 9110 §9.1).
     fn of(head: &[u8]) -> Self {
         match head.strip_prefix(b"\r\n").unwrap_or(head) {
             head if head.starts_with(b"HEAD ") => Self::Head,
@@ -77,12 +77,12 @@ impl ServerHandshake {
         }
     }
 
-    /// Gives the request once all of its head is in `input`; `None`: read more. What follows the
-    /// head stays in `input`. The request is well-formed HTTP but need not ask for a WebSocket.
+    /// Gives the request once all of its head is in `input`. `None`: read more. The bytes after the head stay
+    /// in `input`. The request is well-formed HTTP, but it need not ask for a WebSocket.
     ///
     /// # Errors
     ///
-    /// What is wrong with it, as soon as the bytes show it, and the same from then on. Queue the
+    /// What is wrong with it, as soon as the bytes show it. Every later call gives the same error. Queue the
     /// [`response`](RequestError::response) with [`respond`](Self::respond), and leave with [`leave`](Self::leave).
     pub fn read(&mut self, input: &mut RecvBuf) -> Result<Option<Request>, RequestError> {
         if let Some(error) = self.failed {
@@ -103,13 +103,13 @@ impl ServerHandshake {
         Ok(Some(request))
     }
 
-    /// When the request must be complete. The first call starts the time: make it before the first wait.
+    /// When the request must be complete. The first call starts the time, so make it before the first wait.
     pub fn deadline(&mut self, now: Duration) -> Option<Duration> {
         let since = *self.since.get_or_insert(now);
         Some(since.saturating_add(self.config.get().handshake_timeout?))
     }
 
-    /// Whether that time is over.
+    /// Whether the [`deadline`](Self::deadline) is reached.
     ///
     /// # Errors
     ///
@@ -121,11 +121,11 @@ impl ServerHandshake {
         }
     }
 
-    /// Queues an answer to the request that was read, or that failed: one that opens no WebSocket.
+    /// Queues an answer that opens no WebSocket, to the request that was read or that failed.
     ///
-    /// It is [`Response::encode`] but for two methods. To HEAD the content is left out: "the server MUST NOT send
-    /// content in the response" (RFC 9110 §9.3.2). To CONNECT an answer of 2xx would open a tunnel (§9.3.6), so the
-    /// client gets 405.
+    /// It is [`Response::encode`] except for two methods. An answer to HEAD has no content: "the server MUST NOT
+    /// send content in the response" (RFC 9110 §9.3.2). An answer of 2xx to CONNECT would open a tunnel (§9.3.6),
+    /// so the client gets 405 instead.
     pub fn respond(&self, response: &Response, out: &mut SendBuf) {
         match self.asked {
             Asked::Head => response.write(false, out),
@@ -174,8 +174,8 @@ pub struct Upgrade<'a> {
 }
 
 impl Upgrade<'_> {
-    /// The connection, and the response that opens it. They belong together: the response tells what
-    /// was agreed on. Send it before anything of the connection.
+    /// The connection, and the response that opens it. They belong together: the response says what was
+    /// agreed on. Send it before any frame of the connection.
     ///
     /// ```
     /// use bowline::Config;
@@ -200,7 +200,8 @@ impl Upgrade<'_> {
     /// If `accept` names a subprotocol that the client did not offer.
     pub fn accept(&self, accept: Accept) -> Result<(Connection, Response), InvalidRequest> {
         let Self { request, config } = self;
-        // RFC 8441 §5: `:protocol` replaces Upgrade, Connection, key and accept.
+        // RFC 8441 §5: the functionality of key and accept "has been superseded by the :protocol pseudo-header
+        // field". Upgrade and Connection "are not part of HTTP/2".
         let mut response =
             Response::of_any_status(if request.protocol.is_some() { 200 } else { 101 });
         let headers = &mut response.headers;
@@ -211,13 +212,15 @@ impl Upgrade<'_> {
             headers.push("Connection", b"Upgrade");
             headers.push("Sec-WebSocket-Accept", &key::accept_for(key));
         }
+        // RFC 6455 §4.2.2: "The value chosen MUST be derived from the client's handshake".
         if let Some(name) = accept.subprotocol {
             if !request.subprotocols().any(|offered| offered == name) {
                 return Err(InvalidRequest::SubprotocolNotOffered(name));
             }
             headers.push("Sec-WebSocket-Protocol", name.as_bytes());
         }
-        // The first offer that can be accepted; what is declined is not mentioned (RFC 7692 §5.1).
+        // The first offer that can be accepted. A declined offer is not mentioned in the response
+        // (RFC 7692 §5).
         let agreed = request
             .extensions()
             .filter(|extension| extension.name() == deflate::NAME.as_bytes())
@@ -241,12 +244,12 @@ pub struct Accept {
 }
 
 impl Accept {
-    /// Nothing.
+    /// Adds nothing.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Selects a subprotocol; it must be one that the client offered: see
+    /// Selects a subprotocol. It must be one that the client offered: see
     /// [`Request::select_subprotocol`]. `None` selects none.
     pub fn subprotocol<'a>(mut self, name: impl Into<Option<&'a str>>) -> Self {
         self.subprotocol = name.into().map(String::from);

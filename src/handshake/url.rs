@@ -15,7 +15,7 @@ pub(crate) struct Url {
     /// Without the brackets of an IPv6 address.
     pub(crate) host: String,
     pub(crate) port: u16,
-    /// Path and query, with a path at least `/`.
+    /// Path and query. The path is at least `/`.
     pub(crate) target: String,
 }
 
@@ -36,10 +36,12 @@ impl Url {
             }
             _ => return invalid("the scheme is neither ws nor wss"),
         };
-        // RFC 3986 has no backslash. Browsers take it for a slash, and would see another host.
+        // RFC 3986 has no backslash. Browsers take it for a slash, so they would see another host.
         if rest.contains('\\') {
             return invalid("a backslash");
         }
+        // RFC 6455 §3: "Fragment identifiers are meaningless in the context of WebSocket URIs and MUST NOT be used
+        // on these URIs."
         if rest.contains('#') {
             return invalid("a fragment is not allowed (RFC 6455 section 3)");
         }
@@ -91,7 +93,7 @@ impl fmt::Display for HostHeader<'_> {
     }
 }
 
-/// `user:password`, decoded. RFC 7617 §2: always with a colon, and the password may be empty.
+/// `user:password`, decoded. RFC 7617 §2: it always has a colon, and the password may be empty.
 fn read_credentials(user: &str) -> Result<Vec<u8>, InvalidRequest> {
     let Some(user) = percent_decode(user) else {
         return Err(InvalidRequest::Url("percent-encoding in the credentials"));
@@ -138,7 +140,7 @@ fn read_port(port: &str) -> Result<Option<u16>, InvalidRequest> {
     }
 }
 
-/// Whether it is an IPv6 address without brackets, with a port or without (RFC 3986 §3.2.2).
+/// Whether this is an IPv6 address without brackets, with or without a port (RFC 3986 §3.2.2).
 fn is_bare_address(authority: &str) -> bool {
     let without_port = authority.rsplit_once(':').map_or("", |(address, _)| address);
     [authority, without_port].iter().any(|address| address.parse::<Ipv6Addr>().is_ok())

@@ -4,40 +4,40 @@ use alloc::sync::Arc;
 use core::fmt;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
-/// In each direction a connection may keep less than this without a charge. So connections with small messages
-/// go on where others have used the budget up, and share no counter.
+/// A connection keeps up to this much in each direction without a charge; what it sends must stay below. So
+/// connections with small messages go on when others have used up the budget, and they share no counter.
 pub(crate) const FREE: usize = 4 << 10;
 
-/// A bound on the memory that many connections keep together, where each has limits of its own
-/// (RFC 6455 §10.4).
+/// A bound on the memory that many connections keep together (RFC 6455 §10.4).
 ///
-/// The limits of one connection times the number of connections are more memory than most machines have.
-/// With a budget in their [`Config`](crate::Config::memory_budget), connections count what they keep while
-/// they wait:
+/// Each connection has limits of its own. But those limits times the number of connections are more memory
+/// than most machines have. With a budget in their [`Config`](crate::Config::memory_budget), connections
+/// count what they keep while they wait:
 ///
 /// - receiving: the part of a message that has come, and what came after the last message. For a
 ///   compressed message under way, also the inflater's 46 KiB. Up to 4 KiB are free.
 /// - sending: the messages that wait for the peer to take them. Below 4 KiB they are free.
 ///
-/// A connection that would have to keep more than is left is closed with 1013 (Try Again Later) and ends
-/// with [`End::OverBudget`](crate::End::OverBudget), now and on every later call. Its peer broke no rule.
-/// A message to be sent is given back with [`Refusal::OverBudget`](crate::Refusal::OverBudget), and the
-/// connection goes on. Neither waits for others to need less: they might wait as well.
+/// If a received message needs more than the budget has left, the connection is closed with 1013 (Try Again
+/// Later). It ends with [`End::OverBudget`](crate::End::OverBudget), now and on every later call. Its peer
+/// broke no rule. A message to be sent is given back with
+/// [`Refusal::OverBudget`](crate::Refusal::OverBudget), and the connection goes on. Neither waits until
+/// other connections need less, because those might be waiting too.
 ///
 /// What is charged is the memory that is held, not only the bytes in it. A send queue that holds many
 /// messages is charged at most twice the bytes that wait, and what it holds is at most an eighth more than
 /// the charge. A large message is charged until its last byte has left.
 ///
-/// Bytes count no more once they have left, or are yours. A message that was received is yours, with the
-/// memory that it lies in. Everything is given back when a connection ends or is dropped.
+/// Bytes no longer count once they have left, or once they are yours. A message that was received is yours,
+/// with the memory that it lies in. When a connection ends or is dropped, its whole charge is given back.
 ///
 /// These do not count:
 ///
-/// - buffers that a thread lends to the connections that it is working on: at most 126 KiB for a direction,
-///   or for a large message as much again as has come;
-/// - what a received message leaves of its buffer and is sent on with: at most as much again;
+/// - buffers that a thread lends to the connections that it is working on: at most 126 KiB in each
+///   direction, or for a large message as much again as has come;
+/// - the unused rest of the buffer, when a received message is sent on: at most as much again;
 /// - the windows of compression between messages, and a compressor while a message is sent in parts;
-/// - messages that are sent as [`Prepared`](crate::Prepared), since connections share them;
+/// - messages that are sent as [`Prepared`](crate::Prepared), because connections share them;
 /// - pongs that wait ([`Config::max_pending_pongs`](crate::Config::max_pending_pongs));
 /// - heads of opening handshakes, and TLS.
 ///
@@ -64,13 +64,13 @@ impl Budget {
         Self(Arc::new(Inner { limit: bytes, used: AtomicUsize::new(0) }))
     }
 
-    /// How many bytes there are in all.
+    /// How many bytes the budget has in all.
     pub fn limit(&self) -> usize {
         self.0.limit
     }
 
-    /// How many bytes connections keep now. It can exceed the limit for a moment, by what the buffer of a
-    /// queue grew beyond the bytes in it.
+    /// How many bytes connections keep now. This can exceed the limit for a moment, when the buffer of a
+    /// queue has grown beyond the bytes in it.
     pub fn used(&self) -> usize {
         self.0.used.load(Ordering::Relaxed)
     }
@@ -83,7 +83,7 @@ impl fmt::Debug for Budget {
     }
 }
 
-/// What one holder has of a budget. It is given back on drop.
+/// The bytes that one holder has of a budget. They are given back on drop.
 #[derive(Debug)]
 pub(crate) struct Charge {
     budget: Budget,
@@ -95,7 +95,7 @@ impl Charge {
         Self { budget: budget.clone(), bytes: 0 }
     }
 
-    /// Changes the charge if there is room for it; less always has.
+    /// Changes the charge if the budget has room for it. A smaller charge always fits.
     pub(crate) fn try_set(&mut self, bytes: usize) -> bool {
         let Inner { limit, used } = &*self.budget.0;
         if let Some(more) = bytes.checked_sub(self.bytes).filter(|&more| more > 0) {
@@ -110,7 +110,7 @@ impl Charge {
         true
     }
 
-    /// Changes the charge whether there is room or not: the memory is there.
+    /// Changes the charge whether there is room or not, because the memory is in use already.
     pub(crate) fn set(&mut self, bytes: usize) {
         let used = &self.budget.0.used;
         if bytes > self.bytes {

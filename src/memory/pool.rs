@@ -11,7 +11,7 @@ pub(crate) const NARROW: usize = 30 << 10;
 ///
 /// Both sizes are half a page less than a round number, so that neighbouring buffers begin at different places
 /// in their pages. Processors copy several times slower between two places that are a whole number of pages
-/// and a few bytes apart. The sizes are also below those that allocators get from the system each time.
+/// and a few bytes apart. The sizes are also below those that allocators request from the system each time.
 pub(crate) const WIDE: usize = 126 << 10;
 
 #[cfg(feature = "std")]
@@ -21,7 +21,7 @@ mod local {
     use std::sync::Mutex;
     use std::thread::LocalKey;
 
-    /// How many buffers of each kind stay allocated for later in a thread.
+    /// How many buffers of each kind a thread keeps for later.
     const CAP: usize = 16;
 
     type Pool<T> = RefCell<Vec<T>>;
@@ -35,7 +35,7 @@ mod local {
     /// Send buffers that threads gave away before they blocked.
     static SHARED: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
 
-    // `try_with` fails while the thread ends; then the allocator serves.
+    // `try_with` fails while the thread ends. Then the buffer comes from the allocator.
     fn pop<T>(pool: &'static LocalKey<Pool<T>>) -> Option<T> {
         pool.try_with(|pool| pool.borrow_mut().pop()).ok().flatten()
     }
@@ -83,7 +83,7 @@ mod local {
         push(&SEND, buffer);
     }
 
-    // What docs/security.md says that a thread keeps.
+    // docs/security.md promises this bound on what a thread keeps.
     const _: () = assert!((NARROW + WIDE + WIDE) * CAP < 5 << 20);
 }
 
@@ -116,15 +116,15 @@ pub(crate) fn is_pooled(size: usize) -> bool {
     size == NARROW || size == WIDE
 }
 
-/// The pooled receive buffer for so many bytes.
+/// The size of the smallest pooled receive buffer that holds `len` bytes.
 pub(crate) fn fitting(len: usize) -> Option<usize> {
     [NARROW, WIDE].into_iter().find(|&size| len <= size)
 }
 
-/// Takes a receive buffer back, of which the first `used` bytes were written to; one of another size is freed.
+/// Takes back a receive buffer whose first `used` bytes were written to. One of another size is freed.
 ///
-/// It is cleared as far as it was used. A stream that says it read more than it wrote would hand one user's
-/// data to another.
+/// The used bytes are cleared. Otherwise a stream that claims to have read more than it did would hand one
+/// user's data to another.
 pub(crate) fn give_back(mut buffer: Box<[u8]>, used: usize) {
     if is_pooled(buffer.len()) {
         let used = used.min(buffer.len());
@@ -138,14 +138,14 @@ pub(crate) fn take_send() -> Vec<u8> {
     local::take_send().unwrap_or_else(|| Vec::with_capacity(WIDE))
 }
 
-/// Gives the send buffers that this thread keeps to all threads, before it blocks. There may be a thread for
-/// each connection, of which few send at a time.
+/// Gives the send buffers of this thread to all threads, before it blocks. A program may have a thread for
+/// each connection, and few of them send at a time.
 #[cfg(feature = "std")]
 pub(crate) fn share_send() {
     local::share_send();
 }
 
-/// Takes a send buffer back; one that has grown is freed.
+/// Takes a send buffer back. One that has grown is freed.
 pub(crate) fn give_back_send(mut buffer: Vec<u8>) {
     if buffer.capacity() == WIDE {
         buffer.clear();

@@ -3,20 +3,21 @@
 //! | what came last | buffer | read | why |
 //! |---|---|---|---|
 //! | less than a narrow buffer holds | narrow | all of the room | the buffer stays in the nearest cache |
-//! | all that there was room for | wide | all of the room | much data has few reads |
-//! | the same, of long messages | wide | to the end of a message | a part of the next would have to be moved |
-//! | little, and a part of a message is kept in an allocation of its own | that one | what it has room for | moving the part for each packet would cost its length each time |
-//! | the end | any | nothing | |
+//! | all that there was room for | wide | all of the room | much data takes few reads |
+//! | the same, of long messages | wide | to the end of a message | the start of the next need not be moved |
+//! | little, and a part of a message is in an allocation of its own | that one | all of the room | moving the part for each packet would copy all of it each time |
+//! | the end of the stream | any | nothing | |
 
 use crate::memory::pool;
 
-/// Offer the socket at least this much room.
+/// A read is offered at least this much room, if the message still needs as much. A part of a message that
+/// grows in its own allocation may have less.
 pub(crate) const MIN_READ: usize = 4 << 10;
 
-/// A part of a message from this size on grows in its own allocation while little comes.
+/// A part of a message of at least this size grows in its own allocation while little comes.
 const OWN_FROM: usize = 256;
 
-/// How much is wanted and what came last. In 32 bits, since there is one for each connection.
+/// How many bytes are wanted, and what came last. It has 32 bits, because each connection has one.
 ///
 /// ```text
 ///   31             3   2    1     0
@@ -32,13 +33,13 @@ enum Supply {
     Narrow = 0,
     /// All that there was room for, and there may be more.
     Wide = 1,
-    /// As wide, of long messages: a read ends where one of them does.
+    /// Like `Wide`, for long messages: a read ends where a message ends.
     Whole = 2,
-    /// Its end.
+    /// The end of the stream.
     Eof = 3,
 }
 
-/// Bytes came since memory was last given back.
+/// A flag: bytes have come since memory was last given back.
 const CAME: u32 = 4;
 
 const WANT_SHIFT: u32 = 3;
@@ -69,13 +70,13 @@ impl ReadAhead {
         matches!(self.supply(), Supply::Wide | Supply::Whole)
     }
 
-    /// How many bytes the frame or message in progress still needs: how far growth makes sense. From
-    /// 512 MiB on it is that much.
+    /// How many bytes the frame or message under way still needs, at most 512 MiB. It makes no sense to grow
+    /// by more.
     pub(crate) fn want(self) -> usize {
         (self.0 >> WANT_SHIFT) as usize
     }
 
-    /// Tells how many bytes the frame in progress still needs.
+    /// Tells how many bytes the frame under way still needs.
     pub(crate) fn set_want(&mut self, want: u64) {
         let most = u32::MAX >> WANT_SHIFT;
         let want = u32::try_from(want).map_or(most, |want| want.min(most));
@@ -85,7 +86,7 @@ impl ReadAhead {
         }
     }
 
-    /// Tells that the message under way, or one that may begin, ends after `n` bytes; 0 if it is not known.
+    /// Tells that the message under way, or the next one, is expected to end after `n` bytes. 0: not known.
     pub(crate) fn expect(&mut self, n: u64) {
         self.set_want(n);
         if self.supply() == Supply::Wide && n > 0 {
@@ -95,7 +96,7 @@ impl ReadAhead {
 
     /// Tells that a read brought `n` bytes, and whether they filled all of the room.
     pub(crate) fn came(&mut self, n: usize, is_all: bool) {
-        // An end stays. Hysteresis: between the two marks the size does not change.
+        // The end of the stream stays. Hysteresis: between the two marks the size does not change.
         let supply = match self.supply() {
             Supply::Eof => Supply::Eof,
             _ if is_all => Supply::Wide,
@@ -106,22 +107,22 @@ impl ReadAhead {
         self.0 |= if n > 0 { CAME } else { 0 };
     }
 
-    /// Whether it says anything that a read filled a room of `n` bytes in a buffer of `size`: the last bytes
-    /// of a part that grows in its allocation are soon full.
+    /// Whether a full room of `n` bytes, in a buffer of `size`, is a sign that more waits. It is none if a
+    /// part of a message grows there: the last bytes of its allocation are soon full.
     pub(crate) fn is_room(n: usize, size: usize) -> bool {
         n >= OWN_FROM || pool::is_pooled(size)
     }
 
-    /// Tells that bytes were inflated. A narrow buffer of compressed bytes is work for long, and what they
-    /// come to needs room too.
+    /// Tells that bytes were inflated. A narrow buffer is enough then: its compressed bytes are much work, and
+    /// what they inflate to needs room too.
     pub(crate) fn inflated(&mut self) {
         if self.is_wide() {
             self.set_supply(Supply::Narrow);
         }
     }
 
-    /// Tells that what waits moved to an allocation of its own. If nothing came since it last did, it is not
-    /// moved back for the next read: there may be nothing again.
+    /// Tells that the waiting bytes moved to an allocation of their own. If nothing has come since the last
+    /// such move, they stay there for the next read: again nothing may come.
     pub(crate) fn shrunk(&mut self) {
         if self.0 & CAME == 0 {
             self.inflated();
@@ -129,14 +130,14 @@ impl ReadAhead {
         self.0 &= !CAME;
     }
 
-    /// The size of a buffer for what the socket gives.
+    /// The size of the next buffer from the pool.
     pub(crate) fn usual_size(self) -> usize {
         if self.is_wide() { pool::WIDE } else { pool::NARROW }
     }
 
-    /// How much is read at most into a buffer that has `live` bytes already.
+    /// The most bytes to read into a buffer that has `live` bytes already.
     pub(crate) fn most(self, live: usize) -> usize {
-        // Not all of a large buffer for what is inflated from it: that needs room as well.
+        // A large buffer is not filled: what is inflated from the bytes needs room as well.
         let (usual, want) = (self.usual_size(), self.want());
         let most = match self.supply() {
             Supply::Whole if live > 0 => want,
@@ -146,14 +147,15 @@ impl ReadAhead {
         most.max(want)
     }
 
-    /// Whether a part of `live` bytes, in a buffer of `size`, grows there, byte by byte: it is in an
+    /// Whether a part of `live` bytes stays in its buffer of `size` and grows there. It does if that is an
     /// allocation of its own, and little comes.
     pub(crate) fn grows_in_place(self, live: usize, size: usize) -> bool {
         live >= OWN_FROM && !self.is_wide() && !pool::is_pooled(size)
     }
 
-    /// The size of a buffer for `live` bytes that are there already, and more. It at most doubles what is
-    /// alive, or a little more where that is all that will be needed: memory follows the bytes that came.
+    /// The size of a larger buffer for `live` bytes and more to come. The room is at most as large as `live`,
+    /// or an eighth more if the message then fits. So memory follows the bytes that have come. Small sizes
+    /// are rounded up to that of a pooled buffer.
     pub(crate) fn grown(self, live: usize, size: usize) -> usize {
         let want = self.want();
         if self.grows_in_place(live, size) {

@@ -1,4 +1,4 @@
-//! The input buffer: what the socket delivered, the message under assembly, and the event that is lent.
+//! The input buffer: the bytes from the socket, the message under assembly, and the event that is lent.
 
 use alloc::boxed::Box;
 use core::fmt;
@@ -9,13 +9,13 @@ use bytes::{Buf, Bytes};
 use crate::memory::pool;
 use crate::memory::read_ahead::{MIN_READ, ReadAhead, is_shrunk};
 
-/// Of a message that is inflated so many compressed bytes at most are moved on with each read.
+/// So few unparsed bytes are cheap to move: a read may compact the buffer for them, even for little room.
 const SMALL: usize = 4 << 10;
 
-/// Room for what is inflated from a few bytes.
+/// The least room that a few compressed bytes get to inflate to.
 const SPREAD: usize = 8 << 10;
 
-/// An owned payload up to this size is copied, so that it never holds on to a larger buffer.
+/// An owned payload of at most this size is copied, so that it keeps no larger buffer alive.
 const COPY_UP_TO: usize = 4 << 10;
 
 /// Bytes from the peer, and the event that [`Connection::advance`](crate::Connection::advance)
@@ -25,18 +25,18 @@ const COPY_UP_TO: usize = 4 << 10;
 /// [`eof`](Self::eof)), advance the connection, look at the [`event`](Self::event). An event lives
 /// until the next `advance` or `space`.
 ///
-/// Payloads are unmasked where they lie and fragments are moved together, so an event is one slice
-/// without a copy of the message. Its memory grows with the bytes that came, at most doubling, and
-/// never with what a header announces; while nothing is buffered, [`release`](Self::release) gives
-/// all of it back.
+/// Payloads are unmasked in place, and fragments are moved together. So an event is one slice, and the
+/// message is not copied. The memory grows with the bytes that have come, and at most doubles. It never
+/// grows with what a header announces. While nothing is buffered, [`release`](Self::release) gives all of
+/// it back.
 ///
 /// ```text
 ///   0      message    message_end     read           filled       len
 ///   | spent |  assembled  |  spent     |  not parsed   |  room      |
 /// ```
 ///
-/// A compressed message is inflated into the spent bytes before what was not parsed, which is moved
-/// on where they are too few.
+/// A compressed message is inflated into the spent bytes before the unparsed ones. If they are too few, the
+/// unparsed bytes are moved towards the end of the buffer.
 #[derive(Default)]
 pub struct RecvBuf {
     /// Initialised over its whole length.
@@ -46,21 +46,21 @@ pub struct RecvBuf {
     read: usize,
     filled: usize,
     ahead: ReadAhead,
-    /// The event's place is a position, not a borrow, so that decoding never fights over the
-    /// buffer: a message's bytes begin at `message`, a control frame's end at `read`.
+    /// The event is kept as positions and not as a borrow, so that decoding can use the buffer. The bytes of
+    /// a message begin at `message`; the payload of a control frame ends at `read`.
     event: Option<Kind>,
-    /// Of a control frame its length; of a message how many assembled bytes are not lent.
+    /// For a control frame, its length. For a message, how many assembled bytes at its end are not lent.
     event_cut: u8,
     assembly: Assembly,
-    /// How much of the storage was ever written to, in units of 512 bytes, since it came from the pool.
+    /// How much of the storage was written to since it came from the pool, in units of 512 bytes.
     used: u8,
 }
 
-/// What `used` counts in: with it, a wide buffer is less than 256.
+/// The unit of `used`, in bytes. A wide buffer has fewer than 255 units, so `used` fits one byte.
 const USED_UNIT: usize = 512;
 const _: () = assert!(pool::WIDE < USED_UNIT * 255);
 
-/// How to come by room for a read.
+/// How to get room for a read.
 #[derive(Clone, Copy)]
 enum Plan {
     Stay,
@@ -78,16 +78,16 @@ pub(crate) enum Kind {
     Pong,
 }
 
-/// How much of the message under assembly is text, and which part of it is lent. In one byte:
+/// How much of the message under assembly was checked as text, and which part of it is lent. In one byte:
 ///
 /// ```text
 ///   7       5  4     3          2         0
 ///   |       | open | continues | unchecked |
 /// ```
 ///
-/// `unchecked` bytes at the end are not known to be whole characters of UTF-8; with [`ALL`](Self::ALL) it is
-/// none of the message. The buffer itself keeps it, since buffers may be exchanged between connections: what
-/// one of them did not check, another must not lend as text.
+/// The last `unchecked` bytes are not known to be whole characters of UTF-8. [`ALL`](Self::ALL) says this of
+/// the whole message. The buffer keeps it, since connections may exchange buffers: what one connection did
+/// not check, another must not lend as text.
 #[derive(Clone, Copy, Default)]
 struct Assembly(u8);
 
@@ -116,14 +116,14 @@ impl RecvBuf {
         Self::default()
     }
 
-    /// A buffer that begins with bytes that were read already, for example after another HTTP
-    /// parser's request head.
+    /// A buffer that begins with bytes that were already read, for example the bytes that another HTTP
+    /// parser found after the request head.
     pub fn with_unread(bytes: &[u8]) -> Self {
         Self { storage: bytes.into(), filled: bytes.len(), used: u8::MAX, ..Self::default() }
     }
 
-    /// Room for bytes from the socket, never empty. Put some at its start, then call
-    /// [`filled`](Self::filled). Ends the current event.
+    /// Room for bytes from the socket; it is never empty. Write to its start, then call
+    /// [`filled`](Self::filled). This ends the current event.
     pub fn space(&mut self) -> &mut [u8] {
         self.end_event();
         if self.storage.is_empty() {
@@ -136,7 +136,7 @@ impl RecvBuf {
         &mut self.storage[self.filled..end]
     }
 
-    // Apart, so that the common case keeps to a few lines of the cache.
+    // A function of its own, so that the common case touches few lines of the cache.
     #[inline(never)]
     fn make_room(&mut self) {
         match self.plan() {
@@ -146,7 +146,7 @@ impl RecvBuf {
         }
     }
 
-    /// What gives room for the next read.
+    /// How the next read gets its room.
     #[inline]
     fn plan(&self) -> Plan {
         let size = self.storage.len();
@@ -161,7 +161,7 @@ impl RecvBuf {
             return Plan::Stay;
         }
         let free = size - live;
-        // What is inflated lies at the start, so there is little to move.
+        // The message is at the start already, as an inflated one is: only a few unparsed bytes move.
         let is_cheap = want == 0 && self.message == 0 && self.filled - self.read <= SMALL;
         if free >= room && (is_cheap || free >= size / 4) {
             Plan::Compact
@@ -175,8 +175,8 @@ impl RecvBuf {
         end.min(self.storage.len())
     }
 
-    /// Tells that the socket put `n` bytes at the start of [`space`](Self::space). More than there
-    /// was room for counts as all of the room.
+    /// Tells the buffer that the socket put `n` bytes at the start of [`space`](Self::space). A number larger
+    /// than the room counts as all of the room.
     pub fn filled(&mut self, n: usize) {
         let end = self.space_end();
         self.filled = self.filled.saturating_add(n).min(end);
@@ -185,26 +185,26 @@ impl RecvBuf {
         self.note_used();
     }
 
-    /// Notes that the storage is written to as far as it is filled.
+    /// Notes that the storage was written to up to `filled`.
     fn note_used(&mut self) {
         let used = self.filled.div_ceil(USED_UNIT);
         self.used = self.used.max(u8::try_from(used).unwrap_or(u8::MAX));
     }
 
-    /// Takes `new` for the storage, of which what is filled was written to, and gives back what it was.
+    /// Replaces the storage with `new`, which was written to up to `filled`. The old one goes back to the pool.
     fn exchange(&mut self, new: Box<[u8]>) {
         let used = core::mem::take(&mut self.used);
         self.note_used();
         pool::give_back(core::mem::replace(&mut self.storage, new), usize::from(used) * USED_UNIT);
     }
 
-    /// Tells that no more bytes will come.
+    /// Tells the buffer that no more bytes will come.
     pub fn eof(&mut self) {
         self.ahead.eof();
     }
 
-    /// What is lent, and its type. Of a text it is only what was checked in this buffer: whole characters of
-    /// UTF-8.
+    /// What is lent, and its type. For a text message, it is only what was checked in this buffer: whole
+    /// characters of UTF-8.
     #[inline(always)]
     pub(crate) fn lent(&self) -> Option<(Kind, &[u8])> {
         let kind = self.event?;
@@ -217,8 +217,8 @@ impl RecvBuf {
         (bits & Assembly::CONTINUES == 0, bits & Assembly::OPEN == 0)
     }
 
-    /// Takes what is lent: up to 4 KiB copied, above that the buffer itself where the message fills most of
-    /// it. Ends the event.
+    /// Takes what is lent, and ends the event. A payload of up to 4 KiB is copied. A larger one takes the
+    /// buffer itself, if it fills most of it.
     #[inline(always)]
     pub(crate) fn take_lent(&mut self) -> Option<(Kind, Bytes)> {
         let kind = self.event?;
@@ -237,8 +237,8 @@ impl RecvBuf {
     fn take_large(&mut self, Range { start, end }: Range<usize>) -> Bytes {
         let len = end - start;
         let rest = self.unread();
-        // The buffer stays if it holds more of the message, or much after it: the rest would be moved, and moved
-        // again when more comes.
+        // The payload is copied if it fills at most half of the buffer. It is also copied if the buffer holds
+        // more of the message, or much after it: that rest would be moved now, and again when more comes.
         if len <= self.storage.len() / 2 || rest.len() > len / 4 || end != self.message_end {
             let payload = Bytes::copy_from_slice(&self.storage[start..end]);
             self.end_event();
@@ -260,15 +260,14 @@ impl RecvBuf {
         payload
     }
 
-    /// Bytes that came and were not parsed.
+    /// The bytes that have come and are not parsed yet.
     pub fn unread(&self) -> &[u8] {
         &self.storage[self.read..self.filled]
     }
 
-    /// Gives the memory back while the connection waits for its peer: all of it if nothing is
-    /// buffered; a remainder that fills no half of its buffer moves to an allocation of its own size.
-    /// Nothing else frees what a large message needed, so that the next one finds it. Ends the current
-    /// event.
+    /// Gives memory back while the connection waits for its peer. If nothing is buffered, that is all of it.
+    /// If the bytes fill less than half of their buffer, they move to an allocation of their own size. Nothing
+    /// else frees the memory of a large message, so that the next one finds it. This ends the current event.
     pub fn release(&mut self) {
         self.end_event();
         let live = self.compact_len();
@@ -283,8 +282,8 @@ impl RecvBuf {
         }
     }
 
-    /// How much the connection keeps while it waits: what [`release`](Self::release) will leave once the
-    /// next read found room and nothing to read.
+    /// How many bytes of memory the connection keeps while it waits. That is what [`release`](Self::release)
+    /// will leave after a read that made room and found nothing.
     pub(crate) fn kept(&self) -> usize {
         let live = self.compact_len();
         let size = match self.plan() {
@@ -294,7 +293,7 @@ impl RecvBuf {
         if live == 0 || is_shrunk(live, size) { live } else { size }
     }
 
-    /// Drops all that came and gives the memory back: the connection is over.
+    /// Drops all bytes and gives the memory back, because the connection is over.
     pub(crate) fn abandon(&mut self) {
         self.discard();
         self.drop_message(0);
@@ -351,9 +350,8 @@ impl RecvBuf {
         &mut self.storage[start..start + n]
     }
 
-    /// The next `n` unparsed bytes, and room for what they inflate to, after the message under
-    /// assembly. The message will still take at most `most` bytes: memory at most doubles, but never
-    /// for more than those.
+    /// The next `n` unparsed bytes, and room after the message under assembly for what they inflate to. The
+    /// message may still grow by at most `most` bytes. Memory at most doubles, and never for more than those.
     pub(crate) fn inflate_space(&mut self, n: usize, most: u64) -> (&[u8], &mut [u8]) {
         if self.message == self.message_end {
             (self.message, self.message_end) = (0, 0);
@@ -366,15 +364,16 @@ impl RecvBuf {
         (&unread[..n], &mut before[self.message_end..])
     }
 
-    /// The size of the buffer after [`inflate_space`](Self::inflate_space), if that is none which the pool
-    /// lends.
+    /// The size of the buffer after [`inflate_space`](Self::inflate_space), if it is larger than those that
+    /// the pool lends.
     pub(crate) fn inflate_size(&self, most: u64) -> Option<usize> {
         let most = usize::try_from(most).unwrap_or(usize::MAX);
         let size = self.spread_to(most).unwrap_or(0).max(self.storage.len());
         (size > pool::WIDE).then_some(size)
     }
 
-    /// Tells that of what [`inflate_space`](Self::inflate_space) gave, so much was read and written.
+    /// Tells how many of the bytes of [`inflate_space`](Self::inflate_space) were consumed, and how many bytes
+    /// were written to its room.
     pub(crate) fn inflated(&mut self, consumed: usize, produced: usize) {
         self.read += consumed;
         if produced > 0 {
@@ -384,13 +383,13 @@ impl RecvBuf {
         self.ahead.inflated();
     }
 
-    /// How much of the message is assembled.
+    /// How many bytes of the message are assembled.
     pub(crate) fn assembled_len(&self) -> usize {
         self.message_end - self.message
     }
 
-    /// How many bytes at the end of the message under assembly were not checked to be whole characters.
-    /// What is added to it makes this all of it.
+    /// How many bytes at the end of the message under assembly were not checked to be whole characters. Once
+    /// bytes are added, it is the whole message.
     pub(crate) fn unchecked(&self) -> usize {
         match self.assembly.unchecked() {
             Assembly::ALL => self.assembled_len(),
@@ -398,7 +397,7 @@ impl RecvBuf {
         }
     }
 
-    /// Tells that all of the message under assembly is whole characters of UTF-8, but for its last `n` bytes.
+    /// Tells that the message under assembly is whole characters of UTF-8, except for its last `n` bytes.
     pub(crate) fn set_unchecked(&mut self, n: usize) {
         self.assembly = Assembly(u8::try_from(n).map_or(Assembly::ALL, |n| n.min(Assembly::ALL)));
     }
@@ -418,7 +417,7 @@ impl RecvBuf {
         &mut self.ahead
     }
 
-    /// Lends the message under assembly; of a text only what was checked.
+    /// Lends the message under assembly. Of a text message, it lends only what was checked.
     pub(crate) fn lend_message(&mut self, kind: Kind, first: bool, last: bool) {
         self.event_cut = 0;
         if kind == Kind::Text {
@@ -431,14 +430,14 @@ impl RecvBuf {
         self.event = Some(kind);
     }
 
-    /// The payload of a message that lies after the next `header` bytes, if all of it is there.
+    /// The `len` bytes of payload after the next `header` bytes, if all of them are there.
     #[inline]
     pub(crate) fn short_payload(&mut self, header: usize, len: usize) -> Option<&mut [u8]> {
         self.storage[self.read..self.filled].get_mut(header..header + len)
     }
 
-    /// Lends what [`short_payload`](Self::short_payload) gave: a whole message, while no other is under
-    /// assembly. A text was checked by now.
+    /// Lends what [`short_payload`](Self::short_payload) gave, as a whole message. No other message may be
+    /// under assembly, and a text must have been checked.
     #[inline]
     pub(crate) fn lend_short(&mut self, kind: Kind, header: usize, len: usize) {
         self.message = self.read + header;
@@ -466,7 +465,7 @@ impl RecvBuf {
         }
     }
 
-    /// Drops the message under assembly but for its last `keep` bytes.
+    /// Drops the message under assembly, except for its last `keep` bytes.
     pub(crate) fn drop_message(&mut self, keep: usize) {
         self.message = self.message_end - keep;
     }
@@ -483,14 +482,14 @@ impl RecvBuf {
         (self.message, self.message_end, self.read, self.filled) = (0, 0, 0, 0);
     }
 
-    /// How many bytes are alive: the message under assembly and what was not parsed.
+    /// How many bytes are alive: the message under assembly and the unparsed bytes.
     fn compact_len(&self) -> usize {
         self.assembled_len() + (self.filled - self.read)
     }
 
-    /// The positions are the caller's to set.
+    /// Moves the message to the start of the storage. The caller sets the positions.
     fn message_to_start(&mut self) {
-        // Of a long message that is there already, a copy would cost more with each read.
+        // A long message is often there already. Copying it onto itself would cost more with each read.
         if self.message > 0 {
             self.storage.copy_within(self.message..self.message_end, 0);
         }
@@ -519,7 +518,7 @@ impl RecvBuf {
         self.exchange(new);
     }
 
-    /// Whether [`inflate_space`](Self::inflate_space) has to spread, and to what size if it has to grow.
+    /// The size that the buffer has to grow to before [`spread`](Self::spread). `None`: it is large enough.
     fn spread_to(&self, most: usize) -> Option<usize> {
         let (live, size) = (self.compact_len(), self.storage.len());
         let in_place = self.ahead.grows_in_place(live, size);
@@ -534,8 +533,8 @@ impl RecvBuf {
         Some(pool::fitting(new).filter(|&fitting| fitting > size).unwrap_or(new))
     }
 
-    /// Moves the message to the start, and what was not parsed so far on that there is room between. That is
-    /// not the end of the buffer where little is there: what is written to has to be cleared.
+    /// Makes room to inflate into: the message moves to the start, and the unparsed bytes move towards the
+    /// end. A few unparsed bytes do not move to the very end, because all that is written to must be cleared.
     fn spread(&mut self, most: usize) {
         match self.spread_to(most) {
             None => {}
@@ -566,7 +565,7 @@ impl RecvBuf {
         }
     }
 
-    /// Makes a large buffer larger, which the allocator can often do where it is.
+    /// Makes a large buffer larger. The allocator can often do that in place.
     fn extend(&mut self, new: usize) {
         let mut storage = core::mem::take(&mut self.storage).into_vec();
         let new = new.max(storage.len());
@@ -577,7 +576,7 @@ impl RecvBuf {
     }
 }
 
-/// A pooled buffer that was given away with the message in it: it comes back when that is dropped.
+/// A pooled buffer that was given away with the message in it. It goes back to the pool when that is dropped.
 struct Given {
     storage: Box<[u8]>,
     used: usize,

@@ -1,6 +1,6 @@
 //! The output queue: whole frames in order. Small frames share a buffer, large payloads are queued by reference.
 //!
-//! What the queue holds follows what waits in it. [`SendBuf::kept`] is the same as a number, for a budget:
+//! The memory of the queue follows the bytes that wait in it. [`SendBuf::kept`] computes it for a budget:
 //!
 //! | part | holds at most |
 //! |---|---|
@@ -22,22 +22,22 @@ use crate::memory::pool;
 /// Frames that wait for the socket.
 ///
 /// Write [`pending_slices`](Self::pending_slices) with one vectored write, or
-/// [`pending`](Self::pending) with a plain one, and tell how much was taken with
-/// [`sent`](Self::sent). Frames enter whole and leave in order.
+/// [`pending`](Self::pending) with a plain one. Then call [`sent`](Self::sent) with the number of bytes
+/// that the socket took. Frames enter whole and leave in order.
 #[derive(Default)]
 pub struct SendBuf {
     head: Vec<u8>,
     head_sent: usize,
     /// What waits after `head`. Absent until a large payload is queued by reference, or a budget is charged.
     tail: Option<Box<Tail>>,
-    /// Bytes that ever left; wraps.
+    /// How many bytes have left so far; wraps.
     left: u32,
-    /// How many bytes have to leave until the marked frames in the queue are gone. The highest bit is apart
-    /// from it: whether the stream took bytes that it still holds back.
+    /// How many bytes have to leave until the marked frames in the queue are gone. The highest bit is
+    /// [`BUFFERED`].
     marked: u32,
 }
 
-/// The highest bit of `SendBuf::marked`.
+/// The highest bit of `SendBuf::marked`: the stream still holds back bytes that it took.
 const BUFFERED: u32 = 1 << 31;
 
 #[derive(Default)]
@@ -52,8 +52,8 @@ struct Tail {
 
 enum Chunk {
     Copied(Vec<u8>),
-    /// The bytes that have not left, and the memory that this queue alone keeps alive for them: all of the
-    /// payload until its last byte has left, or none if other queues hold it too.
+    /// The bytes that have not left, and how many bytes of memory this queue alone keeps alive for them. That
+    /// is the whole payload until its last byte has left, or 0 if other queues hold it too.
     Shared(Bytes, usize),
 }
 
@@ -144,7 +144,7 @@ impl SendBuf {
         self.len() == 0
     }
 
-    /// The bytes that wait, in order; no slice is empty.
+    /// The bytes that wait, in order. No slice is empty.
     pub fn pending_slices(&self) -> impl Iterator<Item = &[u8]> {
         let tail = self.tail.iter().flat_map(|tail| &tail.chunks);
         core::iter::once(&self.head[self.head_sent..])
@@ -152,7 +152,7 @@ impl SendBuf {
             .filter(|slice| !slice.is_empty())
     }
 
-    /// The first bytes that wait; empty only if none do.
+    /// The first bytes that wait. The slice is empty only if none do.
     pub fn pending(&self) -> &[u8] {
         self.pending_slices().next().unwrap_or_default()
     }
@@ -206,7 +206,7 @@ impl SendBuf {
         }
     }
 
-    /// Moves what waits in the first buffer to its start. A buffer that has grown shrinks with what is in it.
+    /// Moves the bytes that wait in the first buffer to its start. A buffer that has grown shrinks again.
     fn forget_sent(&mut self) {
         self.head.drain(..self.head_sent);
         self.head_sent = 0;
@@ -215,8 +215,8 @@ impl SendBuf {
         }
     }
 
-    /// The memory that this queue alone keeps alive once [`release`](Self::release) was called, with `more`
-    /// bytes that will be added.
+    /// How much memory this queue alone will keep alive after [`release`](Self::release), if `more` bytes are
+    /// added.
     fn kept(&self, more: usize) -> usize {
         let waiting = self.head.len() - self.head_sent;
         let is_last = self.tail.as_ref().is_none_or(|tail| tail.chunks.is_empty());
@@ -230,7 +230,7 @@ impl SendBuf {
         head.saturating_add(tail).saturating_add(of_tail)
     }
 
-    /// Charges what is kept, with `more` bytes that will be added; whether the budget has room for it.
+    /// Charges the budget for what is kept, and for `more` bytes that will be added. Whether it has room.
     #[cold]
     pub(crate) fn charge(&mut self, budget: &Budget, more: usize) -> bool {
         let bytes = self.kept(more);
@@ -238,7 +238,7 @@ impl SendBuf {
         tail.charge.get_or_insert_with(|| Charge::new(budget)).try_set(bytes)
     }
 
-    /// Charges what has been added after all.
+    /// Charges the budget for bytes that were already added.
     #[cold]
     pub(crate) fn charge_added(&mut self, budget: &Budget) {
         let tail = self.tail.get_or_insert_default();
@@ -246,7 +246,7 @@ impl SendBuf {
         self.recharge();
     }
 
-    /// Charges what is kept by now, if anything was charged.
+    /// Sets the charge to what is kept now, if there is a charge.
     #[cold]
     fn recharge(&mut self) {
         let bytes = self.kept(0);
@@ -255,8 +255,8 @@ impl SendBuf {
         }
     }
 
-    /// Gives memory back while the socket takes nothing. What fills at most a quarter of its buffer moves to
-    /// an allocation of its own size.
+    /// Gives memory back while the socket takes nothing. Bytes that fill at most a quarter of their buffer
+    /// move to an allocation of their own size.
     pub fn release(&mut self) {
         let waiting = &self.head[self.head_sent..];
         if is_moved(self.head.capacity(), waiting.len()) {
@@ -270,15 +270,14 @@ impl SendBuf {
         }
     }
 
-    /// Tells whether the stream took bytes that it still holds back, as TLS and `BufWriter` do until they are
-    /// flushed. While it does, they count as waiting for
-    /// [`Sender::deadline`](crate::Sender::deadline), although none wait here. So a peer that takes
-    /// nothing does not hide in the stream's own buffer.
+    /// Tells the queue whether the stream still holds back bytes that it took, as TLS and `BufWriter` do until
+    /// they are flushed. For [`Sender::deadline`](crate::Sender::deadline), such bytes still wait. Otherwise
+    /// the stream's own buffer would hide a peer that takes nothing.
     pub fn set_buffered(&mut self, buffered: bool) {
         self.marked = self.marked & !BUFFERED | if buffered { BUFFERED } else { 0 };
     }
 
-    /// Whether the stream still holds bytes back: see [`set_buffered`](Self::set_buffered).
+    /// Whether the stream still holds back bytes: see [`set_buffered`](Self::set_buffered).
     pub fn is_buffered(&self) -> bool {
         self.marked & BUFFERED != 0
     }
@@ -312,8 +311,8 @@ impl SendBuf {
     }
 
     /// Appends a frame for which there is [room](Self::has_head_room) in the first buffer: the first `size`
-    /// bytes of `header`, and the payload that `write` appends. The room has to be that of all of `header`.
-    // A call would cost the shortest messages 20 instructions of 120.
+    /// bytes of `header`, and the payload that `write` appends. There must be room for all of `header`.
+    // A call would cost the shortest messages 20 of 120 instructions.
     #[inline(always)]
     pub(crate) fn append_in_head(
         &mut self,
@@ -340,8 +339,8 @@ impl SendBuf {
             Some(Chunk::Copied(buffer)) => buffer,
             shared => {
                 shared.into_iter().for_each(|chunk| tail.push(chunk));
-                // It grows with what is put in it. A buffer of the pool for each small frame between large
-                // ones would be 126 times what waits.
+                // It grows with the bytes in it. A pooled buffer for each small frame between large ones
+                // would take 126 KiB for a few bytes.
                 Vec::new()
             }
         };
@@ -357,7 +356,7 @@ impl SendBuf {
     pub(crate) fn append_shared(&mut self, header: &[u8], bytes: Bytes) {
         if self.head.capacity() == 0 && self.tail.as_ref().is_none_or(|tail| tail.chunks.is_empty())
         {
-            // No buffer of the pool for a few bytes, for as long as a slow peer takes the payload.
+            // Not a pooled buffer: it would hold a few bytes for as long as a slow peer takes the payload.
             self.head = header.to_vec();
         } else {
             self.append(|buffer| buffer.extend_from_slice(header));
@@ -368,14 +367,14 @@ impl SendBuf {
         }
     }
 
-    /// Queues by reference a frame that other queues hold too.
+    /// Queues a frame by reference that other queues hold too.
     pub(crate) fn append_common(&mut self, frame: Bytes) {
         if !frame.is_empty() {
             self.tail.get_or_insert_default().push(Chunk::Shared(frame, 0));
         }
     }
 
-    /// Counts the bytes that left, for watching progress; wraps.
+    /// How many bytes have left so far, to watch progress; wraps.
     pub(crate) fn left(&self) -> u32 {
         self.left
     }
@@ -385,14 +384,14 @@ impl SendBuf {
         self.marked & !BUFFERED > 0
     }
 
-    /// Marks what was queued last: a reply, whose leaving matters.
+    /// Marks all that is queued now. Its last frame is a reply, and it matters when that has left.
     pub(crate) fn mark(&mut self) {
         let marked = u32::try_from(self.len()).unwrap_or(u32::MAX).min(!BUFFERED);
         self.marked = self.marked & BUFFERED | marked;
     }
 }
 
-/// Buffers below this are not worth moving what waits in them.
+/// In buffers below this size it is not worth moving the waiting bytes.
 const SMALL: usize = 256;
 
 /// Whether [`SendBuf::release`] moves the waiting bytes from a buffer of this size to one of their own.

@@ -1,15 +1,15 @@
-//! What every deadline of a connection is made of. Time is an argument: there is no clock here.
+//! The timer that every deadline of a connection is made of. Time is an argument: there is no clock here.
 //!
-//! A deadline is when something began and a timeout. [`Duration::ZERO`] is over at once, and
-//! [`Duration::MAX`] never. So is every sum beyond what a `Duration` holds.
+//! A deadline is the time when something began, plus a timeout. [`Duration::ZERO`] is over at once, and
+//! [`Duration::MAX`] never is. A sum that no `Duration` can hold never is either.
 
 use core::time::Duration;
 
-/// When something began, in eight bytes: in nanoseconds, plus one. Zero says that nothing did.
+/// When something began, in eight bytes: nanoseconds plus one. Zero means that nothing began.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Timer(u64);
 
-/// The value of a timer that began later than 584 years: it never runs out.
+/// The value of a timer that began later than 584 years on the clock. It never runs out.
 const NEVER: u64 = u64::MAX;
 
 impl Timer {
@@ -35,7 +35,7 @@ impl Timer {
     }
 }
 
-/// Whether it is time. [`Duration::MAX`] is never reached: it stands for a sum that no `Duration` holds.
+/// Whether the deadline is reached. [`Duration::MAX`] never is: it stands for a sum that no `Duration` holds.
 pub(crate) fn is_reached(deadline: Duration, now: Duration) -> bool {
     deadline <= now && deadline < Duration::MAX
 }

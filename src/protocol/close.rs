@@ -29,8 +29,8 @@ impl CloseCode {
     pub const PROTOCOL_ERROR: Self = Self(1002);
     /// 1003: the application cannot accept this kind of data.
     pub const UNSUPPORTED_DATA: Self = Self(1003);
-    /// 1005: the Close frame carried no code. Never on the wire: to close with it sends an empty Close
-    /// frame.
+    /// 1005: the Close frame carried no code. Never on the wire: a close with it sends a Close frame without
+    /// a body.
     pub const NO_STATUS: Self = Self(1005);
     /// 1006: the connection ended without a Close frame. Never on the wire.
     pub const ABNORMAL: Self = Self(1006);
@@ -61,6 +61,9 @@ impl CloseCode {
     /// Whether the code may stand in a Close frame, sent or received: 1000-1003, 1007-1014 and
     /// 3000-4999 (RFC 6455 §7.4 and its IANA registry).
     pub const fn is_sendable(self) -> bool {
+        // RFC 6455 §7.4.1: 1005, 1006 and 1015 "MUST NOT be set as a status code in a Close control frame by an
+        // endpoint". §7.4.2: "0-999 are not used", and the rest of "1000-2999 are reserved". IANA added 1012 to
+        // 1014 later.
         matches!(self.0, 1000..=1003 | 1007..=1014 | 3000..=4999)
     }
 }
@@ -95,13 +98,14 @@ impl fmt::Debug for CloseCode {
     }
 }
 
-/// The longest reason: a control frame's payload less the code (§5.5).
+/// The longest reason: the payload of a control frame without the code. RFC 6455 §5.5: "a payload length of 125
+/// bytes or less".
 const MAX_REASON: usize = MAX_CONTROL - 2;
 
-/// The code in a Close frame that is to be sent with this code and reason; `None` if it has no body.
+/// The code to put into a Close frame with this code and reason. `None`: the frame has no body.
 ///
-/// RFC 6455 §7.4.1: 1005 "MUST NOT be set as a status code in a Close control frame". It says that there is
-/// none, so there can be no reason either (§5.5.1: the reason follows the code).
+/// RFC 6455 §7.4.1: 1005 "MUST NOT be set as a status code in a Close control frame". It stands for a missing
+/// code, so there can be no reason either. §5.5.1: a reason comes "Following the 2-byte integer".
 pub(crate) fn body(code: CloseCode, reason: &str) -> Result<Option<CloseCode>, Refused> {
     if code == CloseCode::NO_STATUS && reason.is_empty() {
         return Ok(None);
@@ -115,9 +119,9 @@ pub(crate) fn body(code: CloseCode, reason: &str) -> Result<Option<CloseCode>, R
     Ok(Some(code))
 }
 
-/// What the peer's Close is answered with: see [`Config::close_answer`](crate::Config::close_answer).
+/// How the peer's Close is answered: see [`Config::close_answer`](crate::Config::close_answer).
 ///
-/// It has no part in a Close that this side begins, nor in the one that a broken rule is answered with.
+/// It does not change a Close that this side begins, nor the Close that answers a broken rule.
 ///
 /// ```
 /// use bowline::{CloseAnswer, CloseCode, Config};

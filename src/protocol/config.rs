@@ -9,9 +9,10 @@ use crate::protocol::close::CloseAnswer;
 
 /// Settings of a connection: limits, timeouts, and what a server accepts.
 ///
-/// Every limit and timeout is on by default; a connection may be pointed at the open internet with
-/// `Config::default()`. Setters take and give the value, and a clone is one reference count, so a
-/// server makes one `Config` and hands a clone to each connection.
+/// The limits and timeouts that protect one connection are on by default, so a connection to the open
+/// internet may use `Config::default()`. A server should also have a
+/// [`memory_budget`](Config::memory_budget). Setters take the value and give it back. A clone costs one
+/// reference count, so a server makes one `Config` and hands a clone to each connection.
 ///
 /// ```
 /// use bowline::Config;
@@ -32,8 +33,8 @@ use crate::protocol::close::CloseAnswer;
 #[derive(Clone, Debug, Default)]
 pub struct Config(Arc<Settings>);
 
-/// The values of a [`Config`], to be read with [`Config::get`]. The methods of `Config` set them, and say
-/// what each is for.
+/// The values of a [`Config`]. [`Config::get`] reads them. The methods of `Config` set them, and say what each
+/// is for.
 ///
 /// ```
 /// use bowline::Config;
@@ -53,7 +54,7 @@ pub struct Settings {
     pub max_fragments: u32,
     /// The most bytes of automatic pongs that wait: [`Config::max_pending_pongs`].
     pub max_pending_pongs: usize,
-    /// From how many waiting bytes on a further message is not taken, at least 1:
+    /// How many waiting bytes keep a further message from being taken, at least 1:
     /// [`Config::max_send_queue`].
     pub max_send_queue: usize,
     /// The memory that this connection shares with others: [`Config::memory_budget`].
@@ -66,17 +67,17 @@ pub struct Settings {
     pub handshake_timeout: Option<Duration>,
     /// How long the closing handshake may take: [`Config::close_timeout`].
     pub close_timeout: Option<Duration>,
-    /// In which time a message that has begun must go on: [`Config::progress_timeout`].
+    /// The time in which a message that has begun must make progress: [`Config::progress_timeout`].
     pub progress_timeout: Option<Duration>,
-    /// In which time the peer must take what waits for it: [`Config::send_timeout`].
+    /// The time in which the peer must take bytes that wait for it: [`Config::send_timeout`].
     pub send_timeout: Option<Duration>,
-    /// After how long without life the peer is pinged: [`Config::ping_interval`].
+    /// How long a peer may show no life before it is pinged: [`Config::ping_interval`].
     pub ping_interval: Option<Duration>,
     /// How long the peer may take for its pong: [`Config::pong_timeout`].
     pub pong_timeout: Option<Duration>,
-    /// After how long without a message the connection is closed: [`Config::idle_timeout`].
+    /// How long no message may come before the connection is closed: [`Config::idle_timeout`].
     pub idle_timeout: Option<Duration>,
-    /// What the peer's Close is answered with: [`Config::close_answer`].
+    /// How the peer's Close is answered: [`Config::close_answer`].
     pub close_answer: CloseAnswer,
     /// Whether pings and pongs are received like messages: [`Config::report_control_frames`].
     pub report_control_frames: bool,
@@ -84,7 +85,7 @@ pub struct Settings {
     #[cfg(feature = "deflate")]
     pub deflate: Option<crate::protocol::deflate::Deflate>,
     pub(crate) policy: Policy,
-    /// Derived: a send queue below this has room, and no budget is charged for it.
+    /// Derived from others: a send queue below this has room, and no budget is charged for it.
     pub(crate) send_mark: usize,
 }
 
@@ -123,10 +124,10 @@ impl Settings {
     }
 }
 
-/// From here on a duration means never: 34 years.
+/// A duration of 34 years or more means never.
 const NEVER: Duration = Duration::from_secs(1 << 30);
 
-/// What a setter of a duration was given. What no clock can add to its time is never, as `None` is.
+/// The argument of a setter of a duration. A duration that no clock can add to its time becomes `None`.
 fn timeout(timeout: impl Into<Option<Duration>>) -> Option<Duration> {
     timeout.into().filter(|&timeout| timeout < NEVER)
 }
@@ -137,7 +138,7 @@ impl Config {
         Self::default()
     }
 
-    /// The settings, to be read.
+    /// Gives the settings.
     pub fn get(&self) -> &Settings {
         &self.0
     }
@@ -165,7 +166,7 @@ impl Config {
 
     /// The most payload bytes that one received frame may have. Beyond: Close 1009.
     ///
-    /// Default: no other limit than [`max_message_size`](Self::max_message_size), since frames mean
+    /// Default: no other limit than [`max_message_size`](Self::max_message_size), because frames mean
     /// nothing to the receiver.
     pub fn max_frame_size(self, bytes: u64) -> Self {
         self.with(|s| s.max_frame_size = Some(bytes))
@@ -174,13 +175,13 @@ impl Config {
     /// How many fragments a received message may have, in addition to one for every 32 bytes of payload that
     /// it brought. Beyond: Close 1008.
     ///
-    /// Default 1,024, at least 1. Empty fragments cost the sender six bytes and are worth nothing, so a message
-    /// that is all fragments is an attack; one that carries data in small pieces is not.
+    /// Default 1,024, at least 1. An empty fragment costs the sender six bytes and is worth nothing. So a message
+    /// of many empty fragments is an attack. A message that carries data in small pieces is not.
     pub fn max_fragments(self, count: u32) -> Self {
         self.with(|s| s.max_fragments = count.max(1))
     }
 
-    /// How many bytes of automatic pongs may wait to be sent; beyond that the newest pong replaces
+    /// How many bytes of automatic pongs may wait to be sent. Beyond that, the newest pong replaces
     /// the last one that waits, as RFC 6455 §5.5.3 allows.
     ///
     /// Default 4 KiB. A peer that pings and never reads then costs no more than this.
@@ -193,7 +194,7 @@ impl Config {
     /// taken whole when there is any room, so the queue holds at most this plus one message.
     /// Zero means 1: one message at a time, once all that waited has left.
     ///
-    /// Default 1 MiB: enough to keep a fast network busy, little enough that a stuck peer shows.
+    /// Default 1 MiB: it keeps a fast network busy, and a stuck peer is still noticed soon.
     pub fn max_send_queue(self, bytes: usize) -> Self {
         self.with(|s| {
             s.max_send_queue = bytes.max(1);
@@ -207,7 +208,7 @@ impl Config {
     /// counts. `None`: no such bound.
     ///
     /// Default `None`: the library cannot know how much memory there is to share. A server on the open
-    /// internet should have a budget, since the limits of a connection alone allow it 2 MiB and more.
+    /// internet should have a budget, because the limits of one connection alone allow it 2 MiB and more.
     pub fn memory_budget<'a>(self, budget: impl Into<Option<&'a Budget>>) -> Self {
         let budget = budget.into().cloned();
         self.with(|s| {
@@ -216,7 +217,7 @@ impl Config {
         })
     }
 
-    /// The most bytes of an HTTP head in the opening handshake; the first line and each header line
+    /// The most bytes of an HTTP head in the opening handshake. The first line and each header line
     /// may have half of it. Beyond: status 414 or 431.
     ///
     /// Default 16 KiB (lines 8 KiB), the common limit of HTTP servers.
@@ -231,20 +232,20 @@ impl Config {
         self.with(|s| s.max_headers = count)
     }
 
-    /// How long the opening handshake may take as a whole; bytes that arrive do not prolong it. For
-    /// a client it begins before the name is resolved.
+    /// How long the whole opening handshake may take. Bytes that arrive do not prolong it. For a client it
+    /// begins before the name is resolved.
     ///
     /// `None` or [`Duration::MAX`]: it may take for ever. Zero: it fails at its first wait.
     ///
-    /// Default 10 s: slow networks finish in two, and a peer that sends a byte now and then must not
-    /// hold a place for ever.
+    /// Default 10 s: slow networks finish in two. A peer that sends a byte now and then must not keep its
+    /// connection for ever.
     pub fn handshake_timeout(self, duration: impl Into<Option<Duration>>) -> Self {
         let duration = timeout(duration);
         self.with(|s| s.handshake_timeout = duration)
     }
 
-    /// How long to wait for the peer's Close after ours, for its end of the connection after both,
-    /// and for it to read the Close (or the HTTP refusal) that it is failed with.
+    /// How long to wait for the peer at the end: for its Close after ours, for the end of its stream after
+    /// both, and until it has read the Close (or the HTTP refusal) that fails the connection.
     ///
     /// `None` or [`Duration::MAX`]: for ever. Zero: Close is sent, and nothing is waited for.
     ///
@@ -258,7 +259,7 @@ impl Config {
     /// period of this length. Else: Close 1008 and [`Timeout::Progress`](crate::Timeout::Progress).
     /// An idle connection is never affected.
     ///
-    /// `None` or [`Duration::MAX`]: no such rule. Zero: a message has to be there whole when the connection
+    /// `None` or [`Duration::MAX`]: no such rule. Zero: the whole message must be there when the connection
     /// waits.
     ///
     /// Default 20 s: 51 bytes a second, slower than any working network.
@@ -281,18 +282,18 @@ impl Config {
         self.with(|s| s.send_timeout = duration)
     }
 
-    /// Keepalive: ping a peer that has shown no life for so long.
+    /// Keepalive: ping a peer that has shown no life for this long.
     ///
     /// `None` or [`Duration::MAX`]: no pings. Zero: a ping at the first wait, and another as soon as its pong
     /// has come.
     ///
     /// Life is the pong that answers our last ping, or 1 KiB of payload. Nothing else is: not a ping, not
     /// another pong, and not a few small messages. A peer that reads nothing can send all of these. So a
-    /// connection with little traffic has a ping and a pong for each interval, and
-    /// [`round_trip`](crate::Connection::round_trip) tells how long the last took.
+    /// connection with little traffic has a ping and a pong for each interval.
+    /// [`round_trip`](crate::Connection::round_trip) tells how long the last round trip took.
     ///
-    /// Default `None`: it costs the battery of a phone, and a program that sends often has no use for it,
-    /// since [`send_timeout`](Self::send_timeout) finds a dead peer. Turn it on where connections wait long
+    /// Default `None`: it costs the battery of a phone. A program that sends often has no use for it,
+    /// because [`send_timeout`](Self::send_timeout) finds a dead peer. Turn it on if connections wait long
     /// for messages. A peer that lost its network says nothing, and proxies drop connections that are silent
     /// for a minute. 30 s suits both. The pings leave while the program waits in `recv`.
     pub fn ping_interval(self, duration: impl Into<Option<Duration>>) -> Self {
@@ -300,36 +301,36 @@ impl Config {
         self.with(|s| s.ping_interval = duration)
     }
 
-    /// Keepalive: how long a peer may take for the pong, or for each 1 KiB of payload before it. Else:
-    /// Close 1008, as far as the socket takes it at once, and
-    /// [`Timeout::Keepalive`](crate::Timeout::Keepalive). So a dead peer is found within this time and the
-    /// [`ping_interval`](Self::ping_interval), without which it means nothing.
+    /// Keepalive: how long a peer may take for the pong, or for each 1 KiB of payload before it. Otherwise:
+    /// Close 1008, if the socket takes it at once, and
+    /// [`Timeout::Keepalive`](crate::Timeout::Keepalive). So a dead peer is found within this time plus the
+    /// [`ping_interval`](Self::ping_interval). Without a ping interval, this setting has no effect.
     ///
     /// `None` or [`Duration::MAX`]: a pong may take for ever. Zero: the pong has to be there when the
     /// connection first waits for it.
     ///
-    /// Default 20 s: a phone that changes networks is back in ten. What is received keeps a peer alive
-    /// since the pong may be queued after a large frame.
+    /// Default 20 s: a phone that changes networks is back in ten. Received payload also shows life, because
+    /// the pong may be queued after a large frame.
     ///
-    /// In the blocking adapter a write that the peer takes nothing of lasts no longer than this either, and
-    /// ends with [`Timeout::Send`](crate::Timeout::Send): a thread that writes cannot mind the pong.
+    /// In the blocking adapter, this also bounds a write of which the peer takes nothing. Such a write ends
+    /// with [`Timeout::Send`](crate::Timeout::Send), because a thread that writes cannot look for the pong.
     ///
-    /// A peer may answer only the last of several pings (RFC 6455 §5.5.3), so leave pings to keepalive
-    /// where it is on, or send them seldom.
+    /// A peer may answer only the last of several pings (RFC 6455 §5.5.3). So if keepalive is on, leave pings
+    /// to it, or send your own seldom.
     pub fn pong_timeout(self, duration: impl Into<Option<Duration>>) -> Self {
         let duration = timeout(duration);
         self.with(|s| s.pong_timeout = duration)
     }
 
-    /// Close a connection (1001) on which nothing of a message was received for so long; pings and pongs
-    /// do not count, nor does what is sent.
+    /// Close a connection (1001) on which no part of a message was received for this long. Pings and pongs do
+    /// not count, and neither does anything that is sent.
     ///
     /// `None` or [`Duration::MAX`]: it may idle for ever. Zero: it is closed at the first wait.
     ///
-    /// It is an ordinary close: the peer's answer is waited for, what it sent before still comes, and
-    /// [`End::Closed`](crate::End::Closed) says that this side began. The code is 1001 and not 1000 since
-    /// the purpose of the connection may not be fulfilled: this side leaves, and a client that still
-    /// needs it should connect again.
+    /// It is an ordinary close. This side waits for the peer's answer, and still receives what the peer sent
+    /// before. [`End::Closed`](crate::End::Closed) says that this side began. The code is 1001 and not 1000,
+    /// because the purpose of the connection may not be fulfilled. A client that still needs the connection
+    /// should connect again.
     ///
     /// Default `None`: an idle connection costs next to nothing, and many are meant to idle.
     pub fn idle_timeout(self, duration: impl Into<Option<Duration>>) -> Self {
@@ -337,12 +338,12 @@ impl Config {
         self.with(|s| s.idle_timeout = duration)
     }
 
-    /// What the peer's Close is answered with (RFC 6455 §5.5.1).
+    /// How the peer's Close is answered (RFC 6455 §5.5.1).
     ///
     /// Default [`CloseAnswer::ECHO`]: the code and the reason of the peer's Close, as most implementations
-    /// do. So the `onclose` of a web page sees its own reason, and a relay that closes its other side with
-    /// [`End::code`](crate::End::code) and [`End::reason`](crate::End::reason) hands on what it was told.
-    /// A server that should repeat nothing of what a client sends has [`CloseAnswer::new`].
+    /// do. So the `onclose` of a web page sees its own reason. A relay that closes its other side with
+    /// [`End::code`](crate::End::code) and [`End::reason`](crate::End::reason) passes both on. A server that
+    /// should repeat nothing that a client sends can use [`CloseAnswer::new`].
     pub fn close_answer(self, answer: CloseAnswer) -> Self {
         self.with(|s| s.close_answer = answer)
     }
@@ -356,7 +357,7 @@ impl Config {
 
     /// Compress messages, if the peer agrees (permessage-deflate, RFC 7692), or do not with `None`.
     ///
-    /// Default: no compression. It costs many times what the rest of a message costs. Where a message has
+    /// Default: no compression. It costs many times what the rest of a message costs. If a message has
     /// both a secret and text that others choose, its size can tell the secret: see
     /// [`Deflate`](crate::Deflate).
     #[cfg(feature = "deflate")]

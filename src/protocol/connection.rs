@@ -1,4 +1,4 @@
-//! Both halves together: the rules that tie the directions.
+//! Both halves together: the rules that connect the two directions.
 
 use core::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::protocol::send::{Sender, Vectored};
 /// One end of a WebSocket connection after the opening handshake, without its socket.
 ///
 /// There are three values: bytes in ([`RecvBuf`]), rules (`Connection`), bytes out ([`SendBuf`]).
-/// An event borrows from the input alone, so it can be sent back while it is held:
+/// An event borrows only from the input, so it can be sent back while it is held:
 ///
 /// ```
 /// use bowline::{Config, Connection, Progress, RecvBuf, SendBuf};
@@ -40,7 +40,7 @@ use crate::protocol::send::{Sender, Vectored};
 /// The methods are of three kinds. Driving it: [`advance`](Self::advance) after every read,
 /// [`answer`](Self::answer) before every write, [`deadline`](Self::deadline) and
 /// [`on_time`](Self::on_time) around every wait, [`leave`](Self::leave) at the end. Using it:
-/// [`send`](Self::send) and its kin, [`start_close`](Self::start_close). Looking:
+/// [`send`](Self::send) and its variants, [`start_close`](Self::start_close). Looking at it:
 /// [`end`](Self::end), [`close_sent`](Self::close_sent).
 #[derive(Debug)]
 pub struct Connection {
@@ -116,14 +116,14 @@ impl Connection {
     }
 
     /// Decodes until one event is ready, more bytes are needed, or the connection is over. Replies
-    /// (pong, Close, Close on a violation) are queued in `out`.
+    /// (a pong, the answer to Close, the Close for a broken rule) are queued in `out`.
     ///
     /// If parts of a message were lent before, the rest of that message is skipped.
     ///
     /// # Errors
     ///
-    /// The rule that the peer broke, and the same on every later call; the peer's Close frame is
-    /// in `out` then. See [`leave`](Self::leave) for what is left to do.
+    /// The rule that the peer broke. Every later call gives the same error. The Close frame for the peer is
+    /// then in `out`. See [`leave`](Self::leave) for what is left to do.
     #[inline]
     pub fn advance(
         &mut self,
@@ -172,7 +172,7 @@ impl Connection {
         }
     }
 
-    /// Queues the pongs that had to wait until earlier ones left `out`; whether there is anything
+    /// Queues the pongs that had to wait until earlier ones had left `out`. Gives whether there is anything
     /// to write. Call it before each write, and again when all is written.
     pub fn answer(&mut self, out: &mut SendBuf) -> bool {
         self.sender.answer(&mut self.replies, out);
@@ -181,8 +181,8 @@ impl Connection {
 
     /// Queues a message as one frame, or a ping or pong. The payload is copied.
     ///
-    /// Pongs are queued by [`advance`](Self::advance) and [`answer`](Self::answer). So none leaves while a
-    /// program only sends: it does not see the peer's pings.
+    /// [`advance`](Self::advance) and [`answer`](Self::answer) queue pongs. So no pong leaves while a program
+    /// only sends: it does not see the peer's pings.
     ///
     /// # Errors
     ///
@@ -267,7 +267,7 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// The [`Refusal`](crate::Refusal), for one a payload of more than 125 bytes.
+    /// The [`Refusal`](crate::Refusal), for example for a payload of more than 125 bytes.
     pub fn ping(&mut self, payload: &[u8], out: &mut SendBuf) -> Result<(), SendError> {
         self.sender
             .send(MessageRef::Ping(payload), out)
@@ -302,7 +302,7 @@ impl Connection {
         self.receiver.end()
     }
 
-    /// When [`on_time`](Self::on_time) wants to be called, on the clock that `now` is read from; any
+    /// When [`on_time`](Self::on_time) wants to be called, on the clock that `now` is read from. Any
     /// clock that only goes forward will do. Ask each time before waiting: that is when timers
     /// start, so a connection that never has to wait never reads a clock.
     pub fn deadline(&mut self, now: Duration, input: &RecvBuf, out: &SendBuf) -> Option<Duration> {
@@ -314,8 +314,8 @@ impl Connection {
         receiving.into_iter().chain(sending).min()
     }
 
-    /// Ends the connection, or pings or closes it, if its [`deadline`](Self::deadline) is reached; else
-    /// does nothing. The next `advance` tells of an end; write what is queued.
+    /// Ends the connection, or pings or closes it, if its [`deadline`](Self::deadline) is reached. Otherwise it
+    /// does nothing. The next `advance` reports an end. Write what is queued.
     pub fn on_time(&mut self, now: Duration, input: &RecvBuf, out: &mut SendBuf) {
         if self.end().is_some() {
             return;
@@ -333,7 +333,7 @@ impl Connection {
 
     /// Makes the payloads of keepalive's pings ([`Config::ping_interval`](crate::Config::ping_interval))
     /// unpredictable, so that a peer cannot answer before it is asked. `seed` must come from the operating
-    /// system's entropy. The adapters do this; a client is seeded with its `mask_seed`; a server that is
+    /// system's entropy. The adapters do this. A client is seeded with its `mask_seed`. A server that is
     /// not seeded has the same payloads on every connection.
     pub fn seed_keepalive(&mut self, seed: [u8; 32]) {
         self.receiver.seed_keepalive(&seed);
@@ -344,7 +344,7 @@ impl Connection {
         self.receiver.round_trip()
     }
 
-    /// Tells that the transport broke, for example by a reset: the peer is gone.
+    /// Tells the connection that the transport broke, for example with a reset: the peer is gone.
     pub fn transport_failed(&mut self, input: &RecvBuf) {
         self.receiver.transport_failed(input);
         self.sender.shut();
@@ -362,8 +362,8 @@ impl Connection {
         self.leave()
     }
 
-    /// Takes the connection apart, for two threads or tasks. The halves share nothing; the receiving
-    /// side hands its [`Replies`] to the sending side.
+    /// Takes the connection apart, for two threads or tasks. The halves share nothing. The receiving half
+    /// hands its [`Replies`] to the sending half.
     pub fn into_halves(self) -> (Receiver, Sender, Replies) {
         (self.receiver, self.sender, self.replies)
     }

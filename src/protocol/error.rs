@@ -1,4 +1,4 @@
-//! Whose fault, which rule, and what the peer is told: violations, refused sends, and how a connection ended.
+//! Errors: broken rules, refused sends, and how a connection ended. Each says whose fault it was.
 //!
 //! No error shows a payload: what `main` returns goes to a log. A message is shown as its type and length.
 
@@ -44,7 +44,7 @@ pub enum Rule {
     FrameTooBig,
     /// A message above [`Config::max_message_size`](crate::Config::max_message_size) (§10.4).
     MessageTooBig,
-    /// A compressed message that is no DEFLATE text, or ends in the middle of a block
+    /// A compressed message that is not valid DEFLATE, or ends in the middle of a block
     /// (RFC 7692 §7.2.2).
     InvalidDeflate,
     /// A compressed message that inflates to more than
@@ -127,7 +127,7 @@ impl fmt::Display for Rule {
 
 /// The peer broke a rule, and the connection was failed (RFC 6455 §7.1.7).
 ///
-/// It is the peer's fault; the peer was sent [`close_code`](Self::close_code). The error is sticky:
+/// It is the peer's fault. The peer was sent [`close_code`](Self::close_code). The error is sticky:
 /// the connection gives the same one from then on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProtocolError {
@@ -151,9 +151,8 @@ impl ProtocolError {
     }
 
     /// Where it was broken, in bytes after the handshake: the first byte of the frame header, the
-    /// byte of text that cannot stand where it stands, or the first byte of the Close payload. In a
-    /// compressed message it is the first payload byte of the frame that shows it, or where the message
-    /// ended too early.
+    /// byte that makes a text invalid, or the first byte of the Close payload. In a compressed message it
+    /// is the first payload byte of the frame that shows it, or where the message ended too early.
     pub fn offset(&self) -> u64 {
         self.offset
     }
@@ -240,7 +239,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// A [`Refusal`] with what the text of the error names.
+/// A [`Refusal`] with the details for the text of the error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refused {
     Closed(Shut),
@@ -278,7 +277,7 @@ pub(crate) enum How {
 }
 
 impl Refused {
-    /// A number for the text; one that does not fit is not shown.
+    /// A number for the text. A number that does not fit is not shown.
     pub(crate) fn number(n: usize) -> u32 {
         u32::try_from(n).unwrap_or(0)
     }
@@ -331,7 +330,7 @@ fn grouped(n: u32) -> Grouped {
     Grouped(n.into())
 }
 
-/// A message that could not be sent, with the message where it was owned.
+/// A message that could not be sent. If it was owned, the error holds it.
 ///
 /// Neither `{}` nor `{:?}` shows what is in the message.
 #[derive(Clone, PartialEq, Eq)]
@@ -345,7 +344,7 @@ impl SendError {
         Self { refused, message }
     }
 
-    /// With how the connection ended, if it has and that is why.
+    /// Adds how the connection ended, if that is the reason.
     #[cold]
     pub(crate) fn after(mut self, end: Option<&End>) -> Self {
         if let (Refusal::Closed, Some(end)) = (self.refusal(), end) {
@@ -423,7 +422,7 @@ pub enum Truncation {
 pub enum Timeout {
     /// The peer did not answer our Close ([`Config::close_timeout`](crate::Config::close_timeout)).
     Close,
-    /// A frame or message was begun and came too slowly
+    /// A frame or message had begun and came too slowly
     /// ([`Config::progress_timeout`](crate::Config::progress_timeout)).
     Progress,
     /// The peer took too little of what waits for it, or nothing
@@ -436,9 +435,9 @@ pub enum Timeout {
 
 /// How a connection ended (RFC 6455 §7.1.4 to §7.1.7).
 ///
-/// `recv` of an adapter gives `None` after any Close of the peer's, also one with an error code such as
+/// `recv` of an adapter gives `None` after any Close from the peer, even one with an error code such as
 /// 1011. [`is_normal`](Self::is_normal) tells those apart, and [`result`](Self::result) makes an error of
-/// all ends that are not normal:
+/// each end that is not normal:
 ///
 /// ```
 /// use bowline::{End, Initiator};
@@ -474,8 +473,8 @@ pub enum End {
     /// The peer was too slow.
     TimedOut(Timeout),
     /// What the peer sent did not fit the memory that this connection shares with others
-    /// ([`Config::memory_budget`](crate::Config::memory_budget)), and it was told to try again later, with
-    /// 1013. It broke no rule.
+    /// ([`Config::memory_budget`](crate::Config::memory_budget)). The peer was sent 1013, try again later. It
+    /// broke no rule.
     OverBudget,
     /// We sent Close, and did not wait for the answer.
     Unconfirmed,
@@ -496,8 +495,8 @@ impl End {
     /// or a browser having navigated away from a page". A Close without a code is what `close()` of a
     /// browser sends. All other codes tell of an error, or have a meaning that the program gave them.
     ///
-    /// It does not matter who began. A peer that answers our Close repeats our code, so a connection that
-    /// this side closed with an error code did not end normally either.
+    /// It does not matter who began. A peer that answers our Close usually repeats our code. So a connection
+    /// that this side closed with an error code did not end normally either.
     pub fn is_normal(&self) -> bool {
         match self {
             Self::Closed { code: None, .. } => true,
@@ -582,7 +581,7 @@ impl fmt::Display for How {
     }
 }
 
-/// A reason of the peer's is shown with its control characters escaped, so that it forges no line of a log.
+/// The peer's reason is shown with its control characters escaped, so that it cannot forge a line of a log.
 impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -17,11 +17,12 @@ use alloc::vec::Vec;
 
 pub(crate) const FIN: u8 = 0x80;
 pub(crate) const RSV: u8 = 0x70;
-/// Compressed, in the first frame of a message (RFC 7692 §6).
+/// Set in the first frame of a compressed message (RFC 7692 §6).
 pub(crate) const RSV1: u8 = 0x40;
 pub(crate) const MASK: u8 = 0x80;
 
-/// The longest payload of a control frame, and the longest 7-bit length (§5.5).
+/// The longest payload of a control frame. RFC 6455 §5.5: "a payload length of 125 bytes or less". It is also the
+/// longest length of 7 bits. §5.2: "if 0-125, that is the payload length".
 pub(crate) const MAX_CONTROL: usize = 125;
 
 /// The longest header: two bytes, a 64-bit length, a masking key.
@@ -39,7 +40,8 @@ pub(crate) enum Opcode {
 }
 
 impl Opcode {
-    /// The opcode in a frame's first byte, or `None` for a reserved one (§5.2).
+    /// The opcode in a frame's first byte, or `None` for a reserved one. RFC 6455 §5.2: "If an unknown opcode is
+    /// received, the receiving endpoint MUST _Fail the WebSocket Connection_."
     pub(crate) fn of(first: u8) -> Option<Self> {
         Some(match first & 0x0F {
             0x0 => Self::Continuation,
@@ -52,6 +54,7 @@ impl Opcode {
         })
     }
 
+    /// RFC 6455 §5.5: "Control frames are identified by opcodes where the most significant bit of the opcode is 1."
     pub(crate) fn is_control(self) -> bool {
         self as u8 & 0x08 != 0
     }
@@ -66,7 +69,10 @@ pub(crate) struct Length {
 }
 
 impl Length {
-    /// Reads the length of a header that starts at `bytes[0]`; `None` until enough of it is there.
+    /// Reads the length of a header that starts at `bytes[0]`. `None` until enough of it is there.
+    ///
+    /// RFC 6455 §5.2: "If 126, the following 2 bytes interpreted as a 16-bit unsigned integer are the payload
+    /// length." With 127, it is the following 8 bytes.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         Some(match bytes.get(1)? & !MASK {
             126 => Self {
@@ -78,7 +84,7 @@ impl Length {
         })
     }
 
-    /// "The minimal number of bytes MUST be used" (§5.2).
+    /// RFC 6455 §5.2: "the minimal number of bytes MUST be used to encode the length".
     pub(crate) fn is_minimal(self) -> bool {
         match self.size {
             0 => true,
@@ -88,7 +94,7 @@ impl Length {
     }
 }
 
-/// A header that is written.
+/// An encoded header.
 #[derive(Clone, Copy)]
 pub(crate) struct Encoded {
     bytes: [u8; ROOM],
@@ -106,7 +112,8 @@ pub(crate) fn encode(
 ) -> Encoded {
     let first = opcode as u8 | if fin { FIN } else { 0 } | if rsv1 { RSV1 } else { 0 };
     let mask = if key.is_some() { MASK } else { 0 };
-    // Put together in registers, lowest byte first; fields of several bytes are big-endian on the wire.
+    // Put together in registers, lowest byte first. RFC 6455 §5.2: "Multibyte length quantities are expressed in
+    // network byte order."
     let (second, extended, mut size) = match length {
         0..=125 => (length as u8, 0, 2),
         126..=0xFFFF => (126, (length as u16).swap_bytes().into(), 4),
@@ -126,8 +133,8 @@ impl Encoded {
         &self.bytes[..self.size]
     }
 
-    /// Appends it. A copy whose length is known in advance is a store or two; one of the header's own
-    /// length would be a call.
+    /// Appends the header. A copy of a fixed length is one or two stores. A copy of the header's own length
+    /// would be a call.
     #[inline]
     pub(crate) fn append_to(&self, buffer: &mut Vec<u8>) {
         let end = buffer.len() + self.size;
@@ -136,10 +143,10 @@ impl Encoded {
     }
 }
 
-/// The room that a header is written in, whatever its length.
+/// The room that a header is written into, in bytes, whatever its length.
 pub(crate) const ROOM: usize = 16;
 
-/// The header of a whole message whose length takes 16 bits at most, and how much of the eight bytes it is.
+/// The header of a whole message whose length takes at most 16 bits, and how many of the eight bytes it takes.
 #[inline]
 pub(crate) fn encode_short(opcode: Opcode, len: u16, key: Option<[u8; 4]>) -> ([u8; 8], usize) {
     let mask = if key.is_some() { MASK } else { 0 };

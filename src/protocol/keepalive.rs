@@ -1,4 +1,5 @@
-//! Whether the peer is still there: pings of our own, their pongs, and the idle timeout (RFC 6455 §5.5.2).
+//! Whether the peer is still there: our own pings, their pongs, and the idle timeout. RFC 6455 §5.5.2: "A Ping
+//! frame may serve either as a keepalive or as a means to verify that the remote endpoint is still responsive."
 
 use core::fmt;
 use core::time::Duration;
@@ -9,13 +10,13 @@ use crate::protocol::clock::is_reached;
 use crate::protocol::config::Settings;
 use crate::protocol::send_state::SendState;
 
-/// While a pong is awaited, this much payload in every pong timeout shows life as well: the pong may come
-/// after a large frame. So does this much taken of what waits to be sent: the ping may still be on its way.
+/// While a pong is awaited, this many bytes of payload in every pong timeout also show life: the pong may come
+/// after a large frame. So do this many bytes that the peer takes: the ping may still be on its way.
 const ALIVE: u32 = 1024;
 
 pub(crate) const PING: usize = 8;
 
-/// Of a digest, what is left beside a payload; it makes the next.
+/// The bytes of a digest that follow the payload. They make the next digest.
 const SECRET: usize = 12;
 
 /// What [`Keepalive::due`] wants done.
@@ -28,23 +29,23 @@ pub(crate) enum Due {
     Idle,
 }
 
-/// How far the last ping is.
+/// How far the last ping has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Asked {
-    /// There is none that waits for its pong.
+    /// No ping waits for its pong.
     Nothing,
-    /// It was queued, and nobody has looked yet.
+    /// It was queued, and there was no check since then.
     Queued,
-    /// A look found that it had not left.
+    /// A check found that it had not left.
     Waits,
     Left,
     /// Its pong came.
     Answered,
 }
 
-/// Allocated only for a connection that has it on.
+/// Allocated only for a connection with a ping interval or an idle timeout.
 pub(crate) struct Keepalive {
-    /// Hashed, it makes the payload of the next ping and its own successor.
+    /// Its hash gives the payload of the next ping and the next secret.
     secret: [u8; SECRET],
     asked: Asked,
     /// The payload of the last ping.
@@ -53,18 +54,18 @@ pub(crate) struct Keepalive {
     closing: bool,
     /// How many pings there were; wraps.
     pings: u8,
-    /// When the ping left. If no look found it waiting, that is when it was queued.
+    /// When the ping left. If no check found it waiting, that is when it was queued.
     asked_at: Duration,
-    /// Bytes waited to be sent at the last look. What is taken while none wait shows no life: sockets have
-    /// buffers.
+    /// Whether bytes waited to be sent at the last check. If none wait, bytes that are taken show no life,
+    /// because the socket's buffer takes them.
     was_waiting: bool,
-    /// The bytes that had left when the peer last took enough.
+    /// How many bytes had left when the peer last took enough.
     taken_mark: u32,
     /// When the peer last showed life; `None` before the first wait.
     alive_at: Option<Duration>,
-    /// The payload received by then.
+    /// How much payload had been received by then.
     alive_mark: u32,
-    /// What the receiver counted as progress that is no activity; wraps.
+    /// How much of the receiver's progress was no activity; wraps.
     no_activity: u32,
     /// When something of a message last came.
     busy_at: Duration,
@@ -97,7 +98,7 @@ impl Keepalive {
     }
 
     pub(crate) fn seed(&mut self, seed: &[u8; 32]) {
-        // With a label, since a client's seed makes its masking keys as well.
+        // The label keeps this apart from the masking keys, which a client makes from the same seed.
         let digest = Sha1::new().chain_update(b"bowline keepalive").chain_update(seed).finalize();
         self.secret.copy_from_slice(&digest[..SECRET]);
     }
@@ -106,7 +107,8 @@ impl Keepalive {
         self.round_trip
     }
 
-    /// A pong came. One that answers no ping of ours, or an old one, is worth nothing (§5.5.3).
+    /// Takes a pong. RFC 6455 §5.5.3: it "must have identical "Application data" as found in the message body of
+    /// the Ping frame being replied to". A pong to no ping of ours, or to an old one, does not count.
     pub(crate) fn pong(&mut self, payload: &[u8]) {
         if matches!(self.asked, Asked::Queued | Asked::Waits | Asked::Left)
             && self.payload == payload
@@ -115,7 +117,7 @@ impl Keepalive {
         }
     }
 
-    /// The receiver's progress grew by so much for what brings nothing of a message: a control frame.
+    /// Tells that the receiver's progress grew by `n` without data of a message, as for a control frame.
     pub(crate) fn no_activity(&mut self, n: u32) {
         self.no_activity = self.no_activity.wrapping_add(n);
     }
@@ -142,7 +144,7 @@ impl Keepalive {
         ping.into_iter().chain(dead).chain(idle).min()
     }
 
-    /// What is to be done now; `deadline` was asked at this time.
+    /// What to do now. `deadline` must have been called with the same `now`.
     pub(crate) fn due(&mut self, settings: &Settings, now: Duration, data: u32) -> Due {
         let reached = |at: Option<Duration>| at.is_some_and(|at| is_reached(at, now));
         if self.closing {
@@ -189,7 +191,7 @@ impl Keepalive {
         }
     }
 
-    /// Sees whether the ping has left, and whether the peer takes what waits before it.
+    /// Checks whether the ping has left, and whether the peer takes the bytes that wait before it.
     fn observe_sending(&mut self, now: Duration, state: SendState) {
         match self.asked {
             Asked::Nothing | Asked::Answered => {

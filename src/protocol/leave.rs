@@ -2,13 +2,13 @@
 
 use core::time::Duration;
 
-/// No more than this is read from a peer that does not stop.
+/// At most this much is read from a peer that does not stop sending.
 const MAX_DISCARD: usize = 1 << 20;
 
-/// A peer that takes this much of what was sent before a clean end gets the whole timeout again.
+/// After a clean close, a peer that takes this much of the queue gets the whole timeout again.
 const PROGRESS: usize = 1 << 10;
 
-/// What to do next with a socket that is left: see [`Leave`].
+/// What to do next to leave a socket: see [`Leave`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LeaveStep {
@@ -25,10 +25,10 @@ pub enum LeaveStep {
 /// How to leave a socket so that the last bytes sent on it arrive.
 ///
 /// A socket that is closed while it has unread input is reset, and a reset destroys what was sent last:
-/// the Close frame, or the HTTP refusal. So there are steps. Do what [`step`](Self::step) says and tell
-/// when it is [`done`](Self::done), until it says [`LeaveStep::Over`]. A step that fails is done too:
-/// nobody is left to tell. Before each wait ask for the [`deadline`](Self::deadline), and call
-/// [`on_time`](Self::on_time) after it.
+/// the Close frame, or the HTTP refusal. So there are steps. Do what [`step`](Self::step) says, and call
+/// [`done`](Self::done) when the step is done, until it says [`LeaveStep::Over`]. A step that fails is done
+/// too, because there is nothing else to try. Before each wait ask for the [`deadline`](Self::deadline), and
+/// call [`on_time`](Self::on_time) after it.
 ///
 /// ```
 /// # use std::{io::{Read, Write}, net::{Shutdown, TcpStream}, time::{Duration, Instant}};
@@ -69,13 +69,13 @@ pub enum LeaveStep {
 #[derive(Clone, Debug)]
 pub struct Leave {
     step: LeaveStep,
-    /// RFC 6455 §7.1.1: a client waits for the server to close the TCP connection first.
+    /// RFC 6455 §7.1.1: a client "SHOULD wait for a TCP Close from the server".
     waits_for_peer: bool,
     /// Bytes that may still be read and dropped.
     left: usize,
     timeout: Option<Duration>,
     since: Option<Duration>,
-    /// What the peer takes of the queue extends the time.
+    /// Whether bytes that the peer takes extend the time.
     extends: bool,
     /// Bytes taken since the time was last extended.
     taken: usize,
@@ -87,13 +87,14 @@ impl Leave {
         Self { step, waits_for_peer, left, timeout, since, extends, taken }
     }
 
-    /// A server after a clean close: nothing to wait for.
+    /// A server after a clean close has nothing to wait for. RFC 6455 §5.5.1: "The server MUST close the
+    /// underlying TCP connection immediately".
     pub(crate) fn at_once(timeout: Option<Duration>) -> Self {
         Self { extends: true, ..Self::new(LeaveStep::Flush, 0, timeout) }
     }
 
-    /// A client after a clean close: "a client SHOULD wait for the server to close the connection"
-    /// (RFC 6455 §7.1.1).
+    /// A client after a clean close. RFC 6455 §5.5.1: "the client SHOULD wait for the server to close the
+    /// connection".
     pub(crate) fn after_peer(timeout: Option<Duration>) -> Self {
         let leave = Self::new(LeaveStep::Flush, MAX_DISCARD, timeout);
         Self { waits_for_peer: true, extends: true, ..leave }
@@ -119,7 +120,7 @@ impl Leave {
         self.step
     }
 
-    /// Tells that the step is done, or failed.
+    /// Tells that the step is done, or that it failed.
     pub fn done(&mut self) {
         let drains = self.left > 0;
         self.step = match self.step {
@@ -131,8 +132,8 @@ impl Leave {
         };
     }
 
-    /// Tells that the socket took `n` bytes of what is queued. Before a clean end that is progress: a peer
-    /// that takes 1 KiB has the whole timeout again.
+    /// Tells that the socket took `n` queued bytes. After a clean close that is progress: a peer that takes
+    /// 1 KiB has the whole timeout again.
     pub fn sent(&mut self, n: usize) {
         self.taken = self.taken.saturating_add(n);
         if self.extends && self.taken >= PROGRESS {
@@ -141,8 +142,8 @@ impl Leave {
         }
     }
 
-    /// Tells that `n` bytes were read and dropped; 0 is the peer's end. At the end, or after 1 MiB,
-    /// [`Drain`](LeaveStep::Drain) is done.
+    /// Tells that `n` bytes were read and dropped. 0 is the end of the peer's stream. At the end, or after
+    /// 1 MiB, [`Drain`](LeaveStep::Drain) is done.
     pub fn discard(&mut self, n: usize) {
         self.left = if n == 0 { 0 } else { self.left.saturating_sub(n) };
         if self.left == 0 && self.step == LeaveStep::Drain {
@@ -150,7 +151,7 @@ impl Leave {
         }
     }
 
-    /// Whether the write side is shut before the peer's end is waited for.
+    /// Whether the write side is shut before the wait for the end of the peer's stream.
     pub fn shutdown_first(&self) -> bool {
         !self.waits_for_peer
     }

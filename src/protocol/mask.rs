@@ -1,8 +1,9 @@
-//! Masking (RFC 6455 §5.3): XOR with a repeating four-byte key. The same operation masks and unmasks.
+//! Masking: XOR with a repeating key of four bytes. RFC 6455 §5.3: "The same algorithm applies regardless of the
+//! direction of the translation".
 
 use alloc::vec::Vec;
 
-/// From this length on, finding out what the processor has pays.
+/// From this length on it pays to ask which instructions the processor has.
 #[cfg(all(feature = "std", target_arch = "x86_64"))]
 const WIDE_FROM: usize = 512;
 
@@ -20,7 +21,7 @@ pub(crate) fn apply(data: &mut [u8], key: [u8; 4]) {
     xor::<32>(data, key);
 }
 
-/// Like [`apply`]; gives the key for the bytes that follow.
+/// Like [`apply`]. Gives the key for the bytes that follow.
 pub(crate) fn apply_part(data: &mut [u8], key: [u8; 4]) -> [u8; 4] {
     apply(data, key);
     key_at(key, data.len())
@@ -37,7 +38,7 @@ pub(crate) fn append(to: &mut Vec<u8>, from: &[u8], key: [u8; 4]) {
     append_xor::<64>(to, from, key);
 }
 
-/// The room is there, so a block costs its copy and a comparison.
+/// The caller has made room, so a block costs its copy and a comparison.
 #[inline(always)]
 pub(crate) fn append_xor<const N: usize>(to: &mut Vec<u8>, from: &[u8], key: [u8; 4]) {
     let rest = append_blocks::<N>(to, from, key);
@@ -108,7 +109,7 @@ fn words(block: &mut [u8], key: [u8; 4]) {
     }
 }
 
-/// The same loop, compiled for processors that a generic build does not count on.
+/// The same loop, compiled for instructions that a generic build does not use.
 #[cfg(all(feature = "std", target_arch = "x86_64"))]
 #[allow(unsafe_code)]
 pub(crate) mod wide {
@@ -119,8 +120,8 @@ pub(crate) mod wide {
     /// Stores that cross from one line of the cache to the next take twice as long.
     const LINE: usize = 64;
 
-    /// From this length on, avoiding them pays, and so does AVX-512: at 1 KiB it is slower than AVX2, at 16
-    /// faster.
+    /// From this length on it pays to avoid such stores, and to use AVX-512. AVX-512 is slower than AVX2 at
+    /// 1 KiB, and faster at 16 KiB.
     const LONG: usize = 4 << 10;
 
     pub(super) fn apply(data: &mut [u8], key: [u8; 4]) {
@@ -186,7 +187,7 @@ pub(crate) mod wide {
     }
 }
 
-/// The key turned so that it starts at `offset`.
+/// The key rotated so that it starts at `offset`.
 fn key_at(key: [u8; 4], offset: usize) -> [u8; 4] {
     let turn = 8 * (offset % 4) as u32;
     u32::from_le_bytes(key).rotate_right(turn).to_le_bytes()

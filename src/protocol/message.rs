@@ -20,13 +20,13 @@ impl Text {
     ///
     /// # Errors
     ///
-    /// Where the bytes are not UTF-8, and up to where they are.
+    /// If the bytes are not UTF-8. The error says up to where they are.
     pub fn from_utf8(bytes: Bytes) -> Result<Self, Utf8Error> {
         core::str::from_utf8(&bytes)?;
         Ok(Self(bytes))
     }
 
-    /// For text that the receiver has validated as it came.
+    /// For text that the receiver validated as it came.
     ///
     /// # Safety
     ///
@@ -111,8 +111,8 @@ impl fmt::Display for Text {
 /// assert_eq!(Message::from("hi"), Message::Text("hi".into()));
 /// assert_eq!(Message::from(vec![1, 2]), Message::Binary(vec![1, 2].into()));
 /// ```
-// With a tag of one byte the compiler copies the payload in words that begin one byte after the tag. They
-// overlap the words that it is read in next, and the processor stalls several times a message.
+// With a tag of one byte, the compiler copies the payload in words that begin one byte after the tag. They
+// overlap the words in which the payload is read next. So the processor stalls several times for each message.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 #[repr(usize)]
@@ -124,7 +124,7 @@ pub enum Message {
     /// A ping, at most 125 bytes. The library has queued the pong already. Received only with
     /// [`Config::report_control_frames`](crate::Config::report_control_frames).
     Ping(Bytes),
-    /// A pong, at most 125 bytes; see [`Ping`](Self::Ping). One that is sent answers no ping.
+    /// A pong, at most 125 bytes; see [`Ping`](Self::Ping). A pong that the program sends answers no ping.
     Pong(Bytes),
 }
 
@@ -161,8 +161,8 @@ impl Message {
     }
 }
 
-/// A message, ping or pong that is lent: what [`RecvBuf::event`](crate::RecvBuf::event) gives and
-/// every `send` of the core takes.
+/// A message, ping or pong that is lent. [`RecvBuf::event`](crate::RecvBuf::event) gives one, and every
+/// `send` of the core takes one.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MessageRef<'a> {
@@ -229,11 +229,11 @@ impl<'a> MessageRef<'a> {
 /// A piece of a message that is received before the whole is there.
 ///
 /// The pieces of a text message are cut at characters: the receiver holds back at most three bytes.
-/// They do not follow the peer's fragments, which mean nothing (RFC 6455 §5.4).
+/// They do not follow the peer's fragments. RFC 6455 §5.4: "frames have no semantic meaning".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Part<'a> {
-    /// The piece; pings and pongs, where they are reported, come whole and do not end the message.
+    /// The piece. If pings and pongs are reported, they come whole, and they do not end the message.
     pub payload: MessageRef<'a>,
     /// Whether a message begins with this piece.
     pub first: bool,

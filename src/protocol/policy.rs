@@ -1,6 +1,7 @@
-//! Which pages and which hosts a server serves: what it names is checked when it is named.
+//! The origins and the hosts that a server accepts. Each is checked when the program names it.
 //!
-//! An origin that no browser sends, such as `https://app.example/chat` or `*`, would allow nobody, in silence.
+//! Otherwise an origin that no browser sends, such as `https://app.example/chat` or `*`, would silently allow
+//! nobody.
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -10,7 +11,7 @@ use core::net::Ipv4Addr;
 use super::authority::{default_port, is_host, same_authority, same_name, split_port};
 use super::config::Config;
 
-/// The pages and the hosts that a server serves.
+/// The origins and the hosts that a server accepts.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Policy {
     any_origin: bool,
@@ -48,8 +49,8 @@ impl Policy {
     }
 }
 
-/// Whether `host` has the name of `named`, and its port if it names one. A host without a port stands for the
-/// default one of http or https.
+/// Whether `host` has the name of `named`, and its port if it names one. A host without a port means the
+/// default port of http or https.
 fn is_named(host: &str, named: &str) -> bool {
     let (name, port) = split_port(named.as_bytes());
     match port {
@@ -92,7 +93,7 @@ impl<'a> Origin<'a> {
             return Err("it has no scheme: write it as https://host or http://host:port");
         };
         check_scheme(scheme)?;
-        // What the address bar shows has a slash at its end.
+        // The address bar of a browser shows a slash at the end.
         let authority = rest.strip_suffix('/').unwrap_or(rest);
         if scheme.eq_ignore_ascii_case("file") {
             if !authority.is_empty() {
@@ -115,7 +116,7 @@ impl<'a> Origin<'a> {
     }
 }
 
-/// RFC 3986 §3.1, and whether pages have such an origin.
+/// Checks the scheme (RFC 3986 §3.1), and whether pages with it have an origin.
 fn check_scheme(scheme: &str) -> Result<(), &'static str> {
     let is = |names: &[&str]| names.iter().any(|name| scheme.eq_ignore_ascii_case(name));
     let mut bytes = scheme.bytes();
@@ -134,7 +135,7 @@ fn check_scheme(scheme: &str) -> Result<(), &'static str> {
     }
 }
 
-/// Whether a browser sends this host and port; `is_web` for http and https, whose hosts have one spelling.
+/// Checks whether a browser sends this host and port. `is_web`: http or https, whose hosts have one spelling.
 fn check_host(authority: &str, is_web: bool) -> Result<(), &'static str> {
     let (name, _) = split_port(authority.as_bytes());
     if authority.contains(['/', '?', '#', '\\']) {
@@ -177,7 +178,7 @@ fn is_ipv4(name: &[u8]) -> bool {
     core::str::from_utf8(name).is_ok_and(|name| name.parse::<Ipv4Addr>().is_ok())
 }
 
-/// An origin or a host that a server named and that no browser ever sends. It would allow nobody.
+/// An origin or a host that the server named, but that no browser ever sends. It would allow nobody.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InvalidPolicy {
@@ -202,13 +203,13 @@ impl Config {
     /// Server: also accept browsers' requests from pages of this origin: `scheme://host` or
     /// `scheme://host:port`. May be called repeatedly.
     ///
-    /// Default: only the server's own host and port (compared with `Host`, over http or https,
-    /// since TLS may end at a proxy), and clients that send no `Origin` since they are no browsers.
-    /// Any page on the web can make its visitor's browser open a WebSocket with the visitor's
-    /// cookies; this check is what stops it (RFC 6455 §10.2). Others get status 403.
+    /// Default: only pages of the server's own host and port, and clients that send no `Origin`, as they are no
+    /// browsers. The origin is compared with `Host`, over http or https, because TLS may end at a proxy. Any
+    /// page on the web can make its visitor's browser open a WebSocket with the visitor's cookies. This check
+    /// stops it (RFC 6455 §10.2). Others get status 403.
     ///
-    /// Case, the default port, one slash at the end and space around it do not count. `file://` is what some
-    /// browsers send for the pages of files, and `chrome-extension://` and the like are origins too.
+    /// Case, the default port, one slash at the end and space around it are ignored. Some browsers send `file://`
+    /// for the pages of files. `chrome-extension://` and the like are origins too.
     ///
     /// # Panics
     ///
@@ -249,18 +250,18 @@ impl Config {
         Ok(self.with(|s| s.policy.origins.push(origin)))
     }
 
-    /// Server: accept browsers' requests from any origin. Right for public data, and where requests
-    /// are authorised by something other than cookies or the network that they come from.
+    /// Server: accept browsers' requests from any origin. This is right for public data, and if something other
+    /// than cookies or the network authorises requests.
     pub fn allow_any_origin(self) -> Self {
         self.with(|s| s.policy.any_origin = true)
     }
 
-    /// Server: accept only requests for this host, `name` or `name:port`, and others that are named so. May be
-    /// called repeatedly. Without a port, any port will do. Others get status 421.
+    /// Server: accept only requests for this host, `name` or `name:port`, and for other hosts that are named in
+    /// this way. May be called repeatedly. Without a port, any port will do. Others get status 421.
     ///
-    /// Default: any host. Name yours where the network is what protects the server, as on localhost: a page of
-    /// the attacker's can give its own name the address of your server (DNS rebinding). `Host` and `Origin` then
-    /// agree, on the attacker's name, so the origin policy does not stop it.
+    /// Default: any host. Name yours if the network is what protects the server, as on localhost. An attacker can
+    /// give the name of a page the address of your server (DNS rebinding). `Host` and `Origin` then agree on the
+    /// attacker's name, so the origin policy does not stop the page.
     ///
     /// # Panics
     ///

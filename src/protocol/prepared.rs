@@ -16,7 +16,7 @@ use crate::protocol::message::Message;
 /// A clone costs one reference count. Servers share the frame itself. A client masks each frame with a key
 /// of its own, so it encodes the message anew.
 ///
-/// A compressed frame refers to no earlier message of a connection, so it is a little larger than that of a
+/// A compressed frame refers to no earlier message of a connection. So it is a little larger than the frame of a
 /// message that is sent to one connection.
 ///
 /// ```

@@ -12,18 +12,18 @@ use crate::protocol::keepalive::PING;
 
 /// What the receiving half owes the peer: automatic pongs, a ping of keepalive, and one Close.
 ///
-/// The one thing that the halves of a split connection exchange. It is bounded by
-/// [`Config::max_pending_pongs`].
+/// The receiving half of a split connection hands it to the sending half. [`Config::max_pending_pongs`] bounds
+/// it.
 #[derive(Debug, Default)]
 pub struct Replies(Option<Box<Owed>>);
 
-/// Never empty: then there is none.
+/// Never empty: if nothing is owed, there is no `Owed`.
 #[derive(Default)]
 struct Owed {
     pongs: Pongs,
     ping: Option<[u8; PING]>,
     close: Option<CloseReply>,
-    /// The reason in that Close; only the answer to the peer's Close has one.
+    /// The reason in that Close. Only the answer to the peer's Close has one.
     reason: String,
 }
 
@@ -38,17 +38,17 @@ impl fmt::Debug for Owed {
     }
 }
 
-/// Payloads, each behind one byte of length.
+/// Payloads, each after one byte with its length.
 #[derive(Default)]
 struct Pongs {
     bytes: Vec<u8>,
     /// Where the last one begins.
     last: usize,
-    /// How many there are. Counting them for each that is added would cost a peer nothing, and us much.
+    /// How many there are. To count them again for each ping would cost the peer nothing, and us much.
     count: usize,
 }
 
-/// A Close frame to be sent, with no body if it has no code.
+/// A Close frame to send. Without a code it has no body.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CloseReply(pub(crate) Option<CloseCode>);
 
@@ -135,9 +135,10 @@ impl fmt::Debug for Pongs {
 impl Pongs {
     /// Half of the limit may wait here; the other half is for what is in the `SendBuf`.
     fn push(&mut self, payload: &[u8], config: &Config) {
-        // Room for the longest, so that any can take the last one's place.
+        // There must be room for the longest pong, so that any pong can replace the last one.
         if self.wire_len() + MAX_CONTROL + 6 > config.get().max_pending_pongs / 2 {
-            // "A Pong frame for only the most recently processed Ping" will do (§5.5.3).
+            // RFC 6455 §5.5.3: "the endpoint MAY elect to send a Pong frame for only the most recently processed
+            // Ping frame."
             self.bytes.truncate(self.last);
             self.count = self.count.saturating_sub(1);
         }
@@ -147,7 +148,7 @@ impl Pongs {
         self.bytes.extend_from_slice(payload);
     }
 
-    /// Each takes a header on the wire, of at most six bytes, not the one byte of length here.
+    /// The bytes on the wire. There, each pong has a header of at most six bytes in place of the byte of length.
     fn wire_len(&self) -> usize {
         self.bytes.len() + 5 * self.count
     }

@@ -1,6 +1,6 @@
-//! What the receiving half has to know of the sending one.
+//! What the receiving half has to know about the sending half.
 
-/// How far sending has come: what the deadlines of a [`Receiver`](crate::Receiver) depend on.
+/// How far sending has come. The deadlines of a [`Receiver`](crate::Receiver) depend on it.
 ///
 /// [`Sender::state`](crate::Sender::state) gives it. Halves in two threads hand it over by value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

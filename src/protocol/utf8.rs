@@ -1,18 +1,19 @@
-//! UTF-8 (RFC 3629), checked as bytes come (RFC 6455 §8.1).
+//! UTF-8 (RFC 3629), checked as the bytes come. RFC 6455 §5.6: "the whole message MUST contain valid UTF-8."
+//! §8.1: if it does not, "that endpoint MUST _Fail the WebSocket Connection_".
 
-/// What a prefix of a text turned out to be.
+/// The result of a check of the start of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Checked {
-    /// Valid up to here; what follows, at most three bytes, begins a character that is not complete.
+    /// Valid up to here. At most three more bytes follow, which begin a character that is not complete.
     UpTo(usize),
-    /// This byte cannot stand where it stands, whatever follows.
+    /// This byte makes the text invalid, whatever follows.
     InvalidAt(usize),
 }
 
 /// Checks `bytes`, which begin at a character boundary.
 pub(crate) fn check(bytes: &[u8]) -> Checked {
-    // The fast routine only says yes or no; the exact one says where. What comes in pieces often ends
-    // inside of a character: then the fast one gets what is before it.
+    // The fast routine only says yes or no; the exact one says where. A text that comes in pieces often ends
+    // inside a character. Then the fast one gets the bytes before that character.
     let whole = bytes.len() - begun(bytes);
     if simdutf8::basic::from_utf8(&bytes[..whole]).is_err() {
         exact(bytes, 0)
@@ -23,7 +24,7 @@ pub(crate) fn check(bytes: &[u8]) -> Checked {
     }
 }
 
-/// How many bytes at the end begin a character that wants more, by its first byte alone.
+/// How many bytes at the end begin a character that needs more, judged by its first byte alone.
 fn begun(bytes: &[u8]) -> usize {
     match *bytes {
         [.., 0xC2..=0xF4] => 1,
@@ -42,7 +43,7 @@ fn exact(bytes: &[u8], valid: usize) -> Checked {
             let at = valid + error.valid_up_to();
             match (error.error_len(), bytes[at]) {
                 (None, _) => Checked::UpTo(at),
-                // The bytes before the one that decides began a character.
+                // The bytes before the invalid one began a character.
                 (Some(begun), 0xC2..=0xF4) => Checked::InvalidAt(at + begun),
                 (Some(_), _) => Checked::InvalidAt(at),
             }

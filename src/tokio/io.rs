@@ -62,7 +62,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io for Tokio<S> {
         cx: &mut Context<'_>,
         deadline: Option<Duration>,
     ) -> Poll<()> {
-        // A deadline that the clock cannot tell is never reached.
+        // A deadline beyond the range of the clock is never reached.
         let at = deadline.and_then(|deadline| Instant::from_std(epoch()).checked_add(deadline));
         let Some(at) = at else {
             *timer = None;

@@ -9,13 +9,13 @@ use std::io::{self, IoSlice};
 use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use ::tokio::net::TcpStream;
 
-/// What [`connect`](super::connect) opens a WebSocket over: TCP, with TLS for a `wss` URL.
+/// The stream under a WebSocket that [`connect`](super::connect) opens: TCP, with TLS for a `wss` URL.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum MaybeTls {
     /// `ws`.
     Plain(TcpStream),
-    /// `wss`. Its state is more than a kilobyte, which a plain connection should not have to carry.
+    /// `wss`. Its state takes more than 1 KiB, and is boxed so that a plain connection does not pay for it.
     #[cfg(feature = "rustls")]
     Tls(Box<tokio_rustls::client::TlsStream<TcpStream>>),
 }

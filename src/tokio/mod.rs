@@ -12,12 +12,12 @@
 //! # }
 //! ```
 //!
-//! A server reads each connection in a task of its own: see [`accept`], and [`Incoming`] for one
-//! that looks at the request first. [`Server`] does that with limits and an orderly shutdown.
-//! [`WebSocket::split`] gives halves for two tasks.
+//! A server reads each connection in a task of its own: see [`accept`]. [`Incoming`] lets it look at the
+//! request first. [`Server`] does this with limits and an orderly shutdown. [`WebSocket::split`] gives halves
+//! for two tasks.
 //!
-//! Timeouts need a runtime with its time driver enabled; without one, tokio panics where the first
-//! timer would start. Set all of [`Config`](crate::protocol::config::Config)'s timeouts to `None` to use none.
+//! Timeouts need a runtime with its time driver enabled. Without one, tokio panics when the first timer
+//! starts. To use no timers, set all of [`Config`](crate::protocol::config::Config)'s timeouts to `None`.
 
 mod io;
 mod maybe_tls;
@@ -48,7 +48,7 @@ pub type SendHalf<S> = asynchronous::SendHalf<Tokio<S>>;
 /// Answers the message that [`WebSocket::recv_borrowed`] lent.
 pub type Outgoing<'a, S> = asynchronous::Outgoing<'a, Tokio<S>>;
 
-/// A request over a stream of tokio's traits that was read and not answered yet.
+/// A request over a stream of tokio's traits that was read but not answered yet.
 ///
 /// ```no_run
 /// use bowline::handshake::{Accept, Response};

@@ -34,7 +34,7 @@ use crate::protocol::config::Config;
 /// # }
 /// ```
 ///
-/// Dropping the future gives the attempt up.
+/// Dropping the future gives up the attempt.
 ///
 /// # Errors
 ///
@@ -59,12 +59,12 @@ pub async fn connect(url: &str) -> Result<WebSocket<MaybeTls>, Error> {
 /// # }
 /// ```
 ///
-/// All addresses of the host are tried; the name, the connection, TLS and the handshake together
-/// take at most [`Config::handshake_timeout`]. `TCP_NODELAY` is set. Dropping the future gives the attempt up.
+/// All addresses of the host are tried. The name, the connection, TLS and the handshake together
+/// take at most [`Config::handshake_timeout`]. `TCP_NODELAY` is set. Dropping the future gives up the attempt.
 ///
 /// # Errors
 ///
-/// [`Error::Connect`] with the server's refusal, [`Error::Io`]; for a `wss` URL `Error::Tls` with what is
+/// [`Error::Connect`] with the server's refusal, [`Error::Io`]. For a `wss` URL, `Error::Tls` with what is
 /// wrong with the certificate, for example, or [`Error::TlsNotBuiltIn`] without the feature `rustls`.
 pub async fn connect_with(
     request: &ClientRequest,
@@ -123,14 +123,14 @@ impl Security {
 
 #[cfg(feature = "rustls")]
 impl Security {
-    /// Before anything is sent: what is missing here is missing for every address.
+    /// This is done before anything is sent: an error here would be the same for every address.
     async fn of(request: &ClientRequest) -> Result<Self, Error> {
         if !request.is_secure() {
             return Ok(Self { tls: None });
         }
         let config = match request.own_tls_config().cloned() {
             Some(config) => config,
-            // Reads files, the first time.
+            // The first call reads files.
             None => match ::tokio::task::spawn_blocking(tls::with_platform_roots).await {
                 Ok(config) => config?,
                 Err(error) => return Err(io::Error::from(error).into()),
@@ -183,8 +183,8 @@ pub async fn client<S: AsyncRead + AsyncWrite + Unpin>(
     Box::pin(asynchronous::open(stream, request, config, now())).await
 }
 
-/// Accepts a client that asks for a WebSocket, whatever the path; refuses, with the right HTTP
-/// status, what is no valid request or comes from a foreign origin. For more, see [`Incoming`].
+/// Accepts a client that asks for a WebSocket, whatever the path. It refuses an invalid request, or one from a
+/// foreign origin, with the right HTTP status. For more, see [`Incoming`].
 ///
 /// ```no_run
 /// # async fn serve(listener: tokio::net::TcpListener) -> Result<(), bowline::Error> {
@@ -202,7 +202,7 @@ pub async fn client<S: AsyncRead + AsyncWrite + Unpin>(
 ///
 /// # Errors
 ///
-/// [`Error::Request`] if there was no such request; the client has been told then. [`Error::Io`].
+/// [`Error::Request`] if there was no such request. The client got an answer, unless it is gone. [`Error::Io`].
 pub async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
     config: Config,

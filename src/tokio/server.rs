@@ -1,4 +1,4 @@
-//! Limits and an orderly end for a server: who may come in, and how all are sent away.
+//! Limits and an orderly end for a server: which connections it accepts, and how it closes them all.
 
 use core::fmt;
 use core::future::{Future, poll_fn};
@@ -21,7 +21,7 @@ use crate::handshake::{Accept, Request, Response};
 use crate::protocol::config::Config;
 use crate::protocol::error::End;
 
-/// Kinds of seats: a client that is told to come again, one in its opening handshake, a WebSocket.
+/// Kinds of seats: a client that is refused for now, one in its opening handshake, a WebSocket.
 const REFUSING: u8 = 0;
 const OPENING: u8 = 1;
 const OPEN: u8 = 2;
@@ -31,23 +31,22 @@ const RUNNING: u8 = 0;
 const CLOSING: u8 = 1;
 const DROPPING: u8 = 2;
 
-/// After an accept that failed for lack of file descriptors: connections that end give them back.
+/// How long to wait after an accept that failed for lack of file descriptors. Connections that end give them back.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
-/// After so many failures in a row, whatever they are, the listener itself may be broken.
+/// After this many failures in a row, whatever they are, the listener itself may be broken.
 const MOST_FAILURES: u32 = 100;
 
-/// How long a shutdown waits for requests that are on their way, to refuse them.
+/// How long a shutdown waits for requests that are still coming, to refuse them.
 const HANDSHAKES: Duration = Duration::from_secs(1);
 
-/// How long tasks that were aborted may take to let go; one that blocks its thread never does.
+/// How long aborted tasks may take to end. A task that blocks its thread never ends.
 const ABORTED: Duration = Duration::from_secs(1);
 
 /// A server of WebSockets with bounds, which can be shut down in an orderly way.
 ///
-/// It runs a task for each connection. Beyond its limits a client gets status 503 with `Retry-After`, and
-/// where even those wait, new connections wait in the listener. A clone is another handle of the same
-/// server.
+/// It runs a task for each connection. Beyond its limits a client gets status 503 with `Retry-After`. If too many
+/// clients are being refused, new connections wait in the listener. A clone is another handle of the same server.
 ///
 /// ```no_run
 /// use bowline::tokio::Server;
@@ -69,9 +68,9 @@ const ABORTED: Duration = Duration::from_secs(1);
 /// # }
 /// ```
 ///
-/// Handlers need no code for the shutdown: the Close begins below them, where they wait in `recv`, which
-/// then gives `None`. It needs nothing of the server to split the WebSocket or to move it to another task; a
-/// connection counts until its task has ended and its receiving side is dropped.
+/// Handlers need no code for the shutdown. The Close begins below them, while they wait in `recv`, and `recv`
+/// then gives `None`. A handler may split the WebSocket, or move it to another task. A connection counts until
+/// its task has ended and its receiving side is dropped.
 #[derive(Clone)]
 pub struct Server(Arc<Inner>);
 
@@ -93,19 +92,19 @@ struct State {
     opening: usize,
     refusing: usize,
     report: Shutdown,
-    /// Who waits for a place, or for all to be gone.
+    /// Tasks that wait for a place, or until all connections are gone.
     for_room: Vec<Waker>,
-    /// Who waits for the shutdown.
+    /// Tasks that wait for the shutdown.
     for_stop: Vec<Waker>,
 }
 
-/// What became of the connections that were open when [`Server::shutdown`] began.
+/// How the connections ended that were open when [`Server::shutdown`] began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Shutdown {
-    /// They ended with a Close from both sides.
+    /// How many ended with a Close from both sides.
     pub closed: usize,
-    /// They did not: they were dropped at the deadline, or the peer or the handler was gone before.
+    /// How many did not: they were dropped at the deadline, or the peer or the handler was gone before.
     pub dropped: usize,
 }
 
@@ -120,7 +119,7 @@ struct Seat {
     waker: Mutex<Option<Waker>>,
 }
 
-/// Whether an accept failed because the process or the machine has run out of something. Any other error is that of
+/// Whether an accept failed because the process or the machine has run out of something. Any other error belongs to
 /// one connection, such as one that its client aborted.
 fn is_exhausted(error: &io::Error) -> bool {
     // ENFILE, EMFILE, ENOMEM and ENOBUFS, on Linux, the BSDs and Windows. `ErrorKind` has no name for most.
@@ -130,7 +129,7 @@ fn is_exhausted(error: &io::Error) -> bool {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing that is held in these is broken by a panic elsewhere.
+    // A panic elsewhere breaks nothing in these values.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -146,7 +145,7 @@ impl Supervisor for Seat {
             Some(known) => known.clone_from(cx.waker()),
             none => *none = Some(cx.waker().clone()),
         }
-        // After the waker, or an order could fall in between.
+        // This comes after the waker is stored. Otherwise an order in between would be missed.
         self.order()
     }
 
@@ -165,7 +164,7 @@ impl Supervisor for Seat {
 }
 
 impl Seat {
-    /// From opening to open, unless the server stops.
+    /// Turns an opening seat into an open one, unless the server stops.
     fn opened(&self) -> bool {
         let mut state = lock(&self.server.state);
         if self.server.phase.load(Ordering::Acquire) != RUNNING {
@@ -248,31 +247,31 @@ impl Server {
         Self(Arc::new(Inner { config, phase, state: Mutex::new(state) }))
     }
 
-    /// How many connections there may be, with those in their opening handshake. More get status 503. It
-    /// holds from now on, for all handles; connections that are open stay.
+    /// How many connections there may be, including those in their opening handshake. More get status 503. The
+    /// limit holds from now on, for all handles. Connections that are open stay.
     ///
-    /// What they may hold is bounded for each by its [`Config`], and for all together by a
-    /// [`Budget`](crate::Budget) in it ([`Config::memory_budget`]).
+    /// The [`Config`] bounds the memory of each connection. A [`Budget`](crate::Budget) in it
+    /// ([`Config::memory_budget`]) bounds that of all together.
     ///
-    /// Default 10,000. Each needs a file descriptor, beside up to
-    /// [`max_handshakes`](Self::max_handshakes) for refusals: keep below what the process may have.
+    /// Default 10,000. Each needs a file descriptor, and refusals need up to
+    /// [`max_handshakes`](Self::max_handshakes) more. Stay below the limit of the process.
     pub fn max_connections(self, count: usize) -> Self {
         lock(&self.0.state).max_connections = count;
         self
     }
 
-    /// How many opening handshakes there may be at a time, at least 1. More get status 503, as many at a
-    /// time; beyond that, connections wait in the listener.
+    /// How many opening handshakes there may be at a time, at least 1. More get status 503, at most as many at a
+    /// time. Beyond that, connections wait in the listener.
     ///
     /// Default 1,000. A handshake takes up to
-    /// [`Config::handshake_timeout`](crate::Config::handshake_timeout) and holds what came of its head.
+    /// [`Config::handshake_timeout`](crate::Config::handshake_timeout), and holds the bytes of its head.
     pub fn max_handshakes(self, count: usize) -> Self {
         lock(&self.0.state).max_handshakes = count.max(1);
         self
     }
 
-    /// Looks at each request before it is accepted: gives what to accept it with (a subprotocol, headers),
-    /// or the response to refuse it with. Without this, every path is served. It must not block.
+    /// Decides on each request. `choose` gives what to accept it with (a subprotocol, headers), or the response
+    /// to refuse it with. Without this, every path is served. It must not block.
     pub fn on_request(
         self,
         choose: impl Fn(&Request) -> Result<Accept, Response> + Send + Sync + 'static,
@@ -283,10 +282,10 @@ impl Server {
 
     /// Accepts connections until [`shutdown`](Self::shutdown) begins, and gives each WebSocket, with its
     /// request, to a handler in a task of its own. `TCP_NODELAY` is set. If accepting fails for lack of file
-    /// descriptors or memory, it tries again after a tenth of a second; a connection that was aborted before it
-    /// was accepted costs nothing.
+    /// descriptors or memory, it tries again after 100 ms. A connection that was aborted before it was accepted
+    /// costs no such wait.
     ///
-    /// Dropping the future stops accepting and nothing else.
+    /// Dropping the future only stops accepting.
     ///
     /// # Panics
     ///
@@ -323,14 +322,14 @@ impl Server {
         }
     }
 
-    /// Serves one connection, over any stream, in a task of its own: what [`run`](Self::run) does with each.
-    /// `stream` may take its time, as a TLS handshake does; it counts as a part of the opening handshake, and
-    /// has [`Config::handshake_timeout`](crate::Config::handshake_timeout) for itself. For a stream that is
-    /// there: `std::future::ready(Ok(stream))`.
+    /// Serves one connection over any stream in a task of its own, as [`run`](Self::run) does with each.
+    /// `stream` may take some time, as a TLS handshake does. It counts as a part of the opening handshake, with
+    /// a [`Config::handshake_timeout`](crate::Config::handshake_timeout) of its own. If you have the stream
+    /// already, pass `std::future::ready(Ok(stream))`.
     ///
-    /// It is done when the task has begun, which is at once unless too many clients are being refused.
-    /// Dropping the future before drops the stream. After [`shutdown`](Self::shutdown) has begun the stream
-    /// is dropped.
+    /// The future is done when the task has begun. That is at once, unless too many clients are being refused.
+    /// Dropping the future before that drops the stream. After [`shutdown`](Self::shutdown) has begun, the
+    /// stream is dropped.
     ///
     /// ```no_run
     /// # async fn run(listener: tokio::net::UnixListener) -> std::io::Result<()> {
@@ -377,22 +376,23 @@ impl Server {
         }
     }
 
-    /// How many connections are open; those in their opening handshake do not count.
+    /// How many connections are open. Those in their opening handshake do not count.
     pub fn connections(&self) -> usize {
         lock(&self.0.state).open
     }
 
-    /// Shuts down: accepts nobody any more, sends Close 1001 to all (RFC 6455 §7.4.1), and waits until they
-    /// have answered and their handlers have returned, at most `grace`. Whose request arrives within a second
-    /// gets status 503; who is longer in the opening handshake is dropped. What the peers sent before their
-    /// own Close still reaches the handlers. Then it aborts the handlers that are left, and so drops their
-    /// connections; a WebSocket that a handler gave to a task of its own has ended for whoever receives from
-    /// it.
+    /// Shuts down. The server accepts no more connections, and sends Close 1001 to all (RFC 6455 §7.4.1). It
+    /// waits until the peers have answered and the handlers have returned, at most `grace`. A client whose
+    /// request arrives within a second gets status 503. One that is in the opening handshake for longer is
+    /// dropped. Messages that the peers sent before their own Close still reach the handlers.
     ///
-    /// A peer that does not answer is left after [`Config::close_timeout`](crate::Config::close_timeout), so
-    /// a `grace` beyond that is for handlers at work.
+    /// Then it aborts the handlers that are left, and so drops their connections. A WebSocket that a handler
+    /// gave to another task ends too: `recv` there says so.
     ///
-    /// Dropping the future leaves the connections as they are; call it again to go on.
+    /// A peer that does not answer is left after [`Config::close_timeout`](crate::Config::close_timeout). So a
+    /// longer `grace` only gives more time to handlers.
+    ///
+    /// Dropping the future leaves the connections as they are. Call it again to go on.
     pub async fn shutdown(&self, grace: Duration) -> Shutdown {
         let until = now().saturating_add(grace);
         self.begin(CLOSING).iter().for_each(|seat| seat.wake());
@@ -416,11 +416,11 @@ impl Server {
         report
     }
 
-    /// Begins a phase, and gives all that it concerns.
+    /// Begins a phase, and gives the seats that it concerns.
     fn begin(&self, phase: u8) -> Vec<Arc<Seat>> {
         let state = lock(&self.0.state);
         self.0.phase.fetch_max(phase, Ordering::AcqRel);
-        // Not dropped before the lock is released: the last owner of a seat takes it.
+        // The seats are dropped after the lock is released, because the last owner of a seat takes it.
         let seats = state.seats.values().filter_map(Weak::upgrade).collect();
         wake(state, |state| &mut state.for_stop);
         wake(lock(&self.0.state), |state| &mut state.for_room);
@@ -485,7 +485,7 @@ fn spawn<F: Future<Output = ()> + Send + 'static>(
 ) {
     let running = run(Arc::clone(&seat));
     let held = Arc::clone(&seat);
-    // Held, so that the task cannot be over before it can be ended.
+    // The lock is held, so that the task cannot end before its handle is stored.
     let mut task = lock(&seat.task);
     let running = ::tokio::spawn(async move {
         running.await;
@@ -493,7 +493,7 @@ fn spawn<F: Future<Output = ()> + Send + 'static>(
     });
     *task = Some(running.abort_handle());
     drop(task);
-    // The shutdown may have looked for it before it was there.
+    // The shutdown may have looked for the handle before it was there.
     if seat.server.phase.load(Ordering::Acquire) == DROPPING
         && seat.kind.load(Ordering::Relaxed) != OPEN
     {
@@ -512,7 +512,7 @@ impl fmt::Debug for Server {
     }
 }
 
-/// The opening handshake. Whoever fails in it was told, and is nobody's business any more.
+/// The opening handshake. A client that fails in it got an answer, and nothing else is done with it.
 async fn open<S: AsyncRead + AsyncWrite + Unpin>(
     seat: &Seat,
     stream: impl Future<Output = io::Result<S>>,
@@ -527,8 +527,8 @@ async fn open<S: AsyncRead + AsyncWrite + Unpin>(
             return None;
         }
     };
-    // From here on it is closed and not dropped by a shutdown: the client may know that it is open before the
-    // handler does.
+    // From here on a shutdown closes the connection and does not drop it: the client may know that it is open
+    // before the handler does.
     if incoming.request().upgrade(config).is_ok() && !seat.opened() {
         come_again(incoming, "the server is shutting down").await;
         return None;

@@ -1,4 +1,4 @@
-//! Messages that the stream takes from where they lie: those of a broadcast, and large ones that are lent.
+//! Messages that are written without a copy: those of a broadcast, and large ones that are lent.
 
 use core::task::{Context, Poll, Waker};
 use std::io;
@@ -11,12 +11,12 @@ use crate::protocol::error::SendError;
 use crate::protocol::message::MessageRef;
 use crate::protocol::prepared::Prepared;
 
-/// A lent payload from this size on is offered to the stream at once, from where it lies. A smaller one is
-/// copied sooner than written.
+/// A lent payload of at least this size is offered to the stream at once, without a copy. Copying a smaller one
+/// takes less time than a write.
 const DIRECT_FROM: usize = 32 << 10;
 
 impl<I: Io> Writer<I> {
-    /// Sends a broadcast message as far as the stream takes it at once; the receiving side writes the rest.
+    /// Sends a broadcast message as far as the stream takes it at once. The receiving side writes the rest.
     pub(in crate::asynchronous) fn offer(
         &mut self,
         message: &Prepared,
@@ -26,7 +26,7 @@ impl<I: Io> Writer<I> {
         if self.sender.is_closed() {
             return Offered::Refused;
         }
-        // What was kept goes before what is new, or instead of it.
+        // If a message is kept already, a new one must not overtake it: it replaces it.
         let kept = slow == SlowPeer::KeepNewest
             && self.sharing.as_ref().is_some_and(|sharing| sharing.newest.is_some());
         if kept || self.out.len() > mark || self.is_full() {
@@ -43,8 +43,8 @@ impl<I: Io> Writer<I> {
                 }
             };
         }
-        // Most peers take all at once. Who waits is looked up for the others alone: with many members
-        // nothing is in the cache, and each line that is not touched counts.
+        // Most peers take all at once. The wakers are looked up only for the others: with many members nothing
+        // is in the cache, and each line that is not touched counts.
         let mut written = match self.offer_at_once(message) {
             Ok(written) => written,
             Err(_) => return Offered::Refused,
@@ -68,7 +68,7 @@ impl<I: Io> Writer<I> {
     /// Sends a broadcast message as far as the stream takes it, and queues the rest.
     fn offer_at_once(&mut self, message: &Prepared) -> Result<Poll<io::Result<()>>, SendError> {
         let cx = &mut Context::from_waker(Waker::noop());
-        // A queue takes memory, which most peers need not have.
+        // A queue takes memory, and most peers do not need one.
         if self.out.is_empty()
             && let Some(io) = &mut self.io
         {
@@ -88,8 +88,8 @@ impl<I: Io> Writer<I> {
         Ok(self.poll_write_all(cx))
     }
 
-    /// Queues a message whose payload is lent. Of a large one the stream takes at once what it can, from
-    /// where it lies; only the rest is copied.
+    /// Queues a message whose payload is lent. If it is large, the stream takes what it can at once, and only the
+    /// rest is copied.
     #[inline]
     pub(crate) fn feed(&mut self, message: MessageRef<'_>) -> Result<(), SendError> {
         if message.as_bytes().len() < DIRECT_FROM {
@@ -101,7 +101,7 @@ impl<I: Io> Writer<I> {
     #[inline(never)]
     fn feed_directly(&mut self, message: MessageRef<'_>) -> Result<(), SendError> {
         let mut frame = self.sender.send_borrowed(message, &mut self.out)?;
-        // A stream without vectored writes would take the header alone.
+        // A stream without vectored writes would take only the header.
         let Some(io) = self.io.as_mut().filter(|io| io.is_write_vectored()) else {
             return Ok(());
         };

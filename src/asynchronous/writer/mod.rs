@@ -32,30 +32,30 @@ pub(crate) struct Writer<I: Io> {
     io: Option<I>,
     pub(crate) sender: Sender,
     pub(crate) out: SendBuf,
-    /// Present once two tasks may wait for the stream to take bytes, or one for what it buffered.
+    /// Present once two tasks may use the connection, or once a flush has waited or a `Sink` was used.
     sharing: Option<Box<Sharing<I>>>,
-    /// The stream took not all at the last try: whoever waits for the socket goes on with it.
+    /// The stream did not take everything at the last try. The task that waits for the socket goes on with it.
     is_blocked: bool,
-    /// Bytes that were queued were dropped: a flush must not say that they left.
+    /// Queued bytes were dropped: a flush must not say that they left.
     has_lost: bool,
     /// The sending side gave up a peer that does not read.
     gave_up: bool,
 }
 
-/// What only shared connections have.
+/// State that most connections do not have.
 struct Sharing<I: Io> {
     waiters: Arc<Waiters>,
-    /// Of the sending side; the receiving side has its own.
+    /// The timer of the sending side. The receiving side has its own.
     timer: I::Timer,
     /// A broadcast message that waits until all before it has left.
     newest: Option<Prepared>,
     /// A `Sink` said that it is ready.
     promised: bool,
-    /// A message that a `Sink` took, and for which something else took the room.
+    /// A message that a `Sink` took, after something else had taken its room.
     held: Option<Message>,
-    /// The receiving side waits, and minds no deadline of the queue.
+    /// The receiving side waits, and watches no deadline of the queue.
     rests: bool,
-    /// The receiving side was woken only to mind the deadline of what was fed.
+    /// The receiving side was woken only to watch the deadline of fed bytes.
     told: bool,
 }
 
@@ -96,7 +96,7 @@ impl<I: Io> Writer<I> {
         }
     }
 
-    /// From now on the two sides may be driven by different tasks.
+    /// From now on, different tasks may drive the two sides.
     pub(crate) fn share(&mut self) {
         self.sharing.get_or_insert_default();
     }
@@ -149,8 +149,8 @@ impl<I: Io> Writer<I> {
         self.sharing().promised = true;
     }
 
-    /// Takes a message of a `Sink`. If there was room when the sink was ready, and something else has taken it
-    /// since, the message waits here.
+    /// Takes a message of a `Sink`. If something else has taken the room since the sink was ready, the message
+    /// waits here.
     pub(crate) fn start_send(&mut self, message: Message) -> Result<(), Error> {
         let promised = core::mem::take(&mut self.sharing().promised);
         match self.sender.send_owned(message, &mut self.out) {
@@ -186,7 +186,7 @@ impl<I: Io> Writer<I> {
                 && let Some(newest) =
                     self.sharing.as_mut().and_then(|sharing| sharing.newest.take())
             {
-                // Refused by a connection that was closed meanwhile, where nobody waits for it.
+                // It is refused only if the connection was closed meanwhile, and then it does not matter.
                 let _ = self.sender.send_prepared(&newest, &mut self.out);
             }
             if self.out.is_empty()
@@ -202,8 +202,8 @@ impl<I: Io> Writer<I> {
         }
     }
 
-    /// As [`poll_send`](Self::poll_send) for a receiving half. What the sending half fed and never tried to
-    /// send is the sending half's; a half that was told of it only minds its deadline.
+    /// As [`poll_send`](Self::poll_send), for a receiving half. If that half was only woken to watch the deadline
+    /// of fed bytes, it leaves them to the sending half.
     pub(crate) fn poll_send_of_half(
         &mut self,
         cx: &mut Context<'_>,
@@ -219,8 +219,7 @@ impl<I: Io> Writer<I> {
         self.poll_send(cx, Side::Receiving, replies)
     }
 
-    /// Whether the stream took all that was to be written, and Close was not sent. The receiving side is told
-    /// when that changes.
+    /// Whether the stream took all bytes, and Close was not sent. When that changes, the receiving side is woken.
     pub(crate) fn is_at_rest(&mut self) -> bool {
         let is_at_rest = !self.is_waiting();
         if is_at_rest && let Some(sharing) = &mut self.sharing {
@@ -229,7 +228,7 @@ impl<I: Io> Writer<I> {
         is_at_rest && !self.sender.close_sent()
     }
 
-    /// Wakes a receiving side that rests, since bytes wait from now on: it minds their deadline.
+    /// If bytes wait now, wakes a receiving side that rests, so that it watches their deadline.
     pub(crate) fn tell(&mut self) {
         if self.is_waiting() {
             self.tell_receiving();
@@ -244,12 +243,12 @@ impl<I: Io> Writer<I> {
         }
     }
 
-    /// Whether bytes wait, here or in a stream that buffers (TLS).
+    /// Whether bytes wait, here or in a stream that holds them back, as TLS does.
     fn is_waiting(&self) -> bool {
         !self.out.is_empty() || self.out.is_buffered()
     }
 
-    /// When the peer must have taken enough of what waits.
+    /// When the peer must have taken enough of the bytes that wait.
     pub(crate) fn deadline(&mut self, now: Duration) -> Option<Duration> {
         self.sender.deadline(now, &self.out)
     }
@@ -267,7 +266,7 @@ impl<I: Io> Writer<I> {
             Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
             Poll::Ready(Err(error)) => error.into(),
             Poll::Pending => {
-                // The caller may drop its future, and the receiving side goes on.
+                // The caller may drop its future. Then the receiving side goes on.
                 self.tell();
                 let deadline = self.deadline(I::now());
                 ready!(I::poll_timer(&mut self.sharing().timer, cx, deadline));
@@ -327,7 +326,7 @@ impl<I: Io> Writer<I> {
         })
     }
 
-    /// Shuts the write side for a sending half whose receiving half is gone, in at most the close timeout
+    /// Shuts the write side for a sending half whose receiving half is gone. It takes at most the close timeout
     /// after `since`.
     pub(crate) fn poll_shutdown_in_time(
         &mut self,
@@ -344,7 +343,7 @@ impl<I: Io> Writer<I> {
         result
     }
 
-    /// Polls the stream such that every task that waits for it is woken.
+    /// Polls the stream so that every task that waits for it is woken.
     fn poll_io<T>(
         &mut self,
         cx: &mut Context<'_>,
@@ -352,7 +351,7 @@ impl<I: Io> Writer<I> {
         poll: impl FnOnce(&mut Self, &mut Context<'_>) -> Poll<T>,
     ) -> Poll<T> {
         match self.waiters() {
-            // Known before the stream is asked: it may be ready for others in between.
+            // The waker is stored before the stream is polled: it may become ready for others in between.
             Some(waiters) => {
                 waiters.register(side, cx.waker());
                 poll(self, &mut Context::from_waker(&Waker::from(waiters)))
@@ -368,7 +367,7 @@ impl<I: Io> Writer<I> {
         }
     }
 
-    /// Tells both sides that there is something new to know.
+    /// Wakes both sides, because there is news.
     pub(crate) fn wake(&self) {
         if let Some(waiters) = self.waiters() {
             waiters.wake();
@@ -379,7 +378,7 @@ impl<I: Io> Writer<I> {
         self.sharing.as_ref().map(|sharing| Arc::clone(&sharing.waiters))
     }
 
-    /// Nothing can be sent any more; what is queued is thrown away.
+    /// Ends sending. Queued bytes are thrown away.
     pub(crate) fn shut(&mut self) {
         self.sender.shut();
         self.has_lost |= self.is_waiting();

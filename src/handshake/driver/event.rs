@@ -9,7 +9,7 @@ use crate::protocol::message::MessageRef;
 /// What happened at one end of a WebSocket: see [`Driver::poll`](super::Driver::poll).
 ///
 /// A server gives `Request`, then messages, `Ended`, `Shutdown` and `Done`; or `Refused`, `Shutdown` and `Done`. A
-/// client gives `Opened` first, or `ConnectFailed` and `Done`. Where the peer is gone, or time is up, `Shutdown` may
+/// client gives `Opened` first, or `ConnectFailed` and `Done`. If the peer is gone, or time is up, `Shutdown` may
 /// be left out.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -17,7 +17,7 @@ pub enum DriverEvent<'a> {
     /// Server: a request came (RFC 6455 §4.2.1). Answer it with [`Driver::accept`](super::Driver::accept) or
     /// [`Driver::refuse`](super::Driver::refuse), now or later.
     Request(&'a Request),
-    /// Server: a request was refused, and why. The client is told.
+    /// Server: a request was refused, and why. The client gets an answer, unless it is gone.
     Refused(RequestError),
     /// Client: the connection is open (RFC 6455 §4.1). The response says what the server selected.
     Opened(Response),
@@ -33,10 +33,10 @@ pub enum DriverEvent<'a> {
         /// The queue for it.
         out: &'a mut SendBuf,
     },
-    /// The connection ended (RFC 6455 §7.1.4): how. Go on: the last bytes may have to be written.
+    /// How the connection ended (RFC 6455 §7.1.4). Go on: the last bytes may have to be written.
     Ended(&'a End),
     /// Shut the write side of the socket now (RFC 6455 §7.1.1). An error does not matter.
     Shutdown,
-    /// Drop the socket. This comes once, as the last.
+    /// Drop the socket. This event comes once, and last.
     Done,
 }

@@ -1,6 +1,6 @@
 //! One end of a WebSocket from its first byte to its last, for event loops: opening handshake, connection, leaving.
 //!
-//! This file has the stages and what is told of them; `transport.rs` has the bytes and the time.
+//! This file has the stages and their events; `transport.rs` has the bytes and the time.
 
 mod event;
 mod transport;
@@ -30,7 +30,7 @@ use crate::protocol::recv::Progress;
 ///
 /// It is for whole messages. A program that wants them in parts drives [`Connection`] itself.
 ///
-/// Both ends in one program, which carries the bytes in place of a socket:
+/// This program has both ends, and carries the bytes in place of a socket:
 ///
 /// ```
 /// use bowline::Config;
@@ -94,7 +94,7 @@ pub struct Driver {
     is_mute: bool,
 }
 
-/// What is rare or short is boxed: most drivers of a program are open and wait.
+/// Rare and short stages are boxed, because most drivers of a program are open and wait.
 #[derive(Debug)]
 enum Stage {
     Serving(Box<Serving>),
@@ -115,7 +115,7 @@ struct Leaving {
     /// `None`: nothing is left to do with the socket.
     leave: Option<Leave>,
     end: Option<End>,
-    /// What `poll` tells first.
+    /// What `poll` gives first.
     news: Option<Found>,
     is_done: bool,
 }
@@ -176,8 +176,9 @@ impl Driver {
         Self { config, input: RecvBuf::new(), out, stage, is_mute: false }
     }
 
-    /// Tells what happened, one thing at a time; `None`: nothing more until bytes or time move. Call it until then
-    /// after [`filled`](Self::filled), [`eof`](Self::eof), [`sent`](Self::sent) and [`on_time`](Self::on_time).
+    /// Gives what happened, one event at a time. `None`: nothing more until bytes or time move. Call it until it
+    /// gives `None`, after [`filled`](Self::filled), [`eof`](Self::eof), [`sent`](Self::sent) and
+    /// [`on_time`](Self::on_time).
     ///
     /// Pongs and the answer to Close (RFC 6455 §5.5) are queued on the way.
     ///
@@ -219,7 +220,7 @@ impl Driver {
                     self.stage = Stage::Open(connection);
                     Found::Event(DriverEvent::Opened(response))
                 }),
-                // Nobody waits for an answer (RFC 6455 §4.1: "_Fail the WebSocket Connection_").
+                // The server waits for no answer. RFC 6455 §4.1: "_Fail the WebSocket Connection_".
                 Err(error) => {
                     self.leave(None, None, Found::Event(DriverEvent::ConnectFailed(error)));
                     self.step()
@@ -236,7 +237,7 @@ impl Driver {
             return None;
         }
         let Stage::Open(connection) = &mut self.stage else { return None };
-        // Pongs that had to wait until earlier ones left are queued too.
+        // This also queues the pongs that had to wait until earlier ones left.
         let progress = connection.advance(&mut self.input, &mut self.out);
         match progress {
             Ok(Progress::Event) => Some(Found::Message),
@@ -292,11 +293,11 @@ impl Driver {
     }
 
     /// Accepts the request that [`poll`](Self::poll) gave, if it keeps to RFC 6455 §4.2.1 and the origin policy.
-    /// Else the client gets the refusal, and `poll` gives [`DriverEvent::Refused`]. Without such a request it does
-    /// nothing.
+    /// Otherwise the client gets the refusal, and `poll` gives [`DriverEvent::Refused`]. Without such a request it
+    /// does nothing.
     ///
-    /// With [`Config::ping_interval`](crate::Config::ping_interval), give
-    /// [`Connection::seed_keepalive`] entropy after it, by [`connection`](Self::connection).
+    /// With [`Config::ping_interval`](crate::Config::ping_interval), call [`Connection::seed_keepalive`] on the
+    /// [`connection`](Self::connection) after this.
     ///
     /// # Errors
     ///
@@ -323,8 +324,8 @@ impl Driver {
         }
     }
 
-    /// Answers the request that [`poll`](Self::poll) gave with what opens no WebSocket, such as a page or status
-    /// 404, and leaves the socket. Without such a request it does nothing.
+    /// Answers the request that [`poll`](Self::poll) gave with a response that opens no WebSocket, such as a page
+    /// or status 404. Then it leaves the socket. Without such a request it does nothing.
     pub fn refuse(&mut self, response: &Response) {
         if self.take_request().is_some() {
             self.respond(response, None);
@@ -364,7 +365,7 @@ impl Driver {
         }
     }
 
-    /// How the connection ended, once [`poll`](Self::poll) has told.
+    /// How the connection ended, once [`poll`](Self::poll) has given [`DriverEvent::Ended`].
     pub fn end(&self) -> Option<&End> {
         match &self.stage {
             Stage::Leaving(leaving) => leaving.end.as_ref(),

@@ -18,12 +18,12 @@ impl Driver {
         }
     }
 
-    /// Room for bytes from the socket, never empty. Put some at its start, then call [`filled`](Self::filled).
+    /// Room for bytes from the socket; it is never empty. Write to its start, then call [`filled`](Self::filled).
     pub fn space(&mut self) -> &mut [u8] {
         self.input.space()
     }
 
-    /// Tells that the socket put `n` bytes at the start of [`space`](Self::space).
+    /// Tells the driver that the socket put `n` bytes at the start of [`space`](Self::space).
     pub fn filled(&mut self, n: usize) {
         self.input.filled(n);
         if let Stage::Leaving(leaving) = &mut self.stage {
@@ -34,7 +34,7 @@ impl Driver {
         }
     }
 
-    /// Tells that no more bytes will come: a read gave 0.
+    /// Tells the driver that no more bytes will come: a read gave 0.
     pub fn eof(&mut self) {
         match &mut self.stage {
             Stage::Leaving(leaving) => {
@@ -46,7 +46,7 @@ impl Driver {
         }
     }
 
-    /// Tells that a read failed, for example by a reset. The peer is gone.
+    /// Tells the driver that a read failed, for example with a reset. The peer is gone.
     pub fn transport_failed(&mut self) {
         match &mut self.stage {
             Stage::Serving(_) | Stage::Calling(_) => self.input.eof(),
@@ -74,7 +74,7 @@ impl Driver {
         self.out.pending_slices()
     }
 
-    /// Tells that the socket took the first `n` bytes.
+    /// Tells the driver that the socket took the first `n` bytes.
     pub fn sent(&mut self, n: usize) {
         self.out.sent(n);
         if let Stage::Leaving(leaving) = &mut self.stage
@@ -84,8 +84,8 @@ impl Driver {
         }
     }
 
-    /// Tells that a write failed. What waits is dropped, and what is queued later too. That is no end: the peer's
-    /// Close may still be read.
+    /// Tells the driver that a write failed. The bytes that wait are dropped, and so are those that are queued
+    /// later. The connection has not ended: the peer's Close may still be read.
     pub fn write_failed(&mut self) {
         self.is_mute = true;
         self.drop_unsendable();
@@ -99,17 +99,17 @@ impl Driver {
 
     /// When [`on_time`](Self::on_time) wants to be called: the handshake timeout, a
     /// [deadline of the connection](crate::Connection::deadline), or the close timeout. `None`: never. Ask before
-    /// each wait, since timers start then and buffers are given back.
+    /// each wait, because that is when timers start and buffers are given back.
     pub fn deadline(&mut self, now: Duration) -> Option<Duration> {
         self.input.release();
         self.out.release();
         let is_held = self.is_held();
         match &mut self.stage {
-            // The program takes its time, and the client is not to blame.
+            // The program takes its time, and that is not the client's fault.
             Stage::Serving(serving) if serving.request.is_some() => None,
             Stage::Serving(serving) => serving.handshake.deadline(now),
             Stage::Calling(handshake) => handshake.deadline(now),
-            // The peer cannot bring the rest of what is not read.
+            // Nothing is read, so the peer cannot be asked for the rest of a message.
             Stage::Open(connection) if is_held => {
                 connection.deadline(now, &RecvBuf::new(), &self.out)
             }
@@ -118,8 +118,9 @@ impl Driver {
         }
     }
 
-    /// Does what a [`deadline`](Self::deadline) that is reached asks for, else nothing: status 408, a ping, Close,
-    /// an end. Call [`poll`](Self::poll) before it, so that what came in time counts, and after it.
+    /// Does what is due if a [`deadline`](Self::deadline) is reached: status 408, a ping, a Close, or an end.
+    /// Otherwise it does nothing. Call [`poll`](Self::poll) before it, so that bytes that came in time count, and
+    /// after it.
     pub fn on_time(&mut self, now: Duration) {
         let is_held = self.is_held();
         match &mut self.stage {

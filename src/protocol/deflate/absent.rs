@@ -1,4 +1,4 @@
-//! A build without compression: nothing is ever agreed on, so there is no [`Side`], and what would need
+//! A build without compression. Nothing is ever agreed on, so there is no [`Side`], and a function that takes
 //! one is never called.
 
 use alloc::string::String;

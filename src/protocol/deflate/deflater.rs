@@ -1,4 +1,4 @@
-//! Plain messages to compressed ones (RFC 7692 §7.2.1).
+//! Compresses messages (RFC 7692 §7.2.1).
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -15,17 +15,18 @@ use super::settings::Side;
 use super::window::Window;
 use crate::protocol::config::Config;
 
-/// What a flush ends with: the rest of an empty stored block. It is not sent (§7.2.1).
+/// The end of a flush, which is the rest of an empty stored block. RFC 7692 §7.2.1: "Remove 4 octets (that
+/// are 0x00 0x00 0xff 0xff) from the tail end."
 const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
 
-/// The sending direction of a connection: what it has to hold at the moment.
+/// What the sending direction of a connection holds at the moment.
 #[derive(Debug, Default)]
 pub(crate) struct Deflating(Option<Box<Deflater>>);
 
-/// Allocated for the first compressed message; for each of them where there is no context takeover.
+/// Allocated for the first compressed message. Without context takeover it is allocated for each message.
 struct Deflater {
     window: Window,
-    /// Leads to the compressor that was used last.
+    /// Names the compressor that was used last.
     ticket: Option<Ticket>,
     /// Present while a message that is sent in parts is open.
     compressor: Option<Compressor>,
@@ -43,13 +44,13 @@ impl PreparedFrames {
     }
 }
 
-/// Whether a message of this length is worth it.
+/// Whether it is worth it to compress a message of this length.
 pub(crate) fn is_worth(len: usize, config: &Config) -> bool {
     config.get().deflate.is_some_and(|settings| len >= settings.threshold)
 }
 
 impl Deflating {
-    /// Appends the next part of the message to `out`, compressed and flushed: the peer can inflate all of it.
+    /// Appends the next part of the message to `out`, compressed and flushed. So the peer can inflate all of it.
     pub(crate) fn deflate(
         &mut self,
         side: Side,
@@ -71,7 +72,8 @@ impl Deflating {
                 out.truncate(out.len() - TAIL.len());
             }
         } else if last {
-            // A flush after another one would give this byte (§7.2.3.6).
+            // RFC 7692 §7.2.3.6: when no data is left, "an empty uncompressed DEFLATE block can be built and
+            // used for this purpose". It is one byte.
             out.push(0);
         }
         if last {
@@ -84,13 +86,13 @@ impl Deflating {
         }
     }
 
-    /// Appends a message that refers to no other, for any connection with such a window.
+    /// Appends a message that refers to no earlier one. It suits any connection with this size of window.
     pub(crate) fn deflate_alone(side: Side, payload: &[u8], config: &Config, out: &mut Vec<u8>) {
         let side = Side { takeover: false, ..side };
         Self::default().deflate(side, payload, true, config, out);
     }
 
-    /// Tells that a message was sent that was compressed alone: the peer's window has it.
+    /// Tells that a message was sent that had been compressed alone. The peer has it in its window now.
     pub(crate) fn sent_alone(&mut self, side: Side, payload: &[u8]) {
         if side.takeover {
             let deflater = self.for_message(side);
@@ -120,7 +122,7 @@ fn flush(zlib: &mut Zlib, mut input: &[u8], out: &mut Vec<u8>) {
         let produced = (zlib.total_out() - produced) as usize;
         input = &input[(zlib.total_in() - consumed) as usize..];
         out.truncate(len + produced);
-        // Where room is left, all is written.
+        // If room is left, everything is written.
         if produced < room || status.is_err() {
             debug_assert!(input.is_empty() && status.is_ok());
             return;

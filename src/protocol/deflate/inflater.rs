@@ -1,4 +1,4 @@
-//! Compressed messages to plain ones, a chunk at a time (RFC 7692 §7.2.2).
+//! Inflates compressed messages, a chunk at a time (RFC 7692 §7.2.2).
 
 use alloc::boxed::Box;
 use core::fmt;
@@ -11,25 +11,26 @@ use super::{Inflated, pool};
 use crate::protocol::config::Config;
 use crate::protocol::error::Rule;
 
-/// What an inflater takes.
+/// The memory of an inflater, in bytes.
 const INFLATER: usize = 46 << 10;
 
 /// A message may have this many final blocks, in addition to one for each frame. No compressor writes more,
-/// and each costs as much as a message.
+/// and each costs as much work as a message.
 const MAX_FINAL_BLOCKS: u32 = 16;
 
-/// Any message may inflate to this many bytes, whatever the ratio: a short one may be all zeros.
+/// Any message may inflate to this many bytes, whatever the ratio: a short message may be all zeros.
 const FREE: u64 = 64 << 10;
 
-/// The receiving direction of a connection: what it has to hold at the moment.
+/// What the receiving direction of a connection holds at the moment.
 #[derive(Debug, Default)]
 pub(crate) struct Inflating(Option<Box<Inflater>>);
 
-/// Allocated for the first compressed message; without context takeover for each.
+/// Allocated for the first compressed message. Without context takeover it is allocated for each message.
 struct Inflater {
     window: Window,
     takeover: bool,
-    /// Present from the first byte of a message, or after a final block, until the next such end.
+    /// Present from the first byte of a message until the message ends or a final block does. The first byte
+    /// after a final block brings it back.
     zlib: Option<Inflate>,
     final_blocks: u32,
     inflated: u64,
@@ -59,12 +60,12 @@ impl Inflating {
         self.0.as_ref().map_or(0, |inflater| inflater.frame_offset)
     }
 
-    /// How many bytes the message under way has given.
+    /// How many bytes the message under way has inflated to.
     pub(crate) fn inflated(&self) -> u64 {
         self.0.as_ref().map_or(0, |inflater| inflater.inflated)
     }
 
-    /// The memory that a message under way takes in addition to its text: zlib's state.
+    /// The memory of zlib's state, which a message under way takes in addition to its text.
     pub(crate) fn kept(&self) -> usize {
         match &self.0 {
             Some(inflater) if inflater.zlib.is_some() => INFLATER,
@@ -72,7 +73,7 @@ impl Inflating {
         }
     }
 
-    /// How many bytes of the input are unmasked already: they are not always inflated at once.
+    /// How many bytes of the input are already unmasked. They are not always inflated at once.
     pub(crate) fn unmasked(&self) -> usize {
         self.0.as_ref().map_or(0, |inflater| inflater.unmasked)
     }
@@ -94,7 +95,7 @@ impl Inflating {
         }
     }
 
-    /// Inflates as much of `input` as `output` has room for. `frames` is how many the message has.
+    /// Inflates as much of `input` as `output` has room for. `frames` is how many frames the message has.
     pub(crate) fn inflate(&mut self, input: &[u8], output: &mut [u8], frames: u32) -> Inflated {
         match &mut self.0 {
             Some(inflater) => inflater.inflate(input, output, frames),
@@ -102,7 +103,7 @@ impl Inflating {
         }
     }
 
-    /// Ends the message: it has to end where a block does.
+    /// Ends the message. It must end where a block ends.
     pub(crate) fn finish(&mut self) -> Result<(), Rule> {
         let Some(inflater) = &mut self.0 else {
             return Ok(());
@@ -129,7 +130,8 @@ impl Inflater {
         self.window.push(&output[..produced]);
         let broken = match status {
             Ok(Status::Ok | Status::BufError) => None,
-            // A final block ends the text for zlib, but not for §7.2.3.4: what follows it begins anew.
+            // A final block ends the text for zlib, but not the message. RFC 7692 §7.2.1: "The next DEFLATE
+            // block follows the padded data if any." It starts a new text.
             Ok(Status::StreamEnd) => {
                 self.zlib.take().into_iter().for_each(pool::give_back_inflater);
                 self.final_blocks += 1;
@@ -143,12 +145,12 @@ impl Inflater {
 
     fn finish(&mut self) -> Result<(), Rule> {
         (self.final_blocks, self.inflated) = (0, 0);
-        // Nothing since the last end: the message is empty, or ended with a final block.
+        // Nothing came since the last end: the message is empty, or it ended with a final block.
         let Some(mut zlib) = self.zlib.take() else {
             return Ok(());
         };
-        // The four bytes that the peer left out, which are the end of an empty stored block; then an
-        // empty final block, which tells whether zlib stands between two blocks by now.
+        // RFC 7692 §7.2.2: "Append 4 octets of 0x00 0x00 0xff 0xff to the tail end of the payload of the
+        // message." An empty final block follows. It shows whether zlib is between two blocks now.
         const END: [u8; 6] = [0x00, 0x00, 0xff, 0xff, 0x03, 0x00];
         let (consumed, produced) = (zlib.total_in(), zlib.total_out());
         let status = zlib.decompress(&END, &mut [0], InflateFlush::NoFlush);
@@ -156,7 +158,7 @@ impl Inflater {
         let produced = zlib.total_out() - produced;
         pool::give_back_inflater(zlib);
         match (status, consumed, produced) {
-            // After four, the block that the peer left open was itself a final one.
+            // If zlib takes only four bytes, the block that the peer left open was itself a final one.
             (Ok(Status::StreamEnd), 4 | 6, 0) => Ok(()),
             _ => Err(Rule::InvalidDeflate),
         }

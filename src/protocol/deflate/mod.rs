@@ -1,9 +1,9 @@
 //! permessage-deflate (RFC 7692): settings, negotiation and the codec.
 //!
-//! A message is compressed as one DEFLATE stream that ends with an empty stored block, whose last four
-//! bytes are not sent (§7.2.1). Only the window, the last bytes of the text, carries over from message to
-//! message. So between messages a connection keeps only those. A small pool of each thread lends the tables
-//! of the compressor.
+//! A message is compressed as one DEFLATE stream. It ends with an empty stored block, whose last four bytes
+//! are not sent (RFC 7692 §7.2.1). Only the window, which is the last bytes of the text, carries over from
+//! message to message. So a connection keeps only its window between messages. A small pool of each thread
+//! lends the tables of the compressor.
 
 #[cfg(feature = "deflate")]
 mod deflater;
@@ -36,8 +36,8 @@ pub(crate) use {
 #[cfg(feature = "deflate")]
 pub use settings::Deflate;
 
-/// A parameter of an extension as the header has it: its name, and its value, a token that may be
-/// quoted.
+/// A parameter of an extension as it stands in the header: its name, and its value. The value is a token that
+/// may be quoted.
 pub(crate) type Parameter<'a> = (&'a [u8], Option<&'a [u8]>);
 
 /// The name of the extension.
@@ -47,11 +47,11 @@ pub(crate) const NAME: &str = "permessage-deflate";
 /// parts.
 pub(crate) const CHUNK: usize = 16 << 10;
 
-/// What inflating came to.
+/// The result of inflating.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Inflated {
     pub(crate) consumed: usize,
     pub(crate) produced: usize,
-    /// The rule that the input broke, after what was produced.
+    /// The rule that the input broke after the produced bytes.
     pub(crate) broken: Option<crate::protocol::error::Rule>,
 }

@@ -1,4 +1,4 @@
-//! Who compresses how: offers and answers (RFC 7692 §5, §7.1).
+//! The negotiation of compression: offers and answers (RFC 7692 §5, §7.1).
 
 use alloc::format;
 use alloc::string::String;
@@ -25,7 +25,7 @@ impl Agreed {
     }
 }
 
-/// The window without a limit (§7.1.2).
+/// The window without a limit, 2^15 = 32,768 bytes (RFC 7692 §7.1.2).
 const LARGEST: u8 = 15;
 
 /// The parameters of one offer or answer.
@@ -39,8 +39,8 @@ struct Parameters {
 }
 
 impl Parameters {
-    /// `None` if there is an unknown one, one twice, or a value that it may not have (§7.1): an offer
-    /// is declined then, an answer refused.
+    /// `None` if a parameter is unknown, is there twice, or has an invalid value. RFC 7692 §7: a server "MUST
+    /// decline" such an offer, and a client that gets such an answer "MUST _Fail the WebSocket Connection_".
     fn parse<'a>(parameters: impl Iterator<Item = Parameter<'a>>) -> Option<Self> {
         let mut parsed = Self::default();
         for (name, value) in parameters {
@@ -105,8 +105,8 @@ impl Parameters {
     }
 }
 
-/// "A decimal integer value without leading zeroes between 8 to 15 inclusive" (§7.1.2). The quotes
-/// that a value may have, and escapes in them, mean nothing (RFC 6455 §9.1).
+/// RFC 7692 §7.1.2.2: "a decimal integer value without leading zeroes between 8 to 15 inclusive". A value may
+/// be quoted, with escapes in the quotes (RFC 6455 §9.1). They do not change it.
 fn window_bits(value: &[u8]) -> Option<u8> {
     let quoted = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\""));
     let mut digits = quoted.unwrap_or(value).iter().filter(|&&byte| byte != b'\\');
@@ -117,16 +117,18 @@ fn window_bits(value: &[u8]) -> Option<u8> {
     }
 }
 
-/// What a client offers, most preferred first.
+/// The offers of a client, the most preferred first.
 ///
-/// By default it is what browsers offer, `permessage-deflate; client_max_window_bits`. Some servers refuse others
-/// with 400, or agree to them and then answer nothing; so windows are named only where somebody chose them.
+/// The default is what browsers offer, `permessage-deflate; client_max_window_bits`. Some servers refuse other
+/// offers with 400, or accept them and then never answer a message. So a window is named only if the program
+/// chose one.
 pub(crate) fn offer(config: &Config) -> Option<String> {
     let first = offered(&config.get().deflate?);
     let mut text = first.encode();
     if first.names_a_window() {
-        // A server that cannot limit its window must decline (§7.1.2.1), and some decline where they
-        // would name a larger one for us: this offer they can take.
+        // RFC 7692 §7.1.2.1: "A server declines an extension negotiation offer with this parameter if the
+        // server doesn't support it." Some also decline if they would name a larger window for us. They can
+        // accept this second offer.
         let unlimited = Parameters {
             server_max_window_bits: None,
             client_max_window_bits: Some(None),
@@ -148,7 +150,7 @@ fn offered(settings: &Deflate) -> Parameters {
         server_max_window_bits: ours
             .server_max_window_bits
             .filter(|_| settings.offer.server_window),
-        // Always there: it lets the server limit our window (§7.1.2.2).
+        // It is always there, because it lets the server limit our window (RFC 7692 §7.1.2.2).
         client_max_window_bits: Some(
             ours.client_max_window_bits.flatten().filter(|_| settings.offer.client_window),
         ),
@@ -156,7 +158,7 @@ fn offered(settings: &Deflate) -> Parameters {
     }
 }
 
-/// What the settings limit.
+/// The limits of the settings.
 fn limits(settings: &Deflate) -> Parameters {
     let limit = |side: Side| Some(side.window_bits).filter(|&bits| bits < LARGEST);
     Parameters {
@@ -167,7 +169,7 @@ fn limits(settings: &Deflate) -> Parameters {
     }
 }
 
-/// A server's answer to one offer; `None` declines it.
+/// A server's answer to one offer. `None` declines it.
 pub(crate) fn accept<'a>(
     config: &Config,
     offer: impl Iterator<Item = Parameter<'a>>,
@@ -177,16 +179,18 @@ pub(crate) fn accept<'a>(
     let ours = limits(&settings);
     let least = |a: Option<u8>, b: Option<u8>| a.into_iter().chain(b).min();
     let answer = Parameters {
-        // §7.1.1.1: if the client asks for it, it must be.
+        // RFC 7692 §7.1.1.1: a server accepts this parameter "by including" it in the answer. It may also
+        // include it without being asked.
         server_no_context_takeover: offer.server_no_context_takeover
             || ours.server_no_context_takeover,
-        // §7.1.1.2: the server may ask for it, offered or not. If the client will not refer to
-        // earlier messages in any case, saying so costs nothing.
+        // RFC 7692 §7.1.1.2: "A server MAY include" it, offered or not. If it was offered, the client will not
+        // refer to earlier messages in any case, and saying so costs nothing.
         client_no_context_takeover: offer.client_no_context_takeover
             || ours.client_no_context_takeover,
-        // §7.1.2.1: at most what the client asks for, and the server may limit itself.
+        // RFC 7692 §7.1.2.1: "with the same or smaller value as the offer". The server may also limit itself
+        // without being asked.
         server_max_window_bits: least(offer.server_max_window_bits, ours.server_max_window_bits),
-        // §7.1.2.2: only if the client offers it.
+        // RFC 7692 §7.1.2.2: if the offer does not have it, the answer "MUST NOT include" it.
         client_max_window_bits: offer
             .client_max_window_bits
             .and_then(|bits| least(bits, ours.client_max_window_bits.flatten()))
@@ -195,7 +199,7 @@ pub(crate) fn accept<'a>(
     Some((answer.agreed(), answer.encode()))
 }
 
-/// A client's check of the server's answer; `None` if it is not one to what was offered.
+/// A client's check of the server's answer. `None`: it does not answer what was offered.
 pub(crate) fn check<'a>(
     config: &Config,
     answer: impl Iterator<Item = Parameter<'a>>,
@@ -203,24 +207,25 @@ pub(crate) fn check<'a>(
     let settings = config.get().deflate?;
     let answer = Parameters::parse(answer)?;
     let asked = offered(&settings);
-    // §7.1.1.1: what was asked for has to be in the answer.
+    // RFC 7692 §7.1.1.1: a server accepts this parameter "by including" it in the answer.
     if asked.server_no_context_takeover && !answer.server_no_context_takeover {
         return None;
     }
-    // §7.1.2.1: a larger window for the server than we offered, or none, answers the second offer.
-    // §7.1.2.2: an answer has a value. It may be larger than the offer's, which is a hint.
+    // A larger window for the server than we offered, or none, answers our second offer. So it is right.
+    // RFC 7692 §7.1.2.2: in an answer, this parameter "has a decimal integer value". It may be larger than
+    // that of the offer, which is only a hint.
     if answer.client_max_window_bits == Some(None) {
         return None;
     }
-    // §7.1.2.2: "the corresponding extension negotiation response to the offer MUST NOT include" it if the
-    // offer had not.
+    // RFC 7692 §7.1.2.2: if the offer did not have it, "the corresponding extension negotiation response to
+    // the offer MUST NOT include" it.
     if asked.client_max_window_bits.is_none() && answer.client_max_window_bits.is_some() {
         return None;
     }
     let mut agreed = answer.agreed();
-    // "The client is not going to use context takeover" (§7.1.1.2), whatever the server says.
+    // RFC 7692 §7.1.1.2: "the client is not going to use context takeover", whatever the server says.
     agreed.client.takeover &= settings.client.takeover;
-    // A smaller window than agreed on is always right.
+    // RFC 7692 §7.1.2.2: the answer only limits the window, so a smaller one is always right.
     agreed.client.window_bits = agreed.client.window_bits.min(settings.client.window_bits);
     Some(agreed)
 }

@@ -1,5 +1,4 @@
-//! Codec states that the connections of one thread lend each other: they are large, and most
-//! connections are idle.
+//! Codec states that the connections of one thread share. They are large, and most connections are idle.
 
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
@@ -11,13 +10,13 @@ use super::settings::Side;
 use super::window::Window;
 use crate::protocol::config::Config;
 
-/// This many inflaters of 46 KiB stay allocated in a thread: as many as messages that come in pieces
-/// are likely to be under way at once.
+/// A thread keeps this many inflaters of 46 KiB. Each message that comes in pieces has one, and more such
+/// messages are rarely under way at once.
 const INFLATERS_CAP: usize = 4;
 
-/// This many compressors of 134 to 483 KiB stay allocated in a thread, so this many busy connections find
-/// their own. More would be slower for large messages. Filling a compressor that is in the processor's caches
-/// with another window takes less time than going on with one that is not.
+/// A thread keeps this many compressors of 134 to 483 KiB, so this many busy connections find their own. More
+/// would be slower for large messages: it takes less time to fill a compressor that is in the processor's
+/// caches with another window than to go on with one that is not.
 const COMPRESSORS_CAP: usize = 8;
 
 std::thread_local! {
@@ -29,7 +28,7 @@ std::thread_local! {
 
 static THREADS: AtomicUsize = AtomicUsize::new(0);
 
-/// What a compressor is made for.
+/// The settings that a compressor was made with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Shape {
     window_bits: u8,
@@ -40,8 +39,8 @@ pub(crate) struct Shape {
 impl Shape {
     pub(crate) fn new(side: Side, config: &Config) -> Self {
         let settings = config.get().deflate.unwrap_or_default();
-        // zlib has no window of 256 bytes; with 512 it refers back at most 250, for it keeps 262 bytes
-        // of lookahead there.
+        // zlib has no window of 256 bytes. With one of 512 bytes it refers back at most 250, because it keeps
+        // 262 bytes of lookahead there.
         let window_bits = side.window_bits.max(9);
         Self { window_bits, level: settings.level, memory_level: settings.memory_level }
     }
@@ -64,12 +63,11 @@ pub(crate) struct Compressor {
 /// An inflater whose history is `window`.
 pub(crate) fn take_inflater(window: &Window) -> Inflate {
     let pooled = INFLATERS.try_with(|pool| pool.borrow_mut().pop()).ok().flatten();
-    // The window that zlib-rs inflates with has 32 KiB whatever it is told; what was agreed on is the
-    // most that `window` holds.
+    // zlib-rs always inflates with a window of 32 KiB. `window` holds at most what was agreed on.
     let mut zlib = pooled.unwrap_or_else(|| Inflate::new(false, 15));
     zlib.reset(false);
     for text in window.slices() {
-        // Nothing can go wrong without a zlib header, which could name another dictionary.
+        // This cannot fail, because there is no zlib header that could name another dictionary.
         let _ = zlib.set_dictionary(text);
     }
     zlib
@@ -85,8 +83,8 @@ pub(crate) fn give_back_inflater(zlib: Inflate) {
     });
 }
 
-/// A compressor whose history is `window`: the very one that was given back for `ticket`, if it is
-/// still there.
+/// A compressor whose history is `window`. If the one that was given back for `ticket` is still there, it is
+/// that one.
 pub(crate) fn take_compressor(shape: Shape, ticket: Option<Ticket>, window: &Window) -> Compressor {
     let pooled = COMPRESSORS.try_with(|pool| {
         let mut pool = pool.borrow_mut();
@@ -94,7 +92,7 @@ pub(crate) fn take_compressor(shape: Shape, ticket: Option<Ticket>, window: &Win
         let free = |other: &Compressor| other.ticket.is_none() && other.shape == shape;
         let at =
             pool.iter().position(own).or_else(|| pool.iter().position(free)).or_else(|| {
-                // It is another connection's, but was used longest ago and would be the next to go.
+                // It is another connection's, but it was used longest ago and would be dropped next.
                 let oldest = pool.first().filter(|_| pool.len() >= COMPRESSORS_CAP)?;
                 (oldest.shape == shape).then_some(0)
             })?;
@@ -115,7 +113,7 @@ pub(crate) fn take_compressor(shape: Shape, ticket: Option<Ticket>, window: &Win
     compressor
 }
 
-/// Takes a compressor back. With `keep`, it may be asked for by the ticket.
+/// Takes a compressor back. With `keep`, the ticket can get the same one again.
 pub(crate) fn give_back_compressor(mut compressor: Compressor, keep: bool) -> Option<Ticket> {
     let ticket = if keep { new_ticket() } else { None };
     compressor.ticket = ticket;

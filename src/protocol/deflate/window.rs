@@ -1,9 +1,9 @@
-//! The end of what was compressed, which later messages may refer to (RFC 7692 §7.1.1).
+//! The last bytes that were compressed. Later messages may refer to them (RFC 7692 §7.1.1).
 
 use alloc::vec::Vec;
 use core::fmt;
 
-/// The last bytes of a text, at most `size` of them, in memory that grows with them.
+/// The last bytes of a text, at most `size` of them. The memory grows with them.
 pub(crate) struct Window {
     /// A ring once it is full: it begins at `start`.
     bytes: Vec<u8>,
@@ -40,7 +40,7 @@ impl Window {
         [begin, end]
     }
 
-    /// Makes room by doubling, but never for more than the size.
+    /// Makes room by doubling, but never for more than `size`.
     fn grow(&mut self, more: usize) {
         let len = self.bytes.len();
         if self.bytes.capacity() - len < more {

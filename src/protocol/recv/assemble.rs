@@ -1,4 +1,4 @@
-//! Fragments and parts to messages, and their text (RFC 6455 §5.4, §8.1).
+//! Assembles messages from fragments, lends their parts, and checks their text (RFC 6455 §5.4, §8.1).
 
 use super::{LONG, Lent, PROGRESS, Progress, Receiver};
 use crate::memory::recv_buf::{Kind, RecvBuf};
@@ -6,23 +6,23 @@ use crate::protocol::error::{End, Rule};
 use crate::protocol::utf8::{self, Checked};
 
 impl Receiver {
-    /// Tells how much makes sense to be read where a header, or a frame that is small, is not there yet.
+    /// Tells how much to read while a header or a small frame is not there yet.
     pub(super) fn want_next(&self, input: &mut RecvBuf, parts: bool) {
         if parts || self.compressed {
             return input.ahead().set_want(0);
         }
         match self.rest() {
-            // In proportion to the message, else collecting a large one in small frames would move it
-            // again and again.
+            // In proportion to the message. Otherwise a large message in small frames would be moved again and
+            // again.
             0 => input.ahead().set_want(self.message_len / 2),
             rest => input.ahead().expect(rest),
         }
     }
 
-    /// Tells how much makes sense to be read inside of a frame.
+    /// Tells how much to read inside a frame.
     pub(super) fn want_rest(&self, input: &mut RecvBuf, fin: bool, parts: bool) {
-        // Room for the rest of the message, if this frame ends it; in parts, none of it has to be there at
-        // once.
+        // If this frame ends the message, there is room for the rest of it. In parts, none of it has to be there
+        // at once.
         match (parts, fin, self.rest()) {
             (true, ..) => input.ahead().set_want(0),
             (_, true, _) if self.message_len >= LONG => input.ahead().expect(self.remaining),
@@ -32,8 +32,8 @@ impl Receiver {
         }
     }
 
-    /// How much of the message that is under way, or will begin, is still to come, if it takes what the last
-    /// long one took; 0 where that cannot be.
+    /// How many bytes of the message under way, or of the next one, are still to come. It expects as many as the
+    /// last long message took. 0: that cannot be.
     pub(super) fn rest(&self) -> u64 {
         let taken = match self.message {
             Some(_) => (self.offset as u32).wrapping_sub(self.began),
@@ -42,8 +42,8 @@ impl Receiver {
         self.last_long.saturating_sub(taken).into()
     }
 
-    /// Lends what is assembled of the message under way, up to the last character; whether that is
-    /// anything.
+    /// Lends the assembled bytes of the message under way, up to the last whole character. Whether there are
+    /// any.
     pub(super) fn lend_part(&mut self, input: &mut RecvBuf) -> bool {
         let Some(kind) = self.message else {
             return false;
@@ -56,13 +56,14 @@ impl Receiver {
         true
     }
 
-    /// How many bytes at the end of what is assembled are held back, since they begin a character that is
-    /// not complete.
+    /// How many of the assembled bytes at the end are held back, because they begin a character that is not
+    /// complete.
     pub(super) fn held(&self, input: &RecvBuf) -> usize {
         if self.message == Some(Kind::Text) { input.unchecked() } else { 0 }
     }
 
-    /// Whether what came last of the message is skipped, because only parts of it were asked for.
+    /// Whether the rest of the message is skipped, because parts of it were lent and now whole messages are
+    /// asked for.
     pub(super) fn skips(&mut self, parts: bool) -> bool {
         if self.lent == Lent::Parts && !parts {
             self.lent = Lent::Skipped;
@@ -70,8 +71,10 @@ impl Receiver {
         self.lent == Lent::Skipped
     }
 
-    /// Checks the `n` bytes of text that were assembled last, with the `before` bytes before them that were
-    /// not checked yet.
+    /// Checks the `n` bytes of text that were assembled last, and the `before` bytes before them that were not
+    /// checked yet.
+    ///
+    /// RFC 6455 §8.1: for a stream that is not UTF-8, "that endpoint MUST _Fail the WebSocket Connection_".
     pub(super) fn check_text(
         &mut self,
         input: &mut RecvBuf,
@@ -94,7 +97,7 @@ impl Receiver {
         }
     }
 
-    /// Ends the message that is under way; whether there is an event.
+    /// Ends the message that is under way. Whether there is an event.
     pub(super) fn finish(&mut self, input: &mut RecvBuf, parts: bool) -> Result<bool, Rule> {
         let taken = (self.offset as u32).wrapping_sub(self.began);
         let is_long = self.message_len >= LONG && !self.compressed;
@@ -102,6 +105,7 @@ impl Receiver {
         if core::mem::take(&mut self.compressed) {
             self.inflating.finish()?;
         }
+        // RFC 6455 §5.6: "the whole message MUST contain valid UTF-8". So it ends with a whole character.
         if self.held(input) > 0 {
             return Err(Rule::InvalidUtf8);
         }
@@ -119,7 +123,7 @@ impl Receiver {
         Ok(lend)
     }
 
-    /// The input is used up.
+    /// Says what to do when all input is used up.
     pub(super) fn out_of_input(&mut self, input: &mut RecvBuf, parts: bool) -> Progress {
         if self.message.is_some() {
             if parts && self.lent != Lent::Skipped && self.lend_part(input) {

@@ -1,4 +1,4 @@
-//! What a connection keeps is charged to the budget that connections share (RFC 6455 §10.4).
+//! Charges the memory that a connection keeps to the budget that connections share (RFC 6455 §10.4).
 
 use alloc::boxed::Box;
 
@@ -8,7 +8,7 @@ use crate::memory::recv_buf::RecvBuf;
 use crate::protocol::deflate::Inflating;
 
 impl Receiver {
-    /// Charges to the budget what is kept from here on.
+    /// Charges the budget for what is kept from here on.
     #[inline(never)]
     pub(super) fn account(
         &mut self,
@@ -20,7 +20,7 @@ impl Receiver {
                 let kept = input.kept() + self.inflating.kept();
                 self.charge(if kept > FREE { kept } else { 0 })?;
             }
-            // What is lent is the user's, with the memory that it lies in.
+            // A lent message is the user's, with the memory that it lies in.
             Progress::Event if input.lends_message() => self.charge(0)?,
             Progress::Event => {}
             Progress::Ended => self.free_memory(input),
@@ -43,7 +43,7 @@ impl Receiver {
         if charge.try_set(bytes) { Ok(()) } else { Err(Stop::OverBudget) }
     }
 
-    /// A connection that is over, and was charged for what it kept, keeps it no longer.
+    /// Frees the memory of a connection that is over, if it was charged for it.
     pub(super) fn free_memory(&mut self, input: &mut RecvBuf) {
         if let Some(extras) = &mut self.extras
             && let Some(charge) = extras.charge.take()

@@ -1,8 +1,8 @@
-//! The deadlines of the receiving half; [`clock`] says what they are made of.
+//! The deadlines of the receiving half. [`clock`] has the timer that they are made of.
 //!
 //! | deadline | from | setting | then |
 //! |---|---|---|---|
-//! | rest | the last 1 KiB of a frame or message that has begun | `progress_timeout` | Close 1008, [`Timeout::Progress`] |
+//! | rest of a message | the last 1 KiB of a frame or message that has begun | `progress_timeout` | Close 1008, [`Timeout::Progress`] |
 //! | Close | our Close has left | `close_timeout` | [`Timeout::Close`] |
 //! | Close to leave, without a send timeout | the last 1 KiB that was taken | `close_timeout` | [`Timeout::Close`] |
 //! | ping | the last life | `ping_interval` | a ping |
@@ -37,8 +37,8 @@ pub(super) enum Awaits {
 impl Receiver {
     /// How long the peer took for its last pong to a ping of keepalive; `None` before there was one.
     ///
-    /// It is the time from when the ping left to the first wait after its pong. So it is what the network
-    /// took, or more if we were slow.
+    /// It is the time from when the ping left to the first wait after its pong. So it is the round trip of the
+    /// network, or longer if this side was slow.
     pub fn round_trip(&self) -> Option<Duration> {
         self.extras.as_ref()?.keepalive.as_ref()?.round_trip()
     }
@@ -49,7 +49,7 @@ impl Receiver {
         }
     }
 
-    /// When [`on_time`](Self::on_time) wants to be called, on the clock that `now` is read from; any
+    /// When [`on_time`](Self::on_time) wants to be called, on the clock that `now` is read from. Any
     /// clock that only goes forward will do. Ask each time before waiting: that is when timers start.
     /// `state` is [`Sender::state`](crate::Sender::state).
     ///
@@ -74,7 +74,7 @@ impl Receiver {
         is_at_rest
     }
 
-    /// Of the close timeout or the progress timeout.
+    /// The deadline of the close timeout or of the progress timeout.
     fn transfer_deadline(
         &mut self,
         now: Duration,
@@ -88,7 +88,7 @@ impl Receiver {
         let mark = match awaits {
             Awaits::Rest => self.progress(),
             Awaits::CloseLeft => state.taken,
-            // Nothing prolongs it.
+            // Nothing prolongs the wait for the peer's Close.
             Awaits::Close => self.timer_mark,
         };
         let has_moved = mark.wrapping_sub(self.timer_mark) >= PROGRESS;
@@ -99,14 +99,14 @@ impl Receiver {
         self.timer.deadline(timeout)
     }
 
-    /// What is waited for, and how long at most.
+    /// What the timer waits for, and how long at most.
     fn awaits(&self, input: &RecvBuf, state: SendState) -> Option<(Awaits, Duration)> {
         let settings = self.config.get();
         if self.end().is_some() {
             return None;
         }
         if let Some(timeout) = settings.close_timeout.filter(|_| state.close_sent) {
-            // Before our Close has left, the peer cannot answer it: the send timeout holds.
+            // Before our Close has left, the peer cannot answer it. Until then the send timeout holds.
             if state.close_left {
                 return Some((Awaits::Close, timeout));
             } else if settings.send_timeout.is_none() {
@@ -129,7 +129,7 @@ impl Receiver {
         keepalive.deadline(self.config.get(), now, data, progress, state)
     }
 
-    /// Ends the connection, or pings or closes it, if its [`deadline`](Self::deadline) is reached; else
+    /// Ends the connection, or pings or closes it, if its [`deadline`](Self::deadline) is reached. Otherwise it
     /// does nothing. A ping or Close is added to `replies`.
     pub fn on_time(
         &mut self,

@@ -1,4 +1,4 @@
-//! How a connection ends: by a Close (RFC 6455 §5.5.1, §7), without one, or by what this side wants.
+//! How a connection ends: with a Close (RFC 6455 §5.5.1, §7), without one, or because this side wants it.
 
 use alloc::string::String;
 
@@ -22,7 +22,7 @@ impl Receiver {
         }
     }
 
-    /// The peer's Close came: it answers ours, or is answered.
+    /// Takes the peer's Close. It answers ours, or gets an answer.
     ///
     /// RFC 6455 §5.5.1: "If an endpoint receives a Close frame and did not previously send a Close frame,
     /// the endpoint MUST send a Close frame in response."
@@ -55,7 +55,7 @@ impl Receiver {
         self.extras.get_or_insert_default().end.get_or_insert(end);
     }
 
-    /// Tells that the transport broke, for example by a reset: the peer is gone.
+    /// Tells the receiver that the transport broke, for example with a reset: the peer is gone.
     pub fn transport_failed(&mut self, input: &RecvBuf) {
         let end = End::PeerGone(self.truncation(input));
         self.give_up(end);
@@ -65,14 +65,14 @@ impl Receiver {
     pub fn leave(&self) -> Leave {
         let timeout = self.config.get().close_timeout;
         match (self.end(), self.role) {
-            // §7.1.1: the server closes first, at once; the client waits for that.
+            // RFC 6455 §5.5.1: "the client SHOULD wait for the server to close the connection".
             (Some(End::Closed { .. }), Role::Client) => Leave::after_peer(timeout),
             (Some(End::Failed(_) | End::OverBudget | End::TimedOut(Timeout::Progress)), _) => {
                 Leave::discarding(timeout)
             }
-            // A peer that answers no ping would only be waited for: Close goes out if the socket takes it now.
+            // A peer that answers no ping would not read the Close. It leaves only if the socket takes it at once.
             (Some(End::TimedOut(Timeout::Keepalive)), _) => Leave::without_waiting(),
-            // There is nobody who would read.
+            // The peer is gone or reads nothing, so nothing is sent.
             (Some(End::PeerGone(_) | End::TimedOut(Timeout::Send | Timeout::Close)), _) => {
                 Leave::without_sending(timeout)
             }
@@ -88,15 +88,19 @@ impl Receiver {
     }
 }
 
-/// Reads a Close frame's payload (§5.5.1). The header has already refused a length of one.
+/// Reads a Close frame's payload. RFC 6455 §5.5.1: "the first two bytes of the body MUST be a 2-byte unsigned
+/// integer". The check of the header has already refused a length of one.
 pub(super) fn close_payload(payload: &[u8]) -> Result<(Option<CloseCode>, String), Rule> {
     let Some((code, reason)) = payload.split_first_chunk() else {
         return Ok((None, String::new()));
     };
     let code = CloseCode::from(u16::from_be_bytes(*code));
+    // RFC 6455 §7.4.1: 1005, 1006 and 1015 "MUST NOT be set as a status code in a Close control frame". §7.4.2
+    // reserves others.
     if !code.is_sendable() {
         return Err(Rule::CloseCode);
     }
+    // RFC 6455 §5.5.1: "the body MAY contain UTF-8-encoded data with value /reason/".
     match core::str::from_utf8(reason) {
         Ok(reason) => Ok((Some(code), reason.into())),
         Err(_) => Err(Rule::CloseReason),

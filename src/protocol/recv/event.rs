@@ -1,4 +1,4 @@
-//! What a buffer lends, as messages (RFC 6455 §5.6).
+//! Gives what a buffer lends as messages (RFC 6455 §5.6).
 
 use crate::memory::recv_buf::{Kind, RecvBuf};
 use crate::protocol::message::{Message, MessageRef, Part, Text};
@@ -10,8 +10,8 @@ impl RecvBuf {
     pub fn event(&self) -> Option<MessageRef<'_>> {
         let (kind, bytes) = self.lent()?;
         Some(match kind {
-            // SAFETY: of a text, `lent` gives only what was checked in this buffer, and nothing writes to it
-            // while the event stands.
+            // SAFETY: of a text, `lent` gives only what was checked in this buffer. Nothing writes to it while
+            // the event lasts.
             #[allow(unsafe_code)]
             Kind::Text => MessageRef::Text(unsafe { utf8::trusted(bytes) }),
             Kind::Binary => MessageRef::Binary(bytes),
@@ -26,8 +26,8 @@ impl RecvBuf {
         Some(Part { payload: self.event()?, first, last })
     }
 
-    /// Takes the event as an owned message: up to 4 KiB copied, above that the buffer itself where
-    /// the message fills most of it, so that it holds at most twice its size. Ends the event.
+    /// Takes the event as an owned message, and ends the event. A payload of up to 4 KiB is copied. A larger one
+    /// takes the buffer itself, if it fills most of it. So a message holds at most twice its size.
     #[inline]
     pub fn take_event(&mut self) -> Option<Message> {
         let (kind, payload) = self.take_lent()?;

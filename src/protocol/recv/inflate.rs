@@ -7,11 +7,11 @@ use crate::protocol::error::Rule;
 use crate::protocol::mask;
 
 impl Receiver {
-    /// Inflates what has come of a compressed frame; whether there is an event before the end of it.
+    /// Inflates the bytes that have come of a compressed frame. Whether there is an event before its end.
     pub(super) fn inflate(&mut self, input: &mut RecvBuf, parts: bool) -> Result<bool, Stop> {
         let result = self.try_inflate(input, parts);
         if result.is_err() {
-            // Where the frame was broken depends on where it was cut; where it began does not.
+            // The place of the error in the frame depends on how the bytes came. The start of the frame does not.
             self.offset = self.inflating.frame_offset();
         }
         result
@@ -19,7 +19,7 @@ impl Receiver {
 
     fn try_inflate(&mut self, input: &mut RecvBuf, parts: bool) -> Result<bool, Stop> {
         let mut left = self.remaining.min(input.unread().len() as u64) as usize;
-        // Fewer are there only if the buffer was exchanged.
+        // There are fewer bytes than that only if the buffer was exchanged.
         let unmasked = self.inflating.unmasked().min(left);
         let fresh = &mut input.unparsed_mut(left)[unmasked..];
         self.key = mask::apply_part(fresh, self.key);
@@ -36,7 +36,7 @@ impl Receiver {
                 self.charge(size + self.inflating.kept())?;
             }
             let (source, room) = input.inflate_space(left, growth);
-            // What is too much needs no room, but has to be seen.
+            // A byte above the limit needs no room in the buffer, but it has to be noticed.
             let mut beyond = [0];
             let target = match usize::try_from(most).unwrap_or(CHUNK).min(CHUNK) {
                 0 => &mut beyond,

@@ -28,11 +28,11 @@ use crate::protocol::keepalive::Keepalive;
 use crate::protocol::mask;
 use crate::protocol::replies::{CloseReply, Replies};
 
-/// A message that is under way must bring this much payload in every progress timeout, or end. It also is
-/// what each frame costs in addition to its bytes: see [`Receiver::work`].
+/// A message that is under way must bring this many bytes of payload in every progress timeout, or end. Each
+/// frame also costs this much work in addition to its bytes: see [`Receiver::work`].
 const PROGRESS: u32 = 1024;
 
-/// Where a message of this size is cut by the end of a buffer, moving its part costs more than a read.
+/// If the end of a buffer cuts a message of this size, moving its part costs more than a read.
 const LONG: u64 = 8 << 10;
 
 /// Which end of the connection this is.
@@ -44,7 +44,7 @@ pub enum Role {
     Server,
 }
 
-/// What [`Connection::advance`](crate::Connection::advance) came to.
+/// The result of [`Connection::advance`](crate::Connection::advance).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Progress {
@@ -52,13 +52,13 @@ pub enum Progress {
     Event,
     /// More bytes from the peer are needed. Send what waits to be sent before waiting for them.
     NeedInput,
-    /// The connection is over; `end` tells how. Send what waits to be sent, then [`Leave`](crate::Leave).
+    /// The connection is over; `end` says how. Send what waits to be sent, then [`Leave`](crate::Leave).
     Ended,
 }
 
 /// Frames in, events out: the receiving half of a [`Connection`](crate::Connection).
 ///
-/// It knows nothing of the sending half; what it owes the peer goes to [`Replies`].
+/// It knows nothing about the sending half. What it owes the peer goes to [`Replies`].
 #[derive(Debug)]
 pub struct Receiver {
     config: Config,
@@ -69,25 +69,25 @@ pub struct Receiver {
     /// Whether the message that is under way is compressed.
     compressed: bool,
     lent: Lent,
-    /// Turned so that the next payload byte is masked with its first.
+    /// The masking key, rotated so that its first byte is for the next payload byte.
     key: [u8; 4],
     /// Payload bytes that the data frame under way still needs.
     remaining: u64,
-    /// Payload bytes of the message, with all of the frame under way.
+    /// Payload bytes of the message, including all of the frame under way.
     message_len: u64,
     fragments: u32,
-    /// How much the last message took that did not come at once, with its headers, if that was long: the
-    /// next may be as long. Else 0.
+    /// How many bytes the last message took with its headers, if it was long and did not come at once: the next
+    /// may be as long. Otherwise 0.
     last_long: u32,
     /// `offset` where the message that is under way began; wraps.
     began: u32,
-    /// Bytes that were decoded.
+    /// How many bytes were decoded.
     offset: u64,
-    /// The payload received; wraps.
+    /// How much payload was received; wraps.
     data: u32,
     /// What decoding cost in addition to the bytes in `offset`; wraps.
     cost: u32,
-    /// `progress` when the timer was set, or the bytes that had left.
+    /// `progress` when the timer was set, or how many bytes had left.
     timer_mark: u32,
     timer: Timer,
     awaits: Awaits,
@@ -99,12 +99,12 @@ pub struct Receiver {
     inflating: Inflating,
 }
 
-/// What most connections have none of while they are open.
+/// State that most connections do not have while they are open.
 #[derive(Debug, Default)]
 struct Extras {
     end: Option<End>,
     keepalive: Option<Keepalive>,
-    /// What is kept of a budget that others share.
+    /// The charge to a budget that connections share.
     charge: Option<Box<Charge>>,
 }
 
@@ -134,13 +134,13 @@ enum Stage {
     Control(Opcode, u8),
 }
 
-/// What of the message that is under way was lent already.
+/// How much of the message under way was lent already.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Lent {
     #[default]
     Nothing,
     Parts,
-    /// Some, and others were skipped, so that no more will be.
+    /// Some parts were lent and others were skipped, so no more will be lent.
     Skipped,
 }
 
@@ -186,17 +186,17 @@ impl Receiver {
         &self.config
     }
 
-    /// How much work decoding was so far; wraps. Take the difference of two values to give other
-    /// connections a turn after some work, whatever the peer made it of.
+    /// How much work decoding was so far; wraps. Use the difference of two values to give other connections
+    /// a turn after some work, whatever frames the peer sends.
     ///
-    /// The unit is a byte that was decoded or inflated. Each frame counts as 1 KiB more, also a ping, a
-    /// pong, an empty fragment and what was skipped.
+    /// The unit is a byte that was decoded or inflated. Each frame counts 1 KiB more, even a ping, a pong, an
+    /// empty fragment and a frame that was skipped.
     pub fn work(&self) -> u32 {
         (self.offset as u32).wrapping_add(self.cost)
     }
 
-    /// How many bytes of messages came so far; wraps. Control frames do not count, unlike in
-    /// [`work`](Self::work): so a timeout can hold although the peer pings.
+    /// How many bytes of messages came so far; wraps. Unlike in [`work`](Self::work), control frames do not
+    /// count. So a timeout can run out although the peer pings.
     pub fn received(&self) -> u32 {
         self.data
     }
@@ -206,7 +206,7 @@ impl Receiver {
         self.data.wrapping_add(self.cost)
     }
 
-    /// Counts work that is no progress of the peer's: the mark moves with it.
+    /// Counts work that is no progress of the peer. The mark moves with it.
     fn no_progress(&mut self, cost: u32) {
         self.cost = self.cost.wrapping_add(cost);
         if self.awaits == Awaits::Rest {
@@ -222,15 +222,14 @@ impl Receiver {
         self.extras.as_ref()?.end.as_ref()
     }
 
-    /// Decodes until an event is ready, more bytes are needed, or the connection is over. What the
-    /// peer is owed is added to `replies`; `close_sent` is
-    /// [`Sender::close_sent`](crate::Sender::close_sent).
+    /// Decodes until an event is ready, more bytes are needed, or the connection is over. It adds what the
+    /// peer is owed to `replies`. `close_sent` is [`Sender::close_sent`](crate::Sender::close_sent).
     ///
     /// If parts of a message were lent before, the rest of that message is skipped.
     ///
     /// # Errors
     ///
-    /// The rule that the peer broke, and the same on every later call.
+    /// The rule that the peer broke. Every later call gives the same error.
     #[inline]
     pub fn advance(
         &mut self,
@@ -278,8 +277,8 @@ impl Receiver {
         self.run(input, replies, close_sent, parts).ok_or_else(|| self.failure())
     }
 
-    /// `None`: the connection has failed, see [`failure`](Self::failure). The whole answer fits a
-    /// register; a `Result` with the error in it goes through memory, once a call and level.
+    /// `None`: the connection has failed, see [`failure`](Self::failure). This answer fits a register. A
+    /// `Result` with the error in it would go through memory, once for each call and level.
     #[inline(never)]
     fn run(
         &mut self,
@@ -329,12 +328,12 @@ impl Receiver {
         self.gate = if is_open { Gate::open(self.config.get()) } else { Gate::SHUT };
     }
 
-    /// Whether nothing has begun, and nothing has ended.
+    /// Whether no frame or message has begun, and the connection has not ended.
     fn is_between(&self, input: &RecvBuf) -> bool {
         self.gate.is_open() && input.unread().is_empty()
     }
 
-    /// Whether `run` would only find that all is decoded, between messages. A function apart, as
+    /// Whether `run` would only find that everything is decoded, between messages. It is a function apart, as
     /// `short_message` is.
     fn is_waiting(&mut self, input: &mut RecvBuf, parts: bool) -> bool {
         let is_waiting = self.is_between(input) && !input.is_eof();
@@ -345,8 +344,8 @@ impl Receiver {
         is_waiting
     }
 
-    /// The error for a rule that was broken here, with the numbers that its text shows. `unread` begins with
-    /// what broke it.
+    /// The error for a rule that was broken here, with the numbers that its text shows. `unread` begins with the
+    /// bytes that broke it.
     #[cold]
     fn broken(&self, rule: Rule, unread: &[u8]) -> ProtocolError {
         let settings = self.config.get();
@@ -421,7 +420,8 @@ impl Receiver {
         }
     }
 
-    /// Takes what came of a frame that is not compressed. `None`: it has ended, and its message has not.
+    /// Takes the bytes that came of a frame that is not compressed. `None`: the frame has ended, and there is no
+    /// event.
     #[inline]
     fn data(
         &mut self,
@@ -446,7 +446,7 @@ impl Receiver {
         self.end_frame(input, fin, parts)
     }
 
-    /// Takes what came of a compressed frame. `None`: it has ended, and its message has not.
+    /// Takes the bytes that came of a compressed frame. `None`: the frame has ended, and there is no event.
     fn compressed_data(
         &mut self,
         input: &mut RecvBuf,
@@ -463,7 +463,7 @@ impl Receiver {
         self.end_frame(input, fin, parts)
     }
 
-    /// A data frame has ended.
+    /// Ends a data frame. `None`: there is no event.
     #[inline]
     fn end_frame(
         &mut self,
@@ -480,7 +480,7 @@ impl Receiver {
         Ok(is_lent.then_some(Progress::Event))
     }
 
-    /// Takes a control frame that is all there (RFC 6455 §5.5). `None`: there is nothing to tell of it.
+    /// Takes a control frame that is all there (RFC 6455 §5.5). `None`: there is no event.
     fn control(
         &mut self,
         input: &mut RecvBuf,
@@ -497,7 +497,7 @@ impl Receiver {
                 input.discard();
                 return Ok(Some(Progress::Ended));
             }
-            // §5.5.2: "an endpoint MUST send a Pong frame in response"
+            // RFC 6455 §5.5.2: "an endpoint MUST send a Pong frame in response".
             Opcode::Ping => replies.pong(payload, &self.config),
             Opcode::Pong => {
                 if let Some(keepalive) = Extras::keepalive(&mut self.extras) {
@@ -509,7 +509,7 @@ impl Receiver {
         self.stage = Stage::Header;
         self.offset += len as u64;
         if self.message.is_none() {
-            // The next one has its own time; inside a message only its data counts.
+            // The next frame gets a time of its own. Inside a message, only the message's data counts.
             self.cost = self.cost.wrapping_add(PROGRESS);
             if let Some(keepalive) = Extras::keepalive(&mut self.extras) {
                 keepalive.no_activity(PROGRESS);

@@ -1,7 +1,7 @@
 //! The short way: a whole short message at once. Almost every message is one.
 //!
-//! It takes what breaks no rule for certain, and leaves all else as it is to the long way. Each row is a rule
-//! that it stands for:
+//! It takes only what certainly breaks no rule, and leaves everything else unchanged to the long way. Each row
+//! is a rule that it stands for:
 //!
 //! | it looks at | RFC 6455 | the long way decides it in |
 //! |---|---|---|
@@ -27,10 +27,10 @@ use crate::protocol::utf8::{self, Checked};
 pub(super) struct Gate(u16);
 
 impl Gate {
-    /// Inside of a frame or a message, and after the end.
+    /// Takes nothing: inside a frame or a message, and after the end.
     pub(super) const SHUT: Self = Self(0);
 
-    /// Between messages: what passes `max_message_size` and `max_frame_size`.
+    /// Between messages: takes what passes both `max_message_size` and `max_frame_size`.
     pub(super) fn open(settings: &Settings) -> Self {
         let message = settings.max_message_size;
         let longest = settings.max_frame_size.map_or(message, |frame| frame.min(message));
@@ -99,7 +99,7 @@ impl Receiver {
     }
 }
 
-/// Unmasks a whole text; or leaves it as it is, if it is none, for the long way to find what is wrong.
+/// Unmasks a whole text. If it is not UTF-8, it stays as it was, and the long way finds what is wrong.
 #[inline(never)]
 fn unmask_text(payload: &mut [u8], key: [u8; 4]) -> bool {
     mask::apply(payload, key);

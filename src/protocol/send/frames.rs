@@ -10,14 +10,14 @@ use crate::protocol::frame::{self, MAX_CONTROL, MAX_HEADER, Opcode};
 use crate::protocol::mask;
 
 impl Sender {
-    /// A masking key, or `None` for a server. RFC 6455 §5.3: "the client MUST pick a fresh masking key" for
-    /// each frame.
+    /// A masking key for the next frame, or `None` for a server. RFC 6455 §5.3: "the client MUST pick a fresh
+    /// masking key from the set of allowed 32-bit values."
     pub(super) fn key(&mut self) -> Option<[u8; 4]> {
         self.keys.as_mut().map(|keys| keys.next_u32().to_ne_bytes())
     }
 
-    /// Whether a whole message is compressed: if that was agreed on, is wanted, and is worth it. RFC 7692
-    /// §6.1: "An endpoint MUST NOT set the 'Per-Message Compressed' bit of control frames".
+    /// Whether a whole message is compressed: if that was agreed on, is wanted, and is worth it. RFC 7692 §6.1:
+    /// "An endpoint MUST NOT set the "Per-Message Compressed" bit of control frames".
     #[inline]
     pub(super) fn compresses(&self, opcode: Opcode, len: usize) -> bool {
         self.side.is_some()
@@ -49,7 +49,7 @@ impl Sender {
         let Self { deflating, config, .. } = self;
         out.append(|buffer| {
             let start = buffer.len();
-            // The length of the header depends on that of the compressed payload: leave room for the longest.
+            // The length of the header depends on that of the compressed payload, so leave room for the longest.
             buffer.extend_from_slice(&[0; MAX_HEADER]);
             let payload_start = buffer.len();
             deflating.deflate(side, payload, fin, config, buffer);
@@ -57,7 +57,7 @@ impl Sender {
                 mask::apply(&mut buffer[payload_start..], key);
             }
             let size = (buffer.len() - payload_start) as u64;
-            // RFC 7692 §6.1: only the first frame of a compressed message is marked.
+            // RFC 7692 §6.1: "set the "Per-Message Compressed" bit of the first frame".
             let first = opcode != Opcode::Continuation;
             let encoded = frame::encode(fin, first, opcode, size, key);
             let header = encoded.bytes();
@@ -71,7 +71,7 @@ impl Sender {
         let key = self.key();
         let header = frame::encode(fin, false, opcode, payload.len() as u64, key);
         out.append(|buffer| {
-            // One allocation, where appending would double the buffer several times.
+            // One allocation. Without it, appending would double the buffer several times.
             buffer.reserve(MAX_HEADER + payload.len());
             header.append_to(buffer);
             match key {

@@ -32,14 +32,14 @@ use vectored::Rest;
 
 pub use vectored::Vectored;
 
-/// An owned payload from this size on is queued by reference, not copied.
+/// An owned payload of at least this size is queued by reference, not copied.
 const SHARE_FROM: usize = 16 << 10;
 
-/// A prepared frame from this size on is queued by reference: below it, a copy is cheaper.
+/// A prepared frame of at least this size is queued by reference. A copy of a smaller one is cheaper.
 const SHARE_PREPARED_FROM: usize = 1 << 10;
 
 /// While bytes wait, the peer must take this many in every send timeout, or all that waited. Receiving asks
-/// for the same in every progress timeout. If any byte were progress, a peer could hold a full queue for days.
+/// for as many in every progress timeout. If any byte were progress, a peer could hold a full queue for days.
 const PROGRESS: u32 = 1 << 10;
 
 /// Messages in, frames out: the sending half of a [`Connection`](crate::Connection).
@@ -105,8 +105,8 @@ impl Sender {
 
     /// Queues a message as one frame, or a ping or pong. The payload is copied.
     ///
-    /// What the receiving half owes the peer, such as pongs, leaves only with [`answer`](Self::answer). A
-    /// program that sends for long without receiving does not see the peer's pings, and answers none.
+    /// Replies of the receiving half, such as pongs, leave only with [`answer`](Self::answer). A program that
+    /// sends for long without receiving does not see the peer's pings, and answers none.
     ///
     /// # Errors
     ///
@@ -187,8 +187,8 @@ impl Sender {
     }
 
     /// Like [`send`](Self::send), but a server's payload is not copied: write the
-    /// [`slices`](Vectored::slices) with one vectored write. What was not written when the value is
-    /// dropped is copied to `out`. A client copies the payload, because it masks it. Compression does too.
+    /// [`slices`](Vectored::slices) with one vectored write. When the value is dropped, the bytes that were not
+    /// written are copied to `out`. A client copies the payload, because it masks it. So does compression.
     ///
     /// # Errors
     ///
@@ -214,8 +214,8 @@ impl Sender {
         Ok(Vectored { out, rest: Rest::Lent(rest), budget })
     }
 
-    /// Like [`send`](Self::send) for a message that goes to many connections. A server queues the one
-    /// frame by reference where it has 1 KiB or more.
+    /// Like [`send`](Self::send) for a message that goes to many connections. A server queues the one frame
+    /// by reference if it has 1 KiB or more.
     ///
     /// # Errors
     ///
@@ -227,7 +227,7 @@ impl Sender {
     ) -> Result<(), SendError> {
         let borrowed = message.message().borrow();
         self.admit(&borrowed, out)?;
-        // This comes before the frame is made: once a compressed one is, the window has the message.
+        // This comes before the frame is made: once a compressed frame is made, the window has the message.
         let len = borrowed.as_bytes().len();
         let is_shared = self.keys.is_none() && len >= SHARE_PREPARED_FROM;
         self.afford(if is_shared { 0 } else { len }, out)?;
@@ -280,9 +280,9 @@ impl Sender {
         }
     }
 
-    /// Queues a part of a message whose length need not be known, as one fragment (RFC 6455 §5.4).
-    /// The first part begins a message of its type; the one with `last` ends it and may be empty.
-    /// Pings, pongs and Close may be sent between parts.
+    /// Queues a part of a message as one fragment (RFC 6455 §5.4). The length of the message need not be known.
+    /// The first part begins a message of its type. The part with `last` ends it, and may be empty. Pings,
+    /// pongs and Close may be sent between parts.
     ///
     /// # Errors
     ///
@@ -315,15 +315,16 @@ impl Sender {
         Ok(())
     }
 
-    /// Whether messages that are begun from now on are compressed, if that was agreed on. They are until this
-    /// is called. Turn it off for a message that has both a secret and text that an attacker chooses: the
-    /// compressed size would tell about the secret.
+    /// Sets whether messages that begin from now on are compressed, if that was agreed on. By default they are.
+    /// Turn it off for a message that has both a secret and text that an attacker chooses: the compressed size
+    /// would tell about the secret.
     pub fn set_compression(&mut self, on: bool) {
         self.compression = on;
     }
 
-    /// Queues a Close frame; nothing can be sent after it (RFC 6455 §5.5.1). Messages that the peer
-    /// sent before its own Close can still be received.
+    /// Queues a Close frame. Nothing can be sent after it. RFC 6455 §5.5.1: "The application MUST NOT send any more
+    /// data frames after sending a Close frame." Messages that the peer sent before its own Close can still be
+    /// received.
     ///
     /// [`CloseCode::NO_STATUS`] with an empty reason sends a Close frame without a body.
     ///
@@ -347,24 +348,24 @@ impl Sender {
     }
 
     /// Queues what the receiving half owes the peer. Pongs may stay in `replies` while earlier ones wait in
-    /// `out`, which bounds them. Call it again when `out` is empty.
+    /// `out`: that bounds them. Call it again when `out` is empty.
     pub fn answer(&mut self, replies: &mut Replies, out: &mut SendBuf) {
         if let Some(len) = replies.pongs_len()
             // Half of the limit may be in the queue, and half in `replies`.
             && (out.is_empty()
-                // After our Close, the mark stays at it.
+                // After our Close, the mark stays at the Close.
                 || !(out.has_marked() || self.close_sent)
                 || out.len() + len <= self.config.get().max_pending_pongs / 2
-                // Nothing follows a Close, so with one the pongs need not wait to stay bounded.
+                // Nothing follows a Close, so the pongs before it need not wait to stay bounded.
                 || replies.has_close())
         {
             let closes = replies.has_close();
             replies.take_pongs(|opcode, payload| {
                 let is_ping = opcode == Opcode::Ping;
                 let goes = match self.open_for {
-                    // A peer that is told Close need not be asked any more.
+                    // A peer that gets a Close needs no ping any more.
                     OpenFor::All => !(closes && is_ping),
-                    // "Unless it already received a Close frame" (RFC 6455 §5.5.2): then `closes` says so.
+                    // RFC 6455 §5.5.2: a pong, "unless it already received a Close frame". `closes` says whether.
                     OpenFor::Pongs => !closes && !is_ping,
                     OpenFor::Nothing => false,
                 };
@@ -394,8 +395,8 @@ impl Sender {
         self.close_sent
     }
 
-    /// How far sending has come: what [`Receiver::deadline`](crate::Receiver::deadline) and
-    /// [`Receiver::on_time`](crate::Receiver::on_time) have to know.
+    /// How far sending has come. [`Receiver::deadline`](crate::Receiver::deadline) and
+    /// [`Receiver::on_time`](crate::Receiver::on_time) have to know it.
     pub fn state(&self, out: &SendBuf) -> SendState {
         let has_left = !out.has_marked();
         SendState {
@@ -427,7 +428,7 @@ impl Sender {
     /// period began. Ask each time before waiting: that is when the timer starts. The clock is as in
     /// [`Receiver::deadline`](crate::Receiver::deadline).
     ///
-    /// What the stream itself holds back ([`SendBuf::set_buffered`]) waits too.
+    /// Bytes that the stream itself holds back ([`SendBuf::set_buffered`]) wait too.
     pub fn deadline(&mut self, now: Duration, out: &SendBuf) -> Option<Duration> {
         let waits = !out.is_empty() || out.is_buffered();
         let Some(timeout) = self.config.get().send_timeout.filter(|_| waits) else {
@@ -492,8 +493,8 @@ impl Sender {
     }
 }
 
-/// Whether a queue in which so many bytes wait takes a message of `len` bytes. It takes it whole if there is any
-/// room, unless the sum were too large for a `usize`: one payload can be queued many times by reference.
+/// Whether a queue in which `waiting` bytes wait takes a message of `len` bytes. If there is any room, it takes the
+/// whole message, unless the sum is too large to count: one payload can be queued many times by reference.
 #[inline]
 fn queue_has_room(waiting: usize, len: usize, max_send_queue: usize) -> bool {
     const MOST: usize = isize::MAX as usize;

@@ -1,7 +1,7 @@
 //! The short way of sending: a whole message of less than 64 KiB, not compressed, into the first buffer.
 //!
 //! It decides no rule. It takes only what the long way, [`Sender::send_long`], would take, and writes the same
-//! bytes. What it has to look at, and where the long way decides the same:
+//! bytes. This is what it looks at, and where the long way decides the same:
 //!
 //! | looks at | stands for | decided in |
 //! |---|---|---|
@@ -28,7 +28,7 @@ use crate::protocol::message::{Message, MessageRef};
 
 /// What the short way may take: all rules that depend on the state of the sender, in one number.
 ///
-/// The long ways keep it: whatever changes such a state calls [`Sender::set_gate`].
+/// The long way keeps it up to date: all code that changes such a state calls [`Sender::set_gate`].
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Gate(u32);
 
@@ -36,7 +36,7 @@ impl Gate {
     /// Admits nothing.
     pub(super) const SHUT: Self = Self(0);
 
-    /// Admits a queue that stays below so many bytes.
+    /// Admits a queue that stays below this many bytes.
     pub(super) fn open(below: usize) -> Self {
         Self(u32::try_from(below).unwrap_or(u32::MAX))
     }
@@ -48,7 +48,7 @@ impl Gate {
 }
 
 impl Sender {
-    /// Opens or shuts the short way, after a change of what its [`Gate`] stands for.
+    /// Opens or shuts the short way, after a change of a state that its [`Gate`] stands for.
     pub(super) fn set_gate(&mut self) {
         let is_open = self.side.is_none() && self.open.is_none() && !self.is_closed();
         self.gate = if is_open { Gate::open(self.config.get().send_mark) } else { Gate::SHUT };
@@ -93,7 +93,7 @@ impl Sender {
         borrowed.as_bytes().len() < SHARE_FROM && self.send_short(borrowed, out)
     }
 
-    /// What the gate stands for, asked one by one.
+    /// Checks one by one what the gate stands for.
     #[inline]
     fn assert_admitted(&self, message: &MessageRef<'_>, out: &SendBuf) {
         debug_assert!(self.open_for == OpenFor::All && self.open.is_none());
@@ -105,7 +105,7 @@ impl Sender {
     }
 }
 
-/// The short header is the long one.
+/// Checks that the short header is the same as that of the long way.
 #[inline]
 fn assert_same_header(
     (bytes, size): ([u8; 8], usize),

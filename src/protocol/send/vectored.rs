@@ -34,7 +34,7 @@ impl Rest<'_> {
 }
 
 impl Vectored<'_> {
-    /// All that is to be written, in order; no slice is empty.
+    /// All bytes to write, in order. No slice is empty.
     pub fn slices(&self) -> impl Iterator<Item = &[u8]> {
         let rest = Some(self.rest.bytes()).filter(|rest| !rest.is_empty());
         self.out.pending_slices().chain(rest)
