@@ -1,5 +1,6 @@
 //! Conversions between the types of the `http` crate and those of `handshake`, and nothing else.
 
+use alloc::borrow::Cow;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
@@ -72,7 +73,13 @@ fn read(method: &Method, uri: &Uri, headers: &HeaderMap, extensions: &Extensions
             uri.path_and_query().map_or("", |path| path.as_str()),
             headers,
         ),
-        _ => Request::from_parts_unchecked(method.as_str(), &uri.to_string(), headers),
+        _ => {
+            let target = match uri.path_and_query() {
+                Some(path) if uri.authority().is_none() => Cow::Borrowed(path.as_str()),
+                _ => Cow::Owned(uri.to_string()),
+            };
+            Request::from_parts_unchecked(method.as_str(), &target, headers)
+        }
     }
 }
 
@@ -117,9 +124,13 @@ pub(crate) fn response(response: Response) -> ::http::Response<Vec<u8>> {
 /// A field that passed our checks passes these too, because both follow RFC 9110.
 pub(crate) fn put(fields: &Headers, headers: &mut HeaderMap) {
     for (name, value) in fields.iter() {
-        if let (Ok(name), Ok(value)) =
-            (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value))
-        {
+        let value = match value {
+            // Each opening handshake has these, so they are not copied.
+            b"websocket" => Ok(HeaderValue::from_static("websocket")),
+            b"Upgrade" => Ok(HeaderValue::from_static("Upgrade")),
+            value => HeaderValue::from_bytes(value),
+        };
+        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), value) {
             // It fails only beyond 32,768 names, which no response has.
             let _ = headers.try_append(name, value);
         }

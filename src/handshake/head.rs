@@ -98,43 +98,38 @@ impl HeadReader {
 }
 
 /// Header fields in the order of the wire. Names compare without regard to case.
+///
+/// All of them are one allocation: of each field the length of its name and of its value, in 4 bytes each, and
+/// then both.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Headers {
-    bytes: Vec<u8>,
-    fields: Vec<Field>,
-}
+pub struct Headers(Vec<u8>);
 
-/// Where a field lies in the bytes: the name, then the value.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Field {
-    start: u32,
-    name_end: u32,
-    end: u32,
-}
+/// What each field has in addition to its name and value.
+const LENGTHS: usize = 8;
 
 impl Headers {
     /// All fields.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.fields.iter().map(|field| {
-            let name = core::str::from_utf8(self.name(field)).unwrap_or_default();
-            (name, self.value(field))
+        self.fields().map(|(name, value)| (core::str::from_utf8(name).unwrap_or_default(), value))
+    }
+
+    fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let mut rest = &self.0[..];
+        core::iter::from_fn(move || {
+            let (name_len, after) = rest.split_first_chunk()?;
+            let (value_len, after) = after.split_first_chunk()?;
+            let (name, after) = after.split_at_checked(u32::from_ne_bytes(*name_len) as usize)?;
+            let (value, after) = after.split_at_checked(u32::from_ne_bytes(*value_len) as usize)?;
+            rest = after;
+            Some((name, value))
         })
     }
 
     /// The values of every field of this name.
     pub fn all(&self, name: &str) -> impl Iterator<Item = &[u8]> {
-        self.fields
-            .iter()
-            .filter(move |field| self.name(field).eq_ignore_ascii_case(name.as_bytes()))
-            .map(|field| self.value(field))
-    }
-
-    fn name(&self, field: &Field) -> &[u8] {
-        &self.bytes[field.start as usize..field.name_end as usize]
-    }
-
-    fn value(&self, field: &Field) -> &[u8] {
-        &self.bytes[field.name_end as usize..field.end as usize]
+        self.fields()
+            .filter(move |(found, _)| found.eq_ignore_ascii_case(name.as_bytes()))
+            .map(|(_, value)| value)
     }
 
     /// The value of the first field of this name.
@@ -167,11 +162,16 @@ impl Headers {
     }
 
     fn push_with(&mut self, name: &str, value: impl FnOnce(&mut Vec<u8>)) {
-        let start = self.bytes.len() as u32;
-        self.bytes.extend_from_slice(name.as_bytes());
-        let name_end = self.bytes.len() as u32;
-        value(&mut self.bytes);
-        self.fields.push(Field { start, name_end, end: self.bytes.len() as u32 });
+        let bytes = &mut self.0;
+        let start = bytes.len();
+        bytes.extend_from_slice(&[0; LENGTHS]);
+        bytes.extend_from_slice(name.as_bytes());
+        let value_start = bytes.len();
+        value(bytes);
+        let lengths = [name.len() as u32, (bytes.len() - value_start) as u32];
+        for (place, length) in bytes[start..].chunks_exact_mut(4).zip(lengths) {
+            place.copy_from_slice(&length.to_ne_bytes());
+        }
     }
 
     /// Adds a field of the program. It may have no byte that could end it early, and no name that the
@@ -202,7 +202,7 @@ impl Headers {
 
     /// No fields, and room for so many, with so many bytes of names and values.
     pub(super) fn with_capacity(fields: usize, bytes: usize) -> Self {
-        Self { bytes: Vec::with_capacity(bytes), fields: Vec::with_capacity(fields) }
+        Self(Vec::with_capacity(fields * LENGTHS + bytes))
     }
 
     pub(super) fn from_parsed(parsed: &[httparse::Header<'_>]) -> Self {

@@ -30,8 +30,23 @@ use crate::protocol::close::CloseAnswer;
 ///   deadline never exceeds what a clock can hold.
 /// - Zero: at once. The timer has run out when the connection first waits. What is done without a wait is
 ///   not affected.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Config(Arc<Settings>);
+
+impl Default for Config {
+    /// All defaults share one allocation, since a server may ask for them at each connection.
+    #[cfg(feature = "std")]
+    fn default() -> Self {
+        static DEFAULT: std::sync::LazyLock<Config> =
+            std::sync::LazyLock::new(|| Config(Arc::default()));
+        DEFAULT.clone()
+    }
+
+    #[cfg(not(feature = "std"))]
+    fn default() -> Self {
+        Self(Arc::default())
+    }
+}
 
 /// The values of a [`Config`]. [`Config::get`] reads them. The methods of `Config` set them, and say what each
 /// is for.

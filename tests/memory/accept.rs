@@ -72,3 +72,41 @@ async fn connecting_allocates_few_times() {
     let allocations = connect();
     assert!(allocations <= 10, "{allocations}");
 }
+
+#[cfg(feature = "axum")]
+#[tokio::test]
+async fn axum_accepts_with_few_allocations() {
+    use hyper_util::rt::TokioIo;
+    use hyper_util::service::TowerToHyperService;
+
+    async fn handler(upgrade: bowline::axum::WebSocketUpgrade) -> axum::response::Response {
+        upgrade.on_upgrade(|mut ws| async move {
+            let _ = ws.recv().await;
+        })
+    }
+
+    let app: axum::Router = axum::Router::new().route("/chat", axum::routing::get(handler));
+    // The task of the connection, and what the stream in memory keeps.
+    const OF_THE_TEST: usize = 2;
+    // Those that are open stay so: an end allocates, too.
+    let mut open = Vec::with_capacity(3);
+    let mut least = usize::MAX;
+    for _ in 0..3 {
+        let (mut near, far) = duplex(4096);
+        let service = TowerToHyperService::new(app.clone());
+        let mut http = hyper::server::conn::http1::Builder::new();
+        http.half_close(false);
+        let connection = http.serve_connection(TokioIo::new(far), service).with_upgrades();
+        near.write_all(REQUEST.as_bytes()).await.unwrap();
+        let before = counts().allocations;
+        let mut served = tokio::spawn(connection);
+        let mut head = [0; 1024];
+        let n = near.read(&mut head).await.unwrap();
+        assert!(head[..n].starts_with(b"HTTP/1.1 101 "));
+        let _ = (&mut served).await;
+        tokio::task::yield_now().await;
+        least = least.min(counts().allocations - before - OF_THE_TEST);
+        open.push(near);
+    }
+    assert!(least <= 25, "{least}");
+}
