@@ -354,8 +354,8 @@ impl<S: BlockingStream> SendHalf<S> {
         self.write(true, None, |writer| queue(writer, message))
     }
 
-    /// Queues a message. It leaves with the next `send` or `flush`, when 64 KiB are queued, with the next
-    /// reply of the receiving half, or with the next check of that half.
+    /// Queues a message. It leaves with the next `send` or `flush`, or when 64 KiB are queued. The next reply or
+    /// check of the receiving half sends it too.
     ///
     /// # Errors
     ///
