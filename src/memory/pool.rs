@@ -30,6 +30,9 @@ mod local {
         static RECEIVE: Pool<Box<[u8]>> = const { RefCell::new(Vec::new()) };
         static RECEIVE_WIDE: Pool<Box<[u8]>> = const { RefCell::new(Vec::new()) };
         static SEND: Pool<Vec<u8>> = const { RefCell::new(Vec::new()) };
+        /// The send buffer that was given back last. Taking it and giving it back is a swap in place: a vector that is
+        /// written to memory in parts and read back as a whole makes the processor wait.
+        static SEND_LAST: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
     }
 
     /// Send buffers that threads gave away before they blocked.
@@ -61,12 +64,23 @@ mod local {
         push(of(buffer.len()), buffer);
     }
 
+    /// Swaps the buffer that was given back last with an empty `buffer`.
+    #[inline]
+    pub(super) fn swap_send(buffer: &mut Vec<u8>) {
+        let _ = SEND_LAST.try_with(|last| core::mem::swap(&mut *last.borrow_mut(), buffer));
+    }
+
     pub(super) fn take_send() -> Option<Vec<u8>> {
         // An allocation takes less time than waiting for the lock.
         pop(&SEND).or_else(|| SHARED.try_lock().ok()?.pop())
     }
 
     pub(super) fn share_send() {
+        let mut last = Vec::new();
+        swap_send(&mut last);
+        if last.capacity() > 0 {
+            push(&SEND, last);
+        }
         let _ = SEND.try_with(|pool| {
             let mut pool = pool.borrow_mut();
             if !pool.is_empty()
@@ -97,6 +111,8 @@ mod local {
 
     #[allow(clippy::boxed_local, reason = "as with std")]
     pub(super) fn give_back(_buffer: Box<[u8]>) {}
+
+    pub(super) fn swap_send(_buffer: &mut Vec<u8>) {}
 
     pub(super) fn take_send() -> Option<Vec<u8>> {
         None
@@ -133,8 +149,17 @@ pub(crate) fn give_back(mut buffer: Box<[u8]>, used: usize) {
     }
 }
 
-/// An empty send buffer with room for [`WIDE`] bytes.
-pub(crate) fn take_send() -> Vec<u8> {
+/// Puts an empty send buffer with room for [`WIDE`] bytes in the place of one without room.
+#[inline]
+pub(crate) fn take_send(buffer: &mut Vec<u8>) {
+    local::swap_send(buffer);
+    if buffer.capacity() == 0 {
+        *buffer = take_other();
+    }
+}
+
+#[cold]
+fn take_other() -> Vec<u8> {
     local::take_send().unwrap_or_else(|| Vec::with_capacity(WIDE))
 }
 
@@ -146,9 +171,20 @@ pub(crate) fn share_send() {
 }
 
 /// Takes a send buffer back. One that has grown is freed.
-pub(crate) fn give_back_send(mut buffer: Vec<u8>) {
+#[inline]
+pub(crate) fn give_back_send(buffer: &mut Vec<u8>) {
     if buffer.capacity() == WIDE {
         buffer.clear();
+        local::swap_send(buffer);
+    }
+    if buffer.capacity() > 0 {
+        give_back_other(core::mem::take(buffer));
+    }
+}
+
+#[cold]
+fn give_back_other(buffer: Vec<u8>) {
+    if buffer.capacity() == WIDE {
         local::give_back_send(buffer);
     }
 }

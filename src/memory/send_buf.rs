@@ -182,7 +182,7 @@ impl SendBuf {
                 return;
             }
             self.head_sent = 0;
-            pool::give_back_send(core::mem::take(&mut self.head));
+            pool::give_back_send(&mut self.head);
             let Some(tail) = &mut self.tail else {
                 return;
             };
@@ -262,7 +262,7 @@ impl SendBuf {
         if is_moved(self.head.capacity(), waiting.len()) {
             let waiting = waiting.to_vec();
             self.head_sent = 0;
-            pool::give_back_send(core::mem::replace(&mut self.head, waiting));
+            pool::give_back_send(&mut core::mem::replace(&mut self.head, waiting));
         }
         if let Some(tail) = &mut self.tail {
             tail.release();
@@ -289,7 +289,7 @@ impl SendBuf {
             return self.append_to_tail(write);
         }
         if self.head.capacity() == 0 {
-            self.head = pool::take_send();
+            pool::take_send(&mut self.head);
         }
         write(&mut self.head);
     }
@@ -305,7 +305,7 @@ impl SendBuf {
     #[inline]
     pub(crate) fn has_head_room(&mut self, room: usize) -> bool {
         if self.head.capacity() == 0 {
-            self.head = pool::take_send();
+            pool::take_send(&mut self.head);
         }
         self.head.capacity() - self.head.len() >= room
     }
@@ -331,7 +331,7 @@ impl SendBuf {
         let tail = self.tail.get_or_insert_default();
         if tail.chunks.is_empty() {
             if self.head.capacity() == 0 {
-                self.head = pool::take_send();
+                pool::take_send(&mut self.head);
             }
             return write(&mut self.head);
         }
@@ -408,6 +408,6 @@ impl fmt::Debug for SendBuf {
 
 impl Drop for SendBuf {
     fn drop(&mut self) {
-        pool::give_back_send(core::mem::take(&mut self.head));
+        pool::give_back_send(&mut self.head);
     }
 }
