@@ -53,7 +53,7 @@ fn parse() -> Result<Options, lexopt::Error> {
             }
             Long("url") => url = Some(arguments.text()?),
             Long("agent") => agent = Some(arguments.text()?),
-            // Some cases answer with a window of 15 bits, which is refused where less was offered.
+            // Some cases answer with a window of 15 bits, which is refused if a smaller one was offered.
             Long("deflate") => config = config.deflate(Deflate::high_compression()),
             Long("max-message-size") => config = config.max_message_size(arguments.number()?),
             Short('h') | Long("help") => help(HELP),
@@ -139,7 +139,7 @@ fn run_blocking(options: &Options) -> Result<(), Error> {
 
     let cases = count(connect(options.request("/getCaseCount")?)?.recv()?)?;
     for number in 1..=cases {
-        // How a case ends is the fuzzing server's to judge, and the next one is run in any case.
+        // The fuzzing server judges how a case ends. The next one runs in any case.
         let mut ws = match connect(options.case(number)?) {
             Ok(ws) => ws,
             Err(error) => {

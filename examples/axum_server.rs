@@ -37,7 +37,7 @@ async fn main() {
 
 async fn run(options: &Arc<Options>) -> std::io::Result<()> {
     let listener = TcpListener::bind(&options.listen).await.map_err(about(&options.listen))?;
-    // Its handler is installed when it is polled first: before anybody knows that the server runs.
+    // The first poll installs the signal handler, before the server says that it listens.
     let mut interrupt = pin!(tokio::signal::ctrl_c());
     if poll_fn(|cx| Poll::Ready(interrupt.as_mut().poll(cx))).await.is_ready() {
         return Ok(());
@@ -55,8 +55,8 @@ async fn run(options: &Arc<Options>) -> std::io::Result<()> {
         result = axum::serve(listener, app) => result?,
         _ = &mut interrupt => {}
     }
-    // The WebSockets see this, say Close 1001, and wait for the answer no longer than the close
-    // timeout. Each drops its receiver when it has ended; what is still HTTP is not waited for.
+    // The WebSockets see this, send Close 1001, and wait for the answer at most the close timeout. Each
+    // drops its receiver when it ends. There is no wait for connections that are still HTTP.
     stop.send_replace(true);
     stop.closed().await;
     Ok(())
@@ -81,7 +81,7 @@ async fn answer(
         })
 }
 
-/// Also for one who begins to wait late, with whom `changed` would not count what was said before.
+/// Waits for the stop. If it came before the wait began, this is ready at once; `changed` would miss it.
 async fn until(stopped: &mut watch::Receiver<bool>) {
     let _ = stopped.wait_for(|stopped| *stopped).await;
 }

@@ -1,4 +1,4 @@
-//! A WebSocket server on tokio that sends every message to everybody who is connected.
+//! A WebSocket server on tokio that sends every message to all connected clients.
 
 mod common;
 
@@ -83,7 +83,7 @@ async fn main() {
 
 async fn run(options: &Options) -> std::io::Result<()> {
     let listener = TcpListener::bind(&options.listen).await.map_err(about(&options.listen))?;
-    // Its handler is installed when it is polled first: before anybody knows that the server runs.
+    // The first poll installs the signal handler, before the server says that it listens.
     let mut interrupt = pin!(tokio::signal::ctrl_c());
     if poll_fn(|cx| Poll::Ready(interrupt.as_mut().poll(cx))).await.is_ready() {
         return Ok(());
@@ -107,7 +107,7 @@ async fn run(options: &Options) -> std::io::Result<()> {
                         }
                     });
                 }
-                // Too many open files, for example: what is open may end meanwhile.
+                // Too many open files, for example. Open connections may end meanwhile.
                 Err(error) => {
                     eprintln!("{PROGRAM}: accept: {error}");
                     tokio::time::sleep(Duration::from_millis(100)).await;

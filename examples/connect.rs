@@ -68,7 +68,7 @@ fn parse() -> Result<(ClientRequest, Config), lexopt::Error> {
 async fn main() {
     let (request, config) = parse().unwrap_or_else(|error| wrong_usage(PROGRAM, error));
     match run(&request, config).await {
-        // Standard input may still be read by a thread that cannot be interrupted.
+        // A thread that cannot be interrupted may still read from standard input.
         Ok(()) => exit(0),
         Err(Error::Connect(ConnectError::Refused(response))) => {
             let status = response.status();
@@ -101,7 +101,7 @@ async fn run(request: &ClientRequest, config: Config) -> Result<(), Error> {
             },
         }
     }
-    // `recv` gives no message after any Close. An error code of the peer's is one of this program's.
+    // `recv` gives `None` after any Close. If the peer closed with an error code, this program fails.
     ws.end().map_or(Ok(()), End::result)?;
     if let Some(end) = ws.end() {
         eprintln!("{end}");

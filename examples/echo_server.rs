@@ -25,7 +25,7 @@ async fn main() {
 
 async fn run(options: Options) -> std::io::Result<()> {
     let listener = TcpListener::bind(&options.listen).await.map_err(about(&options.listen))?;
-    // Its handler is installed when it is polled first: before anybody knows that the server runs.
+    // The first poll installs the signal handler, before the server says that it listens.
     let mut interrupt = pin!(tokio::signal::ctrl_c());
     if poll_fn(|cx| Poll::Ready(interrupt.as_mut().poll(cx))).await.is_ready() {
         return Ok(());
@@ -48,7 +48,7 @@ async fn run(options: Options) -> std::io::Result<()> {
         () = serve => {}
         _ = interrupt => {}
     }
-    // Every connection says Close 1001, and waits for the answer no longer than the close timeout.
+    // Every connection sends Close 1001, and waits for the answer at most the close timeout.
     server.shutdown(Duration::from_secs(10)).await;
     Ok(())
 }

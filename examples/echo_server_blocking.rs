@@ -17,7 +17,7 @@ use common::{Options, about, fail, page};
 
 const PROGRAM: &str = "echo_server_blocking";
 
-/// How often a thread that waits for its peer looks whether the server is to stop.
+/// How often a thread that waits for its peer checks whether the server is to stop.
 const LOOK: Duration = Duration::from_millis(200);
 
 /// Longer than a connection takes to close.
@@ -49,7 +49,7 @@ fn run(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
     loop {
         let (socket, peer) = match listener.accept() {
             Ok(accepted) => accepted,
-            // Too many open files, for example: what is open may end meanwhile.
+            // Too many open files, for example. Open connections may end meanwhile.
             Err(error) => {
                 eprintln!("{PROGRAM}: accept: {error}");
                 thread::sleep(Duration::from_millis(100));
@@ -83,7 +83,7 @@ fn serve(
     let mut ws = incoming.accept(Accept::new().subprotocol(subprotocol.as_deref()))?;
     open.fetch_add(1, Ordering::SeqCst);
     let _count = OnDrop(open);
-    // A timeout of the socket's own only ends the one `recv`.
+    // A read timeout of the socket only ends that one `recv`.
     ws.get_ref().set_read_timeout(Some(LOOK))?;
     loop {
         match ws.recv() {
@@ -101,7 +101,7 @@ fn serve(
     }
 }
 
-/// Counts a connection out, however it ends.
+/// Counts down when a connection ends, however it ends.
 struct OnDrop<'a>(&'a AtomicUsize);
 
 impl Drop for OnDrop<'_> {

@@ -1,5 +1,5 @@
 //! A WebSocket server on mio that sends every message back, and serves a page to try it with. One thread serves all
-//! peers: a `Driver` has the protocol of each, and this the sockets and the clock.
+//! peers: a `Driver` does the protocol for each, and this program does the sockets and the clock.
 
 mod common;
 
@@ -43,7 +43,7 @@ fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
 
     let (start, mut events) = (Instant::now(), Events::with_capacity(1024));
     let (mut peers, mut next) = (HashMap::new(), 2);
-    // Who is served when at the latest, and who is served at once.
+    // When each peer is served at the latest, and which peers are served at once.
     let (mut timers, mut ready) = (BTreeSet::<(Duration, Token)>::new(), BTreeSet::new());
     let mut stop_at = None;
     while stop_at.is_none_or(|at| !peers.is_empty() && start.elapsed() < at) {
@@ -76,7 +76,7 @@ fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
                     peers.remove(&token);
                 }
             } else if token == LISTENER && stop_at.is_none() {
-                // There may be more, so this one is ready again.
+                // More may wait, so the listener is ready again.
                 match listener.accept() {
                     Ok((mut socket, address)) => {
                         let token = Token(next);
@@ -89,7 +89,7 @@ fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
                         next += 1;
                     }
                     Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                    // Too many open files, for example: what is open may end meanwhile.
+                    // Too many open files, for example. Open connections may end meanwhile.
                     Err(error) => {
                         eprintln!("{PROGRAM}: accept: {error}");
                         timers.insert((now + Duration::from_millis(100), LISTENER));
@@ -118,14 +118,14 @@ impl Peer {
                 is_busy = self.read() | self.write();
             }
         }
-        // What came in time counts, so the clock comes after it.
+        // Bytes that came in time count, so the clock comes after them.
         self.hear(options);
         self.driver.on_time(now);
         self.hear(options);
         is_busy | self.read() | self.write()
     }
 
-    /// Does what the driver tells.
+    /// Handles the events of the driver.
     fn hear(&mut self, options: &Options) {
         while let Some(event) = self.driver.poll() {
             match event {
@@ -134,7 +134,7 @@ impl Peer {
                     let accept = Accept::new().subprotocol(name);
                     let accepted = self.driver.accept(accept);
                     accepted.expect("the client offered the subprotocol");
-                    // So that no peer can answer keepalive's pings before they are sent.
+                    // With a seed, no peer can answer keepalive's pings before they are sent.
                     let mut seed = [0; 32];
                     getrandom::fill(&mut seed).expect("the system has entropy");
                     if let Some((connection, _)) = self.driver.connection() {
@@ -146,7 +146,7 @@ impl Peer {
                     self.driver.refuse(&page);
                 }
                 DriverEvent::Message { message, connection, out } => {
-                    // After Close it fails, and so does this. Else it is over the memory budget.
+                    // After Close both fail. Otherwise the message is over the memory budget.
                     let _ = connection
                         .send(message, out)
                         .or_else(|_| connection.start_close(CloseCode::TRY_AGAIN_LATER, "", out));
@@ -188,7 +188,7 @@ impl Peer {
         true
     }
 
-    /// Says Close 1001 where there is a connection. Returns whether to wait for the rest, at most the close timeout.
+    /// Sends Close 1001 if there is a connection. Returns whether to wait for the rest, at most the close timeout.
     fn stop(&mut self) -> bool {
         if let Some((connection, out)) = self.driver.connection() {
             let _ = connection.start_close(1001, "the server is going away", out);

@@ -29,9 +29,9 @@ async fn run(
     executor: &Executor<'static>,
 ) -> Result<(), Box<dyn std::error::Error>> {
     let listener = TcpListener::bind(&options.listen).await.map_err(about(&options.listen))?;
-    // Nothing is ever sent: that it is closed tells everybody to stop.
+    // Nothing is ever sent on this channel. When it is closed, all tasks stop.
     let (stop, stopped) = smol::channel::bounded::<()>(1);
-    // Who has a clone of the sender is not done yet.
+    // A task that has a clone of this sender is not done yet.
     let (busy, idle) = smol::channel::bounded::<()>(1);
     ctrlc::set_handler(move || {
         stop.close();
@@ -54,7 +54,7 @@ async fn run(
                 };
                 executor.spawn(task).detach();
             }
-            // Too many open files, for example: what is open may end meanwhile.
+            // Too many open files, for example. Open connections may end meanwhile.
             Some(Err(error)) => {
                 eprintln!("{PROGRAM}: accept: {error}");
                 Timer::after(Duration::from_millis(100)).await;
@@ -62,7 +62,7 @@ async fn run(
             None => break,
         }
     }
-    // Every connection says Close 1001, and waits for the answer no longer than the close timeout.
+    // Every connection sends Close 1001, and waits for the answer at most the close timeout.
     drop(busy);
     let _ = idle.recv().await;
     Ok(())

@@ -48,7 +48,7 @@ async fn main() {
 
 async fn run(options: &Arc<Options>) -> Result<()> {
     let listener = TcpListener::bind(&options.listen).await.map_err(about(&options.listen))?;
-    // Its handler is installed when it is polled first: before anybody knows that the server runs.
+    // The first poll installs the signal handler, before the server says that it listens.
     let mut interrupt = pin!(tokio::signal::ctrl_c());
     if poll_fn(|cx| Poll::Ready(interrupt.as_mut().poll(cx))).await.is_ready() {
         return Ok(());
@@ -68,7 +68,7 @@ async fn run(options: &Arc<Options>) -> Result<()> {
                         }
                     });
                 }
-                // Too many open files, for example: what is open may end meanwhile.
+                // Too many open files, for example. Open connections may end meanwhile.
                 Err(error) => {
                     eprintln!("{PROGRAM}: accept: {error}");
                     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -77,14 +77,14 @@ async fn run(options: &Arc<Options>) -> Result<()> {
             _ = &mut interrupt => break,
         }
     }
-    // Every task sees this and drops its receiver when it has ended.
+    // Every task sees this, and drops its receiver when it ends.
     drop(stopped);
     let _ = stop.send(());
     stop.closed().await;
     Ok(())
 }
 
-/// Serves HTTP on a connection. Over HTTP/2 it carries the WebSockets, too, until the last is closed.
+/// Serves HTTP on a connection. Over HTTP/2 it also carries the WebSockets, until the last one is closed.
 async fn serve(
     socket: TcpStream,
     acceptor: TlsAcceptor,
@@ -102,13 +102,13 @@ async fn serve(
         async { Ok::<_, Infallible>(response) }
     });
     let mut http = auto::Builder::new(TokioExecutor::new());
-    // Without a timer there would be no timeout for the head of a request.
+    // Without a timer there is no timeout for the head of a request.
     http.http1().timer(TokioTimer::new());
     http.http2()
         .timer(TokioTimer::new())
         .keep_alive_interval(Duration::from_secs(30))
         .enable_connect_protocol()
-        // A WebSocket that is not read must not stop the others of its connection.
+        // A WebSocket that nobody reads must not stop the others on its connection.
         .initial_stream_window_size(256 << 10)
         .initial_connection_window_size(4 << 20);
     let mut connection = pin!(http.serve_connection_with_upgrades(TokioIo::new(stream), service));
@@ -116,7 +116,7 @@ async fn serve(
         result = connection.as_mut() => return result,
         _ = stop.changed() => connection.as_mut().graceful_shutdown(),
     }
-    // As long as a WebSocket waits for the answer to its Close, and the last bytes take.
+    // Enough for the answer to a Close and for the last bytes.
     let _ = timeout(Duration::from_secs(10), connection).await;
     Ok(())
 }

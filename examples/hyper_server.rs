@@ -35,7 +35,7 @@ async fn main() {
 
 async fn run(options: &Arc<Options>) -> std::io::Result<()> {
     let listener = TcpListener::bind(&options.listen).await.map_err(about(&options.listen))?;
-    // Its handler is installed when it is polled first: before anybody knows that the server runs.
+    // The first poll installs the signal handler, before the server says that it listens.
     let mut interrupt = pin!(tokio::signal::ctrl_c());
     if poll_fn(|cx| Poll::Ready(interrupt.as_mut().poll(cx))).await.is_ready() {
         return Ok(());
@@ -53,7 +53,7 @@ async fn run(options: &Arc<Options>) -> std::io::Result<()> {
                         }
                     });
                 }
-                // Too many open files, for example: what is open may end meanwhile.
+                // Too many open files, for example. Open connections may end meanwhile.
                 Err(error) => {
                     eprintln!("{PROGRAM}: accept: {error}");
                     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -62,8 +62,8 @@ async fn run(options: &Arc<Options>) -> std::io::Result<()> {
             _ = &mut interrupt => break,
         }
     }
-    // Every task sees this and drops its receiver when it has ended: WebSockets say Close 1001, and
-    // wait for the answer no longer than the close timeout.
+    // Every task sees this, and drops its receiver when it ends. WebSockets send Close 1001, and wait for
+    // the answer at most the close timeout.
     drop(stopped);
     let _ = stop.send(());
     stop.closed().await;
@@ -83,7 +83,7 @@ async fn serve(
         async { Ok::<_, Infallible>(response) }
     });
     let mut http = http1::Builder::new();
-    // Without a timer there would be no timeout for the head of a request.
+    // Without a timer there is no timeout for the head of a request.
     http.timer(TokioTimer::new());
     let connection = http.serve_connection(TokioIo::new(socket), service).with_upgrades();
     tokio::select! {

@@ -1,5 +1,5 @@
-//! A WebSocket server as it runs behind a proxy or a supervisor: bounded, with keepalive and a health check, and ended in an
-//! orderly way by SIGTERM. It sends every message back.
+//! A WebSocket server for use behind a proxy or under a supervisor. It has limits, keepalive and a health check.
+//! SIGTERM ends it in an orderly way. It sends every message back.
 
 mod common;
 
@@ -91,7 +91,7 @@ async fn main() {
 async fn run(options: Options) -> std::io::Result<()> {
     let Options { listen, config, subprotocols, max_connections, grace } = options;
     let listener = bind(&listen).await.map_err(about(&listen))?;
-    // Its handlers are installed when it is polled first: before anybody knows that the server runs.
+    // The first poll installs the signal handlers, before the server says that it listens.
     let mut told_to_end = pin!(told_to_end());
     if poll_fn(|cx| Poll::Ready(told_to_end.as_mut().poll(cx))).await.is_ready() {
         return Ok(());
@@ -109,11 +109,13 @@ async fn run(options: Options) -> std::io::Result<()> {
     Ok(())
 }
 
-/// After a restart all clients come back at once, and `TcpListener::bind` lets only 128 wait to be accepted.
+/// Listens with a long backlog. After a restart all clients come back at once, and `TcpListener::bind` lets only 128
+/// of them wait.
 async fn bind(address: &str) -> std::io::Result<TcpListener> {
     let address = lookup_host(address).await?.next().ok_or(std::io::ErrorKind::AddrNotAvailable)?;
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    // Else the port is taken while connections of the last run are in TIME_WAIT. On Windows it means something else.
+    // Without this, the port is taken while connections of the last run are in TIME_WAIT. On Windows it means
+    // something else.
     #[cfg(unix)]
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;

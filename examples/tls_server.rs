@@ -1,4 +1,4 @@
-//! A WebSocket server on tokio and TLS that sends every message back, with a certificate made at the start.
+//! A WebSocket server on tokio and TLS that sends every message back. It makes its certificate at the start.
 
 mod common;
 
@@ -41,7 +41,7 @@ async fn main() {
 
 async fn run(options: &Arc<Options>) -> Result<()> {
     let listener = TcpListener::bind(&options.listen).await.map_err(about(&options.listen))?;
-    // Its handler is installed when it is polled first: before anybody knows that the server runs.
+    // The first poll installs the signal handler, before the server says that it listens.
     let mut interrupt = pin!(tokio::signal::ctrl_c());
     if poll_fn(|cx| Poll::Ready(interrupt.as_mut().poll(cx))).await.is_ready() {
         return Ok(());
@@ -62,7 +62,7 @@ async fn run(options: &Arc<Options>) -> Result<()> {
                         }
                     });
                 }
-                // Too many open files, for example: what is open may end meanwhile.
+                // Too many open files, for example. Open connections may end meanwhile.
                 Err(error) => {
                     eprintln!("{PROGRAM}: accept: {error}");
                     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -72,8 +72,7 @@ async fn run(options: &Arc<Options>) -> Result<()> {
             _ = &mut interrupt => break,
         }
     }
-    // Every connection sees this, says Close 1001, and waits for the answer no longer than the
-    // close timeout.
+    // Every connection sees this, sends Close 1001, and waits for the answer at most the close timeout.
     drop(stop);
     while connections.join_next().await.is_some() {}
     Ok(())

@@ -13,7 +13,7 @@ use bowline::handshake::{Request, Response};
 #[allow(unused_imports, reason = "each program uses a part of it")]
 pub use options::{Arguments, Options, fail, help, wrong_usage};
 
-/// Puts what an error is about before it: an address, a file.
+/// Puts the subject of an error before it, such as an address or a file.
 pub fn about(what: impl Display) -> impl FnOnce(io::Error) -> io::Error {
     move |error| io::Error::new(error.kind(), format!("{what}: {error}"))
 }

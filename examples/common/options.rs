@@ -15,7 +15,7 @@ pub fn help(text: &str) -> ! {
     exit(0);
 }
 
-/// Ends with a message on stderr: status 2 for wrong usage, 1 for all else.
+/// Ends with a message on stderr. The status is 2 for wrong usage, and 1 for other errors.
 pub fn fail(program: &str, status: i32, error: impl Display) -> ! {
     eprintln!("{program}: {error}");
     exit(status);
@@ -84,7 +84,7 @@ impl Arguments {
         })
     }
 
-    /// The option's value, as what this makes of it.
+    /// The option's value, as this function converts it.
     pub fn convert<T, E: Display>(
         &mut self,
         convert: impl FnOnce(&str) -> Result<T, E>,
@@ -103,7 +103,7 @@ fn is_token(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || special.contains(&byte))
 }
 
-/// What an echo server is told on the command line.
+/// The command line of an echo server.
 pub struct Options {
     pub listen: String,
     pub subprotocols: Vec<String>,
@@ -121,7 +121,7 @@ impl Options {
             .unwrap_or_else(|error| wrong_usage(program, error))
     }
 
-    /// The options of a server on TLS: what it is, and what the help says about it.
+    /// The options of a server on TLS. `what` and `about` are for its help.
     pub fn parse_tls(program: &str, what: &str, about: &str) -> Self {
         let certificate = "\n  --certificate FILE        write the certificate there";
         Self::try_parse(&usage(program, what, about, certificate), true)

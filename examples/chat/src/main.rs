@@ -44,7 +44,7 @@ Options:
   --allow-origin ORIGIN  let pages of this origin connect as well, not only its own (repeatable)
   -h, --help             print this";
 
-/// No script, style or connection but the page's own.
+/// Allows only the page's own script, style and connection.
 const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; \
     img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
@@ -82,7 +82,7 @@ fn parse(mut arguments: lexopt::Parser) -> Result<Options, lexopt::Error> {
 /// The page never sends a tenth of this in one message. Pages of other origins are refused by
 /// default.
 fn config() -> Config {
-    // Keepalive: proxies end what is silent, and a peer that is gone has to leave its rooms.
+    // Keepalive: proxies end silent connections, and a peer that is gone has to leave its rooms.
     Config::default().max_message_size(32 << 10).ping_interval(PING_EVERY)
 }
 
@@ -108,7 +108,7 @@ async fn main() {
 
 async fn run(options: &Options, store: Store) -> std::io::Result<()> {
     let listener = TcpListener::bind(&options.listen).await?;
-    // Its handler is installed when it is polled first: before anybody knows that the server runs.
+    // The first poll installs the signal handler, before the server says that it listens.
     let mut interrupt = pin!(tokio::signal::ctrl_c());
     if poll_fn(|cx| Poll::Ready(interrupt.as_mut().poll(cx))).await.is_ready() {
         return Ok(());
@@ -127,7 +127,7 @@ struct App {
     stop: watch::Sender<bool>,
 }
 
-/// Serves until the future is ready, and then says goodbye to everybody.
+/// Serves until the future is ready, and then closes all connections.
 async fn serve(
     listener: TcpListener,
     config: Config,
@@ -146,7 +146,7 @@ async fn serve(
         result = axum::serve(listener, router) => result?,
         () = until => {}
     }
-    // Each WebSocket sees this, and drops its receiver when it has ended.
+    // Each WebSocket sees this, and drops its receiver when it ends.
     let _ = stop.send(true);
     stop.closed().await;
     Ok(())

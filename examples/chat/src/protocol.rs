@@ -1,25 +1,25 @@
-//! What page and server say to each other: JSON, one value in each text message.
+//! The messages between page and server: one JSON value in each text message.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// What the page sends. `Join` comes first, and once.
+/// What the page sends. `Join` comes first, and only once.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum FromClient {
     Join {
         room: String,
         name: String,
-        /// Chosen by the client, and told to nobody: whoever knows it takes over the name from a
+        /// The client chooses it and tells it to nobody. A client that knows it can take over the name from a
         /// connection that the server has not yet found dead.
         secret: String,
-        /// The id of the last message that it has. None: it is new, and gets the newest few.
+        /// The id of the last message that the client has. None: it is new, and gets the newest few.
         since: Option<u64>,
     },
     Say {
-        /// Chosen by the client at random. A message whose fate it does not know it may send again,
-        /// with the same key: it is kept once.
+        /// The client chooses it at random. If it does not know whether a message arrived, it may send the
+        /// message again with the same key. The server keeps it only once.
         key: String,
         text: String,
     },
@@ -29,17 +29,17 @@ pub enum FromClient {
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum FromServer<'a> {
-    /// The answer to `Join`. If `fresh`, what the client has is not continued: forget it.
+    /// The answer to `Join`. If `fresh`, the client must forget its old messages: the new ones do not follow them.
     Welcome {
         room: &'a str,
         name: &'a str,
         fresh: bool,
     },
-    /// What was missed, in order, in one or more of these.
+    /// The missed messages in order, in one or more of these.
     History {
         messages: &'a [Said],
     },
-    /// All that was missed is sent. These are here; from now on everything comes as it happens.
+    /// All missed messages are sent. These people are here. From now on everything comes as it happens.
     Here {
         names: &'a [&'a str],
     },
@@ -54,14 +54,14 @@ pub enum FromServer<'a> {
     Left {
         name: &'a str,
     },
-    /// The rooms in which somebody is, to everybody.
+    /// The rooms that are not empty, to all clients.
     Rooms {
         rooms: &'a [RoomInfo],
     },
     Refused {
         why: Refusal,
         text: String,
-        /// Of the message that was refused.
+        /// The key of the message that was refused.
         key: Option<&'a str>,
     },
 }
@@ -90,7 +90,7 @@ pub struct RoomInfo {
     pub people: usize,
 }
 
-/// Why the server does not do what it was asked.
+/// Why the server refuses a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Refusal {
@@ -149,7 +149,7 @@ pub fn check_name(name: &str) -> Result<&str, Refusal> {
     if good { Ok(name) } else { Err(Refusal::Name) }
 }
 
-/// With these one name could look like another, or turn the text beside it around.
+/// With these characters a name could look like another, or turn around the text next to it.
 fn is_invisible(c: char) -> bool {
     matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{180e}'
         | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'

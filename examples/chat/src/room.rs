@@ -1,4 +1,4 @@
-//! Rooms: who is in them, and how what is said reaches everybody once and in order.
+//! Rooms: who is in them, and how each message reaches everybody once and in order.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,40 +10,40 @@ use tokio::sync::Notify;
 use crate::protocol::{FromServer, Refusal, RoomInfo};
 use crate::store::{Store, StoreError};
 
-/// The newest messages, for who is new.
+/// How many of the newest messages a new client gets.
 const HISTORY: u64 = 50;
-/// So many messages are sent at once to who has missed some.
+/// How many missed messages are sent at once.
 const BATCH: usize = 50;
-/// So few may be queued behind a room's lock: far less than makes a peer slow.
+/// At most this many messages are queued while a room is locked: far less than makes a peer slow.
 const FEW: usize = 4;
-/// A peer for which more than this waits is slow.
+/// A peer is slow if more bytes than this wait for it.
 const HIGH_WATER_MARK: usize = 256 << 10;
 const MAX_PEOPLE: usize = 200;
 
 pub type Sender = SendHalf<UpgradedIo>;
 
-/// All rooms. They exist while somebody is in them; their history stays.
+/// All rooms. A room exists while somebody is in it. Its history stays.
 pub struct Hub {
     store: Store,
     rooms: Mutex<HashMap<String, Arc<Room>>>,
-    /// Everybody. Only the newest list of rooms matters, so that is what a slow peer gets.
+    /// All clients. Only the newest list of rooms matters, so a slow peer gets only that.
     everybody: Broadcast,
 }
 
 pub struct Room {
     name: String,
-    /// A chat makes no sense with holes, so a slow peer is dropped. It connects again, and has what
-    /// it missed from the store.
+    /// A chat makes no sense with missing messages, so a slow peer is dropped. It connects again, and gets
+    /// what it missed from the store.
     group: Broadcast,
-    /// Locked while a message is kept and sent, so that all get them in the order of their ids, and
-    /// while somebody enters, so that nothing is said between history and presence.
+    /// Locked while a message is kept and sent, so that all get the messages in the order of their ids. Also
+    /// locked while somebody enters, so that no message comes between history and presence.
     people: tokio::sync::Mutex<HashMap<String, Person>>,
 }
 
 struct Person {
     name: String,
     secret: String,
-    /// The others have been told.
+    /// The others know that this person is here.
     present: bool,
     replaced: Arc<Notify>,
 }
@@ -52,7 +52,7 @@ struct Person {
 pub struct Seat {
     room: Arc<Room>,
     name: String,
-    /// Another connection has taken the seat over.
+    /// Another connection has taken over the seat.
     pub replaced: Arc<Notify>,
     members: Option<[Member; 2]>,
 }
@@ -87,7 +87,7 @@ impl Hub {
         self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets somebody in, and sends what was missed. Room and name have been checked.
+    /// Lets somebody in, and sends the missed messages. Room and name have been checked.
     pub async fn enter(
         &self,
         sender: &mut Sender,
@@ -126,7 +126,7 @@ impl Hub {
     ) -> Result<(), EnterError> {
         let room = &seat.room;
         let last = self.store.last(&room.name).await?;
-        // An id from the future is one of another database.
+        // An id that does not exist yet is from another database.
         let known = since.filter(|&id| id <= last);
         let mut after = known.unwrap_or(last.saturating_sub(HISTORY));
         let welcome =
@@ -137,14 +137,14 @@ impl Hub {
             let messages = self.store.since(&room.name, after, BATCH).await?;
             let history = FromServer::History { messages: &messages }.json();
             if messages.len() > FEW {
-                // This waits for the peer, so nobody else may have to wait for it.
+                // This waits for the peer, so it must not hold the lock.
                 drop(people);
                 sender.send(history).await?;
                 after = messages.last().map_or(after, |said| said.id);
                 continue;
             }
             sender.feed(history).await?;
-            // There is none if another connection has taken the seat over, and has left.
+            // There is none if another connection has taken over the seat, and has left.
             if let Some(person) = people.get_mut(&folded(&seat.name))
                 && !person.present
             {
@@ -178,7 +178,7 @@ impl Hub {
         drop(members);
         let mut people = room.people.lock().await;
         let key = folded(&name);
-        // Who has taken the seat over is still here.
+        // If another connection has taken over the seat, the person is still here.
         if people.get(&key).is_some_and(|person| Arc::ptr_eq(&person.replaced, &replaced))
             && people.remove(&key).is_some_and(|person| person.present)
         {
@@ -236,7 +236,7 @@ impl Room {
     }
 }
 
-/// Names that differ in their case alone are one.
+/// Names that differ only in case are the same name.
 fn folded(name: &str) -> String {
     name.to_lowercase()
 }
@@ -265,7 +265,7 @@ mod tests {
         let before = room.take_seat("Ada", "s1").await.expect("a seat");
         let _after = room.take_seat("Ada", "s1").await.expect("the same seat");
         before.replaced.notified().await;
-        // The late end of the connection before does not empty the seat.
+        // The late end of the earlier connection does not empty the seat.
         hub().leave(before).await;
         assert_eq!(room.take_seat("Ada", "s2").await.err(), Some(Refusal::NameTaken));
     }

@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout};
 use crate::protocol::{self, FromClient, FromServer, Refusal};
 use crate::room::{EnterError, Hub, Seat, Sender};
 
-/// Who has not said where to by then is sent away.
+/// A client that has not joined a room within this time is closed.
 const JOIN_WITHIN: Duration = Duration::from_secs(10);
 
 // Codes from 4000 on are the application's. The page connects again after all others.
@@ -49,7 +49,7 @@ pub async fn serve(
         }
     };
     let result = talk(&hub, &seat, &mut sender, &mut receiver, &mut stop).await;
-    // However it ended: the others see that this one is gone.
+    // However it ended, the others see that this person is gone.
     hub.leave(seat).await;
     result
 }
@@ -74,8 +74,7 @@ async fn talk(
 ) -> Result<(), Error> {
     let mut rate = Rate::new(Instant::now());
     loop {
-        // What this waits for may be given up at any point; what follows from it may not, so it
-        // is done in the arms.
+        // The waits here may be given up at any point. The work after them may not, so it is done in the arms.
         tokio::select! {
             message = receiver.recv() => {
                 let Some(message) = message? else { return Ok(()) };
@@ -136,7 +135,7 @@ async fn refuse(sender: &mut Sender, why: Refusal, key: Option<&str>) -> Result<
     sender.send(FromServer::Refused { why, text: why.to_string(), key }.json()).await
 }
 
-/// Also ready if it was stopped before.
+/// Waits for the stop. Ready at once if it came before.
 async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|&stop| stop).await;
 }
@@ -145,7 +144,7 @@ async fn goodbye(sender: &mut Sender, receiver: &mut RecvHalf<UpgradedIo>) -> Re
     close(sender, receiver, 1001, "the server is going away").await
 }
 
-/// Sends Close and waits for the answer, no longer than the close timeout.
+/// Sends Close and waits for the answer, at most the close timeout.
 async fn close(
     sender: &mut Sender,
     receiver: &mut RecvHalf<UpgradedIo>,
@@ -157,7 +156,7 @@ async fn close(
     Ok(())
 }
 
-/// How fast one may talk: `BURST` messages at once, and one more for each `REFILL`.
+/// How fast a client may send: `BURST` messages at once, and one more for each `REFILL`.
 struct Rate {
     tokens: u32,
     strikes: u32,
@@ -166,7 +165,7 @@ struct Rate {
 
 const BURST: u32 = 10;
 const REFILL: Duration = Duration::from_millis(500);
-/// So often it is refused before the connection is closed; a pause that allows a whole burst forgives.
+/// After this many refusals the connection is closed. A pause that allows a whole burst resets the count.
 const STRIKES: u32 = 20;
 
 #[derive(Debug, PartialEq, Eq)]

@@ -1,5 +1,5 @@
-//! The history, in SQLite. It blocks, so it has a thread of its own, which runs one piece of work
-//! after the other.
+//! The history, in SQLite. SQLite blocks, so it has a thread of its own, which runs one piece of work after
+//! the other.
 
 use std::fmt;
 use std::path::Path;
@@ -28,7 +28,7 @@ const SCHEMA: &str = "
 
 type Work = Box<dyn FnOnce(&mut Connection) + Send>;
 
-/// A handle to the thread, which ends with the last of them.
+/// A handle to the thread. The thread ends with the last handle.
 #[derive(Clone)]
 pub struct Store(mpsc::Sender<Work>);
 
@@ -37,7 +37,7 @@ impl Store {
     pub fn open(path: &Path) -> rusqlite::Result<Self> {
         let mut database = Connection::open(path)?;
         database.execute_batch(SCHEMA)?;
-        // Who waits for a piece of work has sent no other: there are no more than connections.
+        // A connection waits for its piece of work, so the channel holds at most one for each connection.
         let (sender, receiver) = mpsc::channel::<Work>();
         std::thread::spawn(move || {
             for work in receiver {
@@ -53,7 +53,7 @@ impl Store {
     ) -> Result<T, StoreError> {
         let (answer, answered) = oneshot::channel();
         let work: Work = Box::new(|database| {
-            // Nobody waits any more if its connection's task has ended.
+            // Nothing waits for the answer if the connection's task has ended.
             let _ = answer.send(work(database));
         });
         self.0.send(work).map_err(|_| StoreError::Gone)?;
@@ -97,7 +97,7 @@ impl Store {
         .await
     }
 
-    /// The messages that follow the one with this id, in order, at most so many.
+    /// The messages after the one with this id, in order, at most `most` of them.
     pub async fn since(&self, room: &str, id: u64, most: usize) -> Result<Vec<Said>, StoreError> {
         let room = room.to_owned();
         self.run(move |database| {
@@ -126,7 +126,7 @@ fn said(row: &Row<'_>) -> rusqlite::Result<Said> {
 #[derive(Debug)]
 pub enum StoreError {
     Sqlite(rusqlite::Error),
-    /// The thread has ended, which it does not do while there is a `Store`, but by a panic.
+    /// The thread has ended. While there is a `Store`, only a panic can end it.
     Gone,
 }
 

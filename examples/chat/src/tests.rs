@@ -48,7 +48,7 @@ impl Server {
         let until = async {
             let _ = stopped.await;
         };
-        // Who reads too slowly has to be found by what waits for it, before any time is over.
+        // A slow reader has to be found by the bytes that wait for it, before any timeout.
         let config = config().send_timeout(None).ping_interval(None);
         let task = tokio::spawn(serve(listener, config, store, until));
         Self { address, stop, task }
@@ -62,7 +62,7 @@ impl Server {
         Client(in_time(bowline::tokio::connect(&self.url())).await.expect("a connection"))
     }
 
-    /// Through a socket for which little may be under way.
+    /// Connects through a socket with small buffers.
     async fn connect_narrowly(&self) -> Client {
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.set_recv_buffer_size(4 << 10).expect("a small buffer");
@@ -108,7 +108,7 @@ impl Client {
         self.send(json!({"type": "say", "key": key, "text": text})).await;
     }
 
-    /// The next message but for lists of rooms, which come whenever anybody comes or leaves.
+    /// The next message that is not a list of rooms. Those come whenever anybody comes or leaves.
     async fn next(&mut self) -> Value {
         loop {
             let value = self.any().await;
@@ -132,12 +132,12 @@ impl Client {
         }
     }
 
-    /// Id and text of the next thing said.
+    /// Id and text of the next chat message.
     async fn heard(&mut self) -> (u64, String) {
         id_and_text(&self.until("said").await)
     }
 
-    /// Id and text of all that was missed, and who is here.
+    /// Id and text of all missed messages, and who is here.
     async fn missed(&mut self) -> (Vec<(u64, String)>, Value) {
         let mut missed = Vec::new();
         loop {
@@ -246,7 +246,7 @@ async fn who_reads_too_slowly_is_dropped_and_has_the_rest_on_coming_back() {
     slow.until("here").await;
     let mut ada = server.enter("lobby", "Ada", None).await;
     let watching = tokio::spawn(async move { while ada.until("left").await["name"] != "Slow" {} });
-    // Long messages, of each talker no more than may be said at once.
+    // Long messages, from each talker at most one burst.
     let long = "\u{1F422}".repeat(1900);
     let mut said = 0;
     for talker in 0..TALKERS {
@@ -281,7 +281,7 @@ async fn who_does_not_say_where_to_is_sent_away_and_who_did_is_not() {
     let server = Server::start().await;
     let mut silent = server.connect().await;
     let mut ada = server.enter("lobby", "Ada", None).await;
-    // From here on time passes when nobody has anything else to do.
+    // From here on time passes when all tasks are idle.
     tokio::time::pause();
     assert_eq!(silent.refused_with().await, "not_understood");
     assert_eq!(silent.closed().await, 4000);
@@ -319,7 +319,7 @@ async fn who_is_new_has_the_newest() {
     let mut ada = server.join("lobby", "Ada", "s1", None).await;
     assert_eq!(ada.next().await["fresh"], true);
     assert_eq!(ada.missed().await.0, said(31..=80));
-    // An id that was never given is of another database.
+    // An id that was never given is from another database.
     let mut bob = server.join("lobby", "Bob", "s2", Some(81)).await;
     assert_eq!(bob.next().await["fresh"], true);
     assert_eq!(bob.missed().await.0, said(31..=80));
