@@ -1,4 +1,4 @@
-//! A server that receives and sends compressed JSON, beside zlib-rs alone on the same bytes.
+//! A server that receives and sends compressed JSON, compared with zlib-rs alone on the same bytes.
 
 mod common;
 
@@ -59,7 +59,7 @@ fn receive(group: &mut common::Group<'_>, name: &str, wire: &Wire, mut receiver:
     let mut received = 0;
     group.bench_function(name, |bencher| {
         if received == 0 {
-            // Every byte, outside of the measurement, and what later messages refer to.
+            // Compares every byte, outside the measurement. Later messages refer to these.
             receiver.receive(2 * wire.messages.len() + 1, &mut |message| {
                 assert!(
                     message == wire.message(received).as_bytes(),
@@ -79,7 +79,7 @@ fn receive(group: &mut common::Group<'_>, name: &str, wire: &Wire, mut receiver:
     });
 }
 
-/// The wire as a socket: a read gives as much as there is room for, up to the end of the wire.
+/// The wire as a socket: a read gives as many bytes as there is room for, up to the end of the wire.
 struct Source<'a> {
     wire: &'a Wire,
     at: usize,

@@ -27,7 +27,7 @@ const REQUEST: &str = "GET /chat?room=1 HTTP/1.1\r\n\
     Sec-WebSocket-Protocol: chat.v2, chat.v1\r\n\
     Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\r\n";
 
-/// The server's proof for the key above (RFC 6455, 1.3).
+/// The server's proof for the key above (RFC 6455 §1.3).
 const PROOF: &[u8] = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
 fn fill(input: &mut RecvBuf, bytes: &[u8]) {
@@ -61,7 +61,7 @@ fn serve(request: &[u8], config: &Config, out: &mut SendBuf) {
     upgrade.accept(accept).unwrap().1.encode(out);
 }
 
-/// A client and what the server answers to its key.
+/// A client and the server's answer to its key.
 fn answered(request: &ClientRequest, config: &Config) -> (ClientHandshake, Vec<u8>) {
     let mut out = SendBuf::new();
     let handshake = ClientHandshake::new(request, config.clone(), [7; 32], &mut out);

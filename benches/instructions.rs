@@ -1,7 +1,7 @@
 //! The workloads of `receive` and `send`, and an echo by each adapter, for a program that counts instructions:
 //! see benches/count.
 //!
-//! `instructions list` names them; `instructions NAME COUNT` runs one with so many messages.
+//! `instructions list` names them. `instructions NAME COUNT` runs one with COUNT messages.
 
 mod common;
 #[path = "common/echo.rs"]
@@ -11,7 +11,7 @@ use std::hint::black_box;
 
 use common::{Receive, Send, Sink, Work, core, floor, put_len};
 
-/// What a socket's own buffer would hold.
+/// How many bytes a socket's own buffer would hold.
 const SINK: usize = 128 << 10;
 
 /// The messages that are echoed.
@@ -36,7 +36,7 @@ fn answer(work: &Work) -> Vec<u8> {
     frame
 }
 
-/// Echoes so many messages. The length shows that none is lost.
+/// Echoes `count` messages. The length shows that none is lost.
 fn echo(work: &Work, run: echo::Echo, count: u64) {
     let stream = echo::Stream::new(work, Sink::new(SINK));
     run(stream.clone(), count);
@@ -53,7 +53,7 @@ fn prove(work: &Work, run: echo::Echo) {
     assert!(written.chunks(frame.len()).all(|answer| answer == frame), "an answer is wrong");
 }
 
-/// A workload, and how to run it with so many messages.
+/// A workload, and how to run it with a number of messages.
 type Row<'a> = (String, Box<dyn Fn(u64) + 'a>);
 
 fn rows<'a>(received: &'a [Work], sent: &'a [Work]) -> Vec<Row<'a>> {
@@ -93,7 +93,7 @@ fn rows<'a>(received: &'a [Work], sent: &'a [Work]) -> Vec<Row<'a>> {
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match &arguments[..] {
-        // As cargo bench calls it, perhaps with what others are filtered by: there is nothing to time.
+        // cargo bench calls it without a name, perhaps with a filter. There is nothing to time.
         [.., bench] if bench == "--bench" => {
             for work in Work::received_if(|name| ECHOED.contains(&name)) {
                 echo::ALL.iter().for_each(|(_, _, run)| prove(&work, *run));

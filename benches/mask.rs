@@ -1,4 +1,4 @@
-//! The masking kernel, in place, beside a loop over bytes and a copy with XOR in one pass.
+//! The masking kernel in place, compared with a loop over bytes and a copy with XOR in one pass.
 
 #![allow(unsafe_code, reason = "the kernels for one kind of processor are called by name")]
 

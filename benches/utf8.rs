@@ -1,4 +1,4 @@
-//! UTF-8 validation beside `std`'s.
+//! UTF-8 validation, compared with that of `std`.
 
 mod common;
 // With its tests, which a benchmark does not run.
@@ -27,7 +27,7 @@ fn main() {
             });
             group.finish();
         }
-        // What comes in pieces ends inside of a character: the fast routine says no, another says where.
+        // Text that comes in pieces ends inside a character: the fast routine says no, and another says where.
         for len in [1 << 10, 16 << 10] {
             let mut text = make(len - 4);
             text.push('🦊');

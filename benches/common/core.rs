@@ -77,7 +77,7 @@ impl Receive for Owned<'_> {
 /// `send`: copies the payload; writes when 16 KiB are queued.
 pub struct Copied<'a>(Sending<'a>);
 
-/// `send_owned`, with a payload that others hold too.
+/// `send_owned`, with a payload that has other references.
 pub struct Shared<'a>(Sending<'a>, Bytes);
 
 /// `send_borrowed`, with one vectored write for each message.

@@ -13,14 +13,14 @@ use bowline::{Config, Connection, RecvBuf};
 
 use super::{Sink, Work};
 
-/// How many messages a read brings at most. After them a read has to wait, or returns what comes next.
+/// The most messages that a read brings. After them a read has to wait, or returns the next ones.
 const BATCH: usize = 16;
 
 /// The client's end of a stream: a read is a memcpy of its messages, a write is a memcpy to a sink.
 struct Wire<'a> {
     stream: &'a [u8],
     at: usize,
-    /// Bytes of so many messages as one read brings.
+    /// The bytes of as many messages as one read brings.
     batch: usize,
     /// Bytes of the batch under way that were not read yet. With none left, a read waits once.
     left: usize,
@@ -108,7 +108,7 @@ impl Write for Stream<'_> {
     }
 }
 
-/// No read or write blocks, so timeouts have nothing to do.
+/// No read or write blocks, so timeouts have no effect.
 impl BlockingStream for Stream<'_> {
     fn read_timeout(&self) -> io::Result<Option<Duration>> {
         Ok(None)
@@ -197,7 +197,7 @@ writes!(::tokio::io::AsyncWrite, poll_shutdown, {
 });
 writes!(smol::io::AsyncWrite, poll_close, {});
 
-/// Polls until it is done. What is pending is there at the next poll.
+/// Polls until the future is done. After `Pending`, the next poll finds the bytes.
 fn block_on<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
     let mut cx = Context::from_waker(Waker::noop());
@@ -227,7 +227,7 @@ macro_rules! asynchronous {
                 WebSocket::from_connection(stream, connection(), RecvBuf::new())
             }
 
-            /// `recv_borrowed`, and `feed` of what is lent.
+            /// `recv_borrowed`, and `feed` of the lent message.
             pub fn lent(stream: Stream<'_>, count: u64) {
                 let mut ws = open(stream);
                 block_on(async {
@@ -239,7 +239,7 @@ macro_rules! asynchronous {
                 });
             }
 
-            /// `recv`, and `feed` of what is owned.
+            /// `recv`, and `feed` of the owned message.
             pub fn owned(stream: Stream<'_>, count: u64) {
                 let mut ws = open(stream);
                 block_on(async {

@@ -1,4 +1,4 @@
-//! What no library can undercut by much: the same bytes moved without a protocol (`Floor`), and the
+//! Lower bounds that no library can beat by much: the same bytes moved without a protocol (`Floor`), and the
 //! shortest loop that knows the protocol but trusts the peer (`Bare`).
 
 use super::{Numbers, Receive, Send, Sink, Source, Work};
@@ -22,8 +22,8 @@ pub fn copy_xor(to: &mut [u8], from: &[u8], key: [u8; 4]) {
     }
 }
 
-/// Not inlined: a function's arguments are known not to overlap, and without that the compiler may
-/// go byte by byte.
+/// Not inlined. The compiler knows that a function's arguments do not overlap. Without that, it may go byte by
+/// byte.
 #[inline(never)]
 fn copy_xor_blocks(to: &mut [u8], from: &[u8], key: [u8; 4]) {
     let wide: [u8; 32] = std::array::from_fn(|i| key[i % 4]);
@@ -90,7 +90,7 @@ impl Receive for Floor<'_> {
     }
 }
 
-/// Reads into a buffer, parses headers, unmasks where the payload lies; checks nothing but UTF-8.
+/// Reads into a buffer, parses headers, and unmasks in place. It checks only UTF-8.
 pub struct Bare<'a> {
     source: Source<'a>,
     is_text: bool,
@@ -101,7 +101,7 @@ pub struct Bare<'a> {
 
 impl<'a> Bare<'a> {
     pub fn new(work: &'a Work) -> Self {
-        // One size that fits: a library finds it out.
+        // One size that fits. A library has to find it out.
         let size = (32 << 10).max(work.payload.len() + work.payload.len() / work.frame * 14);
         let buffer = vec![0; size];
         Self { source: work.source(), is_text: work.is_text, buffer, read: 0, filled: 0 }
@@ -162,8 +162,8 @@ impl Receive for Bare<'_> {
 /// Write when this much is queued, as the adapters do.
 pub const WRITE_FROM: usize = 16 << 10;
 
-/// A server: one copy of a frame that is ready. A client: copy and mask, in one pass, into a queue
-/// that is copied to the socket; one key for all.
+/// A server makes one copy of a finished frame. A client copies and masks in one pass, into a queue that is
+/// copied to the socket. It has one key for all frames.
 pub struct SendFloor<'a> {
     work: &'a Work,
     masked: bool,
@@ -213,8 +213,8 @@ impl Send for SendFloor<'_> {
     }
 }
 
-/// Writes each header and copies (and masks) the payload into a queue; a server's large payload goes
-/// to the socket without the queue. The keys are random but not secret.
+/// Writes each header, and copies (and masks) the payload into a queue. A server's large payload goes to the
+/// socket without the queue. The keys are random but not secret.
 pub struct SendBare<'a> {
     payload: &'a [u8],
     masked: bool,

@@ -1,7 +1,7 @@
 //! JSON as services send it: lists of records with ids, names, mails, numbers and times.
 //!
-//! Messages are alike but never the same. With windows of 15 bits that are kept from message to
-//! message, zlib-rs compresses them at level 6 to 24 % (1 KiB) and 21 % (16 KiB).
+//! Messages are similar but never the same. With windows of 15 bits and context takeover, zlib-rs compresses
+//! them at level 6 to 24 % (1 KiB) and 21 % (16 KiB).
 
 use std::fmt::Write;
 
@@ -81,13 +81,13 @@ const WORDS: [&str; 24] = [
     "only",
 ];
 
-/// What begins and ends every message, around a list of records and a note that fills it up.
+/// The start and the end of every message, around a list of records and a note that fills it up.
 const BEGIN: &str = "{\"type\":\"customers\",\"items\":[";
 const CURSOR: &str = "],\"next\":\"";
 const NOTE: &str = "\",\"note\":\"";
 const END: &str = "\"}";
 
-/// Messages that go on from each other: ids and times only rise.
+/// Messages that continue each other: ids and times only rise.
 pub struct Records {
     numbers: Numbers,
     id: u64,

@@ -38,7 +38,7 @@ impl Numbers {
     /// Other numbers for each seed.
     pub fn seeded(seed: u64) -> Self {
         let mut numbers = Self(0x9E37_79B9_7F4A_7C15 ^ seed.wrapping_mul(0xD134_2543_DE82_EF95));
-        // Seeds that are near each other begin alike.
+        // Without this, similar seeds begin with similar numbers.
         for _ in 0..8 {
             numbers.next();
         }
@@ -126,7 +126,7 @@ impl Work {
         Self::received_if(|_| true)
     }
 
-    /// Those of them whose name is wanted. A workload takes time to make, and much more of it under valgrind.
+    /// Those of them whose name is wanted. A workload takes time to make, and much more under valgrind.
     pub fn received_if(wanted: impl Fn(&str) -> bool) -> Vec<Self> {
         let rows = [
             ("16 B", 16, false, 16),
@@ -147,7 +147,7 @@ impl Work {
         .collect()
     }
 
-    /// The rows for sending, which use the payload alone.
+    /// The rows for sending, which use only the payload.
     pub fn sent() -> Vec<Self> {
         Self::sent_if(|_| true)
     }
@@ -178,8 +178,8 @@ pub fn put_len(out: &mut Vec<u8>, mask: u8, len: usize) {
     }
 }
 
-/// A socket to read from: the same frames for ever. A read is one memcpy of as much as there is room
-/// for, up to the end of the stream.
+/// A socket to read from: the same frames for ever. A read is one memcpy of as many bytes as there is room for,
+/// up to the end of the stream.
 pub struct Source<'a> {
     pub stream: &'a [u8],
     at: usize,
@@ -208,7 +208,7 @@ pub struct Sink {
     pub written: u64,
 }
 
-/// Like a socket's own buffer; it is overwritten again and again.
+/// The size of a socket's own buffer. The sink overwrites it again and again.
 const SINK: usize = 128 << 10;
 
 impl Sink {
@@ -231,7 +231,7 @@ impl Sink {
         all
     }
 
-    /// What was written first, as long as that is less than the buffer holds.
+    /// The bytes that were written, as long as they fit the buffer.
     pub fn first(&self, len: usize) -> &[u8] {
         assert!(self.written <= self.buffer.len() as u64);
         &self.buffer[..len]
@@ -341,7 +341,7 @@ pub fn send<'a, S: Send>(
             start.elapsed()
         });
     });
-    // Nothing, where a filter leaves the row out.
+    // Does nothing if a filter leaves the row out.
     if let Some(sender) = sender {
         let sink = black_box(sender.into_sink());
         assert_eq!(sink.written, sent * size as u64, "{name}");

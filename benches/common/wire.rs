@@ -1,11 +1,11 @@
-//! What a client that compresses sends, and how what it gets is read: with zlib-rs alone.
+//! A client that compresses: what it sends, and how it reads the answers. It uses only zlib-rs.
 
 use zlib_rs::{Deflate, DeflateConfig, DeflateFlush, Inflate, InflateFlush};
 
 use super::json::Records;
 use super::{Numbers, put_len};
 
-/// What an empty block that flushes ends with; RFC 7692, 7.2.1 leaves it out.
+/// The end of an empty block that flushes. RFC 7692 §7.2.1 leaves it out.
 pub const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 
 /// The level and the memory level of `bowline::Deflate::default()`.
@@ -20,7 +20,7 @@ pub const REQUEST: &str = "GET / HTTP/1.1\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
     Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\r\n";
 
-/// What client and server agreed on (RFC 7692, 7.1).
+/// What client and server agreed on (RFC 7692 §7.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Agreed {
     pub client_bits: u8,
@@ -30,7 +30,7 @@ pub struct Agreed {
 }
 
 impl Agreed {
-    /// Windows of 15 bits that are kept from message to message.
+    /// Windows of 15 bits with context takeover.
     pub const FULL: Self =
         Self { client_bits: 15, client_takeover: true, server_bits: 15, server_takeover: true };
 
@@ -58,8 +58,8 @@ impl Agreed {
 
 /// A client's frames, one for each message, and the messages.
 ///
-/// They come twice: the second half begins with the window that the first one left, and leaves the
-/// same one. So it can follow itself for ever.
+/// They come twice. The second half begins with the window that the first half left, and leaves the same
+/// window. So it can follow itself for ever.
 pub struct Wire {
     pub messages: Vec<String>,
     pub frames: Vec<u8>,
@@ -129,7 +129,7 @@ impl Packer {
         // Negative: neither header nor checksum.
         config.window_bits = -i32::from(bits);
         config.mem_level = memory;
-        // For any message of these benchmarks at once, also one that does not shrink.
+        // Room for any message of these benchmarks, even one that does not shrink.
         let buffer = vec![0; 32 << 10].into();
         Self { deflate: Deflate::new_with_config(config), takeover, buffer }
     }
@@ -177,7 +177,7 @@ impl Unpacker {
     }
 }
 
-/// Takes a server's frames apart, and inflates what is compressed.
+/// Takes a server's frames apart, and inflates the compressed ones.
 pub struct Client {
     unpacker: Option<Unpacker>,
 }

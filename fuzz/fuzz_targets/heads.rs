@@ -36,12 +36,12 @@ impl<'a> Input<'a> {
         if self.settings & 4 == 0 { config } else { config.allow_any_origin() }
     }
 
-    /// Whether the stream ends behind the bytes.
+    /// Whether the stream ends after the bytes.
     pub fn ends(&self) -> bool {
         self.settings & 8 != 0
     }
 
-    /// The ways to bring the bytes that have to make no difference: at once, cut, and byte by byte.
+    /// The ways to give the bytes, which must make no difference: at once, cut, and byte by byte.
     pub fn ways(&self) -> [Vec<&'a [u8]>; 3] {
         let ends = self.places.iter().copied().chain([self.bytes.len()]);
         let mut start = 0;

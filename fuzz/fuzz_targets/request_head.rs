@@ -1,4 +1,4 @@
-//! The head of a request, to a server: cut anywhere it gives the same, and what is answered is one HTTP response.
+//! The head of a request, to a server. It gives the same wherever it is cut, and the answer is one HTTP response.
 #![no_main]
 
 mod heads;
@@ -12,7 +12,7 @@ struct Seen {
     method: String,
     target: String,
     headers: Vec<(String, Vec<u8>)>,
-    /// What is left behind the head.
+    /// The bytes after the head.
     unread: Vec<u8>,
     upgrade: Result<Vec<(String, Vec<u8>)>, RequestError>,
 }
@@ -36,7 +36,7 @@ fn upgrade(request: &Request, input: &Input<'_>) -> Result<Vec<(String, Vec<u8>)
 }
 
 fn look(request: &Request, input: &Input<'_>, unread: &[u8]) -> Seen {
-    // Nothing that is shown panics, whatever came.
+    // Formatting never panics, whatever came.
     let _ = (request.path(), request.query(), request.origin(), request.cookie("a"));
     assert!(!request.host().is_empty());
     let shown = format!("{request:?}");
@@ -79,7 +79,7 @@ fn run(input: &Input<'_>, pieces: &[&[u8]]) -> Outcome {
     }
 }
 
-/// Asserts that what is sent is one HTTP response, and that nothing in it could be read as more.
+/// Asserts that the sent bytes are one HTTP response, and that nothing in them could be read as more.
 fn assert_response(response: &Response) {
     let mut out = SendBuf::new();
     response.encode(&mut out);

@@ -1,4 +1,4 @@
-//! The head of a response, to a client: cut anywhere it gives the same, and no more than the start of a refusal is kept.
+//! The head of a response, to a client. It gives the same wherever it is cut, and only the start of a refusal is kept.
 #![no_main]
 
 mod heads;
@@ -16,7 +16,7 @@ struct Seen {
     status: u16,
     subprotocol: Option<String>,
     headers: Vec<(String, Vec<u8>)>,
-    /// What is left behind the head.
+    /// The bytes after the head.
     unread: Vec<u8>,
 }
 
@@ -60,7 +60,7 @@ fn run(input: &Input<'_>, pieces: &[&[u8]]) -> Outcome {
             if let ConnectError::Refused(response) = &error {
                 assert!((200..1_000).contains(&response.status()));
                 assert!(response.body_bytes().len() <= 64 << 10);
-                // A body is made of what came.
+                // A body consists of bytes that came.
                 assert!(response.body_bytes().len() <= input.bytes.len());
             }
             let again = handshake.read(&mut buffer).map(|_| ());

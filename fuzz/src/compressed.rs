@@ -1,4 +1,4 @@
-//! Compressed messages (RFC 7692): what is received against the naive inflater, and what is sent against it too.
+//! Compressed messages (RFC 7692): compares both receiving and sending with the naive inflater.
 
 use bowline::{Config, Deflate, Message, Progress, Role};
 
@@ -67,7 +67,7 @@ impl Receiving {
 
 const EXTENSION: &str = "permessage-deflate";
 
-/// What is received compressed is what the naive receiver makes of it, however it is cut and looked at.
+/// Received compressed messages are those of the naive receiver, however they are cut and received.
 pub fn inflate(data: &[u8]) {
     let [agreed, rest @ ..] = data else {
         return;
@@ -93,7 +93,8 @@ pub fn inflate(data: &[u8]) {
     now_and_then_in_parts(receiving.side(), &pieces, &whole, *agreed >> 6);
 }
 
-/// Frames around the bytes, so that a change of the text leaves them whole. Each piece begins with what its frame is.
+/// Frames around the bytes, so that a change of the text leaves the frames whole. Each piece begins with the kind
+/// of its frame.
 fn build(role: Role, places: &[usize], bytes: &[u8]) -> Vec<u8> {
     let (mut wire, mut open) = (Vec::new(), false);
     for piece in cut(bytes, places) {
@@ -116,7 +117,7 @@ fn build(role: Role, places: &[usize], bytes: &[u8]) -> Vec<u8> {
     wire
 }
 
-/// Some messages in parts and some not: each that comes whole is one that was sent, in order, and the end is the same.
+/// Some messages in parts and some not. Each whole message is one that was sent, in order, and the end is the same.
 fn now_and_then_in_parts(mut side: Side, pieces: &[&[u8]], whole: &Outcome, seed: u8) {
     let mut seeded = Seeded(seed.into());
     let mut expected = whole.events.iter();
@@ -153,7 +154,7 @@ fn now_and_then_in_parts(mut side: Side, pieces: &[&[u8]], whole: &Outcome, seed
     }
 }
 
-/// Takes bytes that say what to do; zeros when none are left.
+/// Takes bytes that say what to do. It gives zeros when none are left.
 struct Script<'a>(&'a [u8]);
 
 impl<'a> Script<'a> {
@@ -172,7 +173,7 @@ impl<'a> Script<'a> {
     }
 }
 
-/// One direction of a connection: an end that compresses, and what reads it.
+/// One direction of a connection: an endpoint that compresses, and the readers of its bytes.
 struct Direction {
     from: Side,
     to: Side,
@@ -256,7 +257,7 @@ impl Direction {
         assert_eq!(self.to.events, self.sent);
     }
 
-    /// All of it is what the naive inflater reads, which lets no distance reach beyond the window.
+    /// Everything is as the naive inflater reads it, which lets no distance reach beyond the window.
     fn check(self) {
         let settings = model::Settings {
             report: true,
@@ -298,7 +299,7 @@ fn payload(script: &mut Script<'_>) -> Vec<u8> {
     }
 }
 
-/// Whatever is sent compressed arrives, over several connections that lend each other compressors.
+/// All compressed messages arrive, over several connections that share compressors.
 pub fn deflate(data: &[u8]) {
     let mut script = Script(data);
     let count = 1 + script.byte() % 7;

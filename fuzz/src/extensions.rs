@@ -1,4 +1,5 @@
-//! The negotiation of compression (RFC 7692 §5, §7.1) against the rules as they are written, with a parser of their own.
+//! Compares the negotiation of compression (RFC 7692 §5, §7.1) with the rules as they are written. It has a second
+//! parser.
 
 use bowline::handshake::{
     Accept, ClientHandshake, ClientRequest, ConnectError, Request, RequestError, accept_key,
@@ -23,7 +24,7 @@ struct Parameters {
     client_bits: Option<Option<u8>>,
 }
 
-/// RFC 6455 §9.1, character by character; `None` if it is not that.
+/// RFC 6455 §9.1, character by character. `None` if the value does not follow it.
 struct Parser<'a>(&'a [u8]);
 
 impl Parser<'_> {
@@ -103,7 +104,7 @@ fn is_token_byte(byte: u8) -> bool {
 }
 
 impl Parameters {
-    /// `None` if one is unknown, or there twice, or has a value that it may not have.
+    /// `None` if a parameter is unknown, or is there twice, or has an invalid value.
     fn of(parameters: &[(String, Option<String>)]) -> Option<Self> {
         let bits = |value: &str| (8..=15).find(|bits| value == format!("{bits}"));
         let mut parsed = Self::default();
@@ -125,7 +126,7 @@ impl Parameters {
         Some(parsed)
     }
 
-    /// Every offer of the list that is one.
+    /// Every valid offer of the list.
     fn offers(list: &[Extension]) -> Vec<Self> {
         let named = list.iter().filter(|extension| extension.0 == "permessage-deflate");
         named.filter_map(|extension| Self::of(&extension.1)).collect()
@@ -158,7 +159,7 @@ fn terms(bits: Option<u8>, no_takeover: bool) -> Terms {
     Terms { window: 1 << bits.unwrap_or(15), takeover: !no_takeover, strict: true }
 }
 
-/// What a side is set to, and its terms.
+/// The settings of a side, and its terms.
 fn settings(bits: u8, more: u8) -> (Config, Terms, Terms) {
     let (server, client) = (9 + (bits & 7).min(6), 9 + (bits >> 3 & 7).min(6));
     let (no_server, no_client) = (bits & 64 != 0, bits & 128 != 0);
@@ -173,7 +174,7 @@ fn settings(bits: u8, more: u8) -> (Config, Terms, Terms) {
     (config, terms(Some(server), no_server), terms(Some(client), no_client))
 }
 
-/// What a server of this setting answers, checked against what it was offered.
+/// What a server with these settings answers, checked against the offer.
 fn server(config: &Config, lines: &[&[u8]], own: (Terms, Terms), on: bool) -> Option<Parameters> {
     let mut headers = vec![
         ("Host", &b"a"[..]),
@@ -193,7 +194,7 @@ fn server(config: &Config, lines: &[&[u8]], own: (Terms, Terms), on: bool) -> Op
     let (connection, response) = upgrade.accept(Accept::new()).unwrap();
     let answers: Vec<&[u8]> = response.headers().all(NAME).collect();
     let offers = Parameters::offers(&list.unwrap_or_default());
-    // Each offer that is one can be taken.
+    // Each valid offer can be accepted.
     assert_eq!(answers.len(), usize::from(on && !offers.is_empty()));
     let answer = match Parser::list(&answers).unwrap().as_slice() {
         [] => None,
@@ -230,7 +231,7 @@ fn offered(config: &Config) -> (ClientHandshake, String, Vec<String>) {
     (handshake, values("Sec-WebSocket-Key").remove(0), values(NAME))
 }
 
-/// Whether a client of this setting takes the answer, which has to be one to its offer.
+/// Whether a client with these settings accepts the answer, which has to fit its offer.
 fn client(config: &Config, lines: &[&[u8]], own: (Terms, Terms), on: bool) -> bool {
     let (mut handshake, key, offers) = offered(config);
     let offers: Vec<&[u8]> = offers.iter().map(|offer| offer.as_bytes()).collect();
@@ -263,7 +264,7 @@ fn client(config: &Config, lines: &[&[u8]], own: (Terms, Terms), on: bool) -> bo
             assert!(lines.is_empty() || fits, "{answer:?} to {offers:?}");
             let terms = answer.map(|answer| {
                 let terms = answer.client();
-                // Whatever the answer lets it do, a client keeps to its own setting.
+                // Whatever the answer allows, a client keeps to its own settings.
                 Terms {
                     window: terms.window.min(own.1.window),
                     takeover: terms.takeover && own.1.takeover,
@@ -282,7 +283,7 @@ fn client(config: &Config, lines: &[&[u8]], own: (Terms, Terms), on: bool) -> bo
     }
 }
 
-/// What is sent keeps to the terms.
+/// Sent messages keep to the terms.
 fn sends(role: Role, connection: Connection, terms: Option<Terms>) {
     let mut side = Side::of(role, connection);
     let letters = Seeded(7).bytes(300);
@@ -299,8 +300,8 @@ fn sends(role: Role, connection: Connection, terms: Option<Terms>) {
     model::receive_compressed(peer, &wire, settings, compression).assert_delivers(&messages);
 }
 
-/// The value of the header, a line of the input for each line of it, as a client's offer to a server and as a server's
-/// answer to a client; and what the one says to the other.
+/// The value of the header, with a line of the input for each of its lines. It is a client's offer to a server, and a
+/// server's answer to a client. Also what our client and our server say to each other.
 pub fn extensions(data: &[u8]) {
     let [ours, more, theirs, header @ ..] = data else {
         return;
@@ -318,7 +319,7 @@ pub fn extensions(data: &[u8]) {
     server(&config, &lines, own, on);
     client(&config, &lines, own, on);
 
-    // A client takes whatever a server answers to its offer.
+    // A client accepts every answer of a server to its offer.
     let (others, other_server, other_client) = settings(*theirs, more & 127);
     let (_, _, offers) = offered(&others);
     let offers: Vec<&[u8]> = offers.iter().map(|offer| offer.as_bytes()).collect();

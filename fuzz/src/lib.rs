@@ -1,4 +1,4 @@
-//! What the fuzz targets check. Each takes bytes that nobody chose; an input begins with how to cut the rest:
+//! What the fuzz targets check. Each takes arbitrary bytes. An input begins with how to cut the rest:
 //!
 //! ```text
 //! | settings | count | places, `count % 8` of them, 16 bits each | the bytes |
@@ -47,7 +47,7 @@ fn settings(bits: u8) -> model::Settings {
     settings
 }
 
-/// What `role` receives is what the naive receiver makes of it, however it is cut and looked at, whole or in parts.
+/// `role` receives the same as the naive receiver, however the bytes are cut, whole or in parts.
 pub fn frames(role: Role, data: &[u8]) {
     let Some(Input { settings, places, bytes }) = split(data) else {
         return;
@@ -68,7 +68,7 @@ pub fn frames(role: Role, data: &[u8]) {
 }
 
 fn in_parts(mut side: Side, pieces: &[&[u8]], whole: &Outcome) {
-    // Control frames come between parts, so the order of the two is not that of whole messages.
+    // Control frames come between parts, so the order is not that of whole messages.
     let (mut data, mut control) = (Vec::new(), Vec::new());
     let mut open: Option<(bool, Vec<u8>)> = None;
     for piece in pieces {
@@ -109,7 +109,7 @@ fn in_parts(mut side: Side, pieces: &[&[u8]], whole: &Outcome) {
     }
 }
 
-/// What was received can be sent, in any way, and arrives as it was.
+/// Received messages can be sent in any way, and arrive unchanged.
 fn sent_back(role: Role, events: &[Message]) {
     let config = Config::default().report_control_frames(true).max_send_queue(usize::MAX);
     let mut pair = Pair::new(&config);
@@ -127,14 +127,14 @@ fn sent_back(role: Role, events: &[Message]) {
     assert_eq!(to.events, events);
 }
 
-/// Text is what the standard library takes for UTF-8, and fails at the first byte that nothing can make valid,
-/// in one frame and in fragments.
+/// Text is valid if the standard library says so. Otherwise it fails at the first byte that nothing can make valid, in
+/// one frame and in fragments.
 pub fn utf8(data: &[u8]) {
     let Some(Input { settings, places, bytes }) = split(data) else {
         return;
     };
     let role = if settings & 1 == 0 { Role::Server } else { Role::Client };
-    // The first byte behind which nothing is valid any more, or the end of what is not complete.
+    // The first byte after which nothing is valid any more, or the end of an incomplete text.
     let bad = match std::str::from_utf8(bytes) {
         Ok(_) => None,
         Err(error) if error.error_len().is_none() => Some(bytes.len()),
@@ -169,7 +169,7 @@ pub fn utf8(data: &[u8]) {
                 Some(at) => outcome.assert_failed(bowline::Rule::InvalidUtf8, at),
             }
         }
-        // No more than the bytes up to the bad one are needed.
+        // Only the bytes up to the bad one are needed.
         if let Some(at) = at
             && at < wire.len()
         {

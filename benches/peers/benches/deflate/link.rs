@@ -1,5 +1,5 @@
-//! A socket whose other end is a client that waits for each answer: it gives one frame, and then
-//! nothing until it is told to.
+//! A socket whose other end is a client that waits for each answer. It gives one frame, and then nothing until
+//! it is told to.
 
 use std::cell::{RefCell, RefMut};
 use std::io::{self, IoSlice};
@@ -21,16 +21,16 @@ struct Ends {
     head: Vec<u8>,
     wire: Option<Arc<Wire>>,
     frame: usize,
-    /// What the server may read now, of the head or of the wire.
+    /// Which bytes of the head or of the wire the server may read now.
     at: usize,
     end: usize,
-    /// It read all of that, and waits.
+    /// The server read all of them, and waits.
     waits: bool,
 }
 
 thread_local! {
-    /// What the server wrote that was polled last: nobody else writes meanwhile. It never grows
-    /// while it is measured.
+    /// What the server that was polled last has written. No other server writes meanwhile. It never grows during
+    /// a measurement.
     static WRITTEN: RefCell<Vec<u8>> = RefCell::new(Vec::with_capacity(64 << 10));
 }
 
@@ -45,7 +45,7 @@ impl Link {
         self.0.borrow_mut()
     }
 
-    /// Shows as much as there is room for; nothing if all was read.
+    /// Shows as many bytes as there is room for, or none if all were read.
     fn read(&self, room: usize, see: impl FnOnce(&[u8])) -> bool {
         let mut ends = self.ends();
         let ends = &mut *ends;
@@ -90,7 +90,7 @@ impl Served {
         served
     }
 
-    /// What the server wrote before the first frame, if nobody was polled since.
+    /// What the server wrote before the first frame, if no other was polled since.
     pub fn head(&self) -> String {
         WRITTEN.with_borrow(|written| String::from_utf8(written.clone()).unwrap())
     }
@@ -128,7 +128,7 @@ impl Served {
         WRITTEN.with_borrow(Vec::len)
     }
 
-    /// What came back, if nobody was polled since, and what it should be.
+    /// What came back, if no other server was polled since, and what it should be.
     pub fn see(&self, see: impl FnOnce(&[u8], &str)) {
         let ends = self.link.ends();
         WRITTEN.with_borrow(|written| {

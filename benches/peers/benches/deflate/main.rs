@@ -1,5 +1,5 @@
-//! Echo of compressed JSON: what it costs a server, how small the answers are, and what a connection
-//! holds meanwhile.
+//! Echo of compressed JSON: the processor time of a server, the size of the answers, and the memory that a
+//! connection holds.
 //!
 //! Prints tables. `cargo bench -p peers --bench deflate -- one sockudo` prints a part of them: the
 //! words choose among the tables and among the servers. `--save FILE` writes the figures to a file for
@@ -28,8 +28,8 @@ use servers::Opened;
 const SIZES: [(&str, usize, usize, usize); 2] =
     [("1 KiB", 1 << 10, 64, 1024), ("16 KiB", 16 << 10, 4, 128)];
 
-/// One; more than a small pool has states for; as many as have 16 MiB of states, and 128 MiB, if
-/// each has its own.
+/// One connection, and more than a small pool has states for. Then as many as take 16 MiB and 128 MiB of states,
+/// if each has its own.
 const CONNECTIONS: [usize; 4] = [1, 6, 32, 256];
 
 const ROUNDS: usize = 15;
@@ -45,7 +45,7 @@ struct Contender {
 
 const PEERS: [&str; 2] = ["sockudo-ws", "yawc"];
 
-/// Time is compared with a peer's only where the answers are as long, give or take this part.
+/// Time is compared with a peer's only if the length of the answers differs by at most this part.
 const ALIKE: f64 = 0.03;
 
 fn contenders() -> Vec<Contender> {
@@ -165,7 +165,7 @@ fn cpu_time() -> f64 {
     time.tv_sec as f64 * 1e9 + time.tv_nsec as f64
 }
 
-/// What clients send that agreed on the same, each with messages of its own.
+/// What clients with the same agreement send, each with messages of its own.
 struct Wires {
     len: usize,
     count: usize,
@@ -188,7 +188,7 @@ impl Wires {
     }
 }
 
-/// What a contender took for each message, round by round, and the length of its answers.
+/// The time of a contender for each message, round by round, and the length of its answers.
 #[derive(Default)]
 struct Times {
     rounds: Vec<f64>,
@@ -203,8 +203,8 @@ impl Times {
     }
 }
 
-/// Measures all in turn, round by round, so that what disturbs the machine disturbs all of them. Each
-/// has a thread of its own, and with it what a library keeps for a thread; one works at a time.
+/// Measures all contenders in turn, round by round, so that a disturbance of the machine affects all of them.
+/// Each has a thread of its own, with what a library keeps for a thread. One works at a time.
 fn time(
     contenders: &[Contender],
     len: usize,
@@ -267,7 +267,7 @@ fn round(servers: &mut [Served], turns: usize) -> (f64, usize) {
     (cpu_time() - start, bytes)
 }
 
-/// A connection that has sent back right what every later message is compressed after.
+/// A connection that has correctly sent back the messages that later ones refer to.
 fn checked(open: &dyn Fn() -> Opened, wires: &Wires, i: usize) -> Served {
     let (agreed, mut server) = open();
     server.connect(wires.get(agreed, i));
@@ -303,7 +303,7 @@ fn print_times(
         print!("| {} |", contender.name);
         for (name, times) in columns {
             let own = &times[i];
-            // NaN where there is nobody to compare with.
+            // NaN if there is no peer to compare with.
             let ratio = |others: &[&str], size: f64| {
                 let mut others: Vec<_> =
                     others.iter().filter_map(|name| at(name)).map(|i| &times[i]).collect();
@@ -342,8 +342,8 @@ fn print_times(
     println!();
 }
 
-/// Bytes for each of many connections after `messages` each way, and bytes that are there once for
-/// all of them.
+/// Bytes for each of many connections after `messages` messages each way, and bytes that are shared by all of
+/// them.
 fn held(open: &(dyn Fn() -> Opened + Sync), messages: usize) -> (f64, f64) {
     const ALL: usize = 256;
     let measure = || {
@@ -369,7 +369,7 @@ fn held(open: &(dyn Fn() -> Opened + Sync), messages: usize) -> (f64, f64) {
         let each = (all - half) as f64 / (ALL / 2) as f64;
         (each, (all - before) as f64 - each * ALL as f64)
     };
-    // On a thread of its own, where nothing was lent yet.
+    // On a thread of its own, whose pools have lent nothing yet.
     let runtime = tokio::runtime::Handle::current();
     std::thread::scope(|scope| {
         let run = || {

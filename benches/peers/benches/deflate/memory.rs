@@ -10,13 +10,13 @@ static COUNTING: Counting = Counting;
 
 static LIVE: AtomicIsize = AtomicIsize::new(0);
 
-/// What is allocated now, in bytes.
+/// How many bytes are allocated now.
 pub fn live() -> isize {
     LIVE.load(Relaxed)
 }
 
-/// Load and store instead of one atomic step, which the allocations that are measured would pay for:
-/// while memory is counted, one thread works.
+/// A load and a store instead of one atomic step, so that the measured allocations do not pay for it. While
+/// memory is counted, only one thread works.
 fn count(freed: usize, allocated: usize) {
     LIVE.store(live() + allocated as isize - freed as isize, Relaxed);
 }

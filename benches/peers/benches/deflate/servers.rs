@@ -1,4 +1,4 @@
-//! The servers: each sends back what it gets, as its documentation shows.
+//! The servers: each sends back every message, as its documentation shows.
 
 use std::future::poll_fn;
 
@@ -16,7 +16,7 @@ use crate::link::{Link, Served};
 /// What a server agreed on, and the connection.
 pub type Opened = (Option<Agreed>, Served);
 
-/// Raw calls of zlib-rs; headers are written, not checked.
+/// Raw calls of zlib-rs. Headers are written, but not checked.
 pub fn floor(level: i32, memory: i32, agreed: Agreed) -> Opened {
     let mut unpacker = Unpacker::new(agreed.client_bits, agreed.client_takeover);
     let mut packer = Packer::new(level, memory, agreed.server_bits, agreed.server_takeover);
@@ -57,7 +57,7 @@ pub fn owned(deflate: Option<Deflate>) -> Opened {
     agreed(deflate, Served::new(REQUEST, task))
 }
 
-/// bowline: `recv_borrowed`, and `feed` of what it lends.
+/// bowline: `recv_borrowed`, and `feed` of the lent message.
 pub fn borrowed(deflate: Option<Deflate>) -> Opened {
     let config = Config::default().deflate(deflate);
     let task = async |link: Link| {

@@ -1,4 +1,4 @@
-//! The rows of bowline's own benchmarks, each library beside the others.
+//! The rows of bowline's own benchmarks, for each library.
 
 #[path = "../../../common/mod.rs"]
 mod common;

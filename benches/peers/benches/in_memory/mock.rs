@@ -52,7 +52,7 @@ impl AsyncRead for Mock<'_> {
         _cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        // What is behind the filled part need not be initialised for a memcpy.
+        // The buffer after the filled part need not be initialised for a memcpy.
         let bytes = self.source.next(buffer.remaining());
         buffer.put_slice(bytes);
         Poll::Ready(Ok(()))
@@ -89,7 +89,7 @@ impl AsyncWrite for Mock<'_> {
     }
 }
 
-/// Polls until it is done. The stream is always ready, so what is pending only gives others a turn.
+/// Polls until the future is done. The stream is always ready, so `Pending` only gives other tasks a turn.
 pub fn block_on<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
     let mut cx = Context::from_waker(Waker::noop());

@@ -108,7 +108,7 @@ fn name(server: Server, all: &[(&'static str, Server)]) -> &'static str {
     all.iter().find(|(_, known)| *known == server).map_or("", |(name, _)| name)
 }
 
-/// The server's process, if it can be had.
+/// The server's process, if it can be started.
 fn start(server: Server, processor: usize) -> Result<Option<Process>> {
     if server != Server::Uwebsockets {
         return Process::start(name(server, servers::ALL), processor).map(Some);
@@ -119,7 +119,7 @@ fn start(server: Server, processor: usize) -> Result<Option<Process>> {
         eprintln!("uwebsockets is left out. To have it, with node 20 or later:\n  {INSTALL}");
         return Ok(None);
     }
-    // A process is where the one is that starts it.
+    // A process runs on the processor of the one that starts it.
     process::pin(processor);
     let mut command = Command::new("node");
     let script = package.join("examples/broadcast/uwebsockets.mjs");
@@ -150,7 +150,7 @@ fn cost(
         let mut load = Load::new()?;
         load.resize(process.address, options.connections)?;
         process.settle()?;
-        // Not counted: memory grows, caches fill, and what comes is compared.
+        // Not counted: memory grows, caches fill, and the received messages are compared.
         broadcasts(&mut load, &window, options.time / 3)?;
         all.push((name, process, load, Vec::new()));
     }
@@ -187,7 +187,7 @@ fn cost(
     Ok(())
 }
 
-/// One after the other, each begun when all have the one before. Gives how many.
+/// Sends one message after the other, each when all have received the last one. Gives how many.
 fn broadcasts(load: &mut Load, window: &Window, time: Duration) -> Result<usize> {
     let end = Instant::now() + time;
     let mut count = 0;
@@ -292,7 +292,7 @@ fn stuck(policies: &[Server], options: &Options, figures: &mut Figures) -> Resul
     Ok(())
 }
 
-/// Until the server has noticed who came or left.
+/// Waits until the server has noticed which connections came or left.
 fn wait_for(process: &mut Process, members: usize) -> Result<()> {
     while process.ask(servers::MEMBERS)? != members as u64 {
         std::thread::sleep(Duration::from_millis(1));

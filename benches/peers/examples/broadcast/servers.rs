@@ -1,4 +1,4 @@
-//! The servers: each sends a message that it receives to everybody who is connected.
+//! The servers: each sends a message that it receives to all connections.
 
 use std::fmt::Display;
 use std::future::{Future, Ready, ready};
@@ -34,17 +34,17 @@ pub enum Server {
     Uwebsockets,
 }
 
-/// How a message comes to a connection, where the library has no way of its own.
+/// How a message gets to a connection, if the library has no way of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
-    /// Over a channel to its task, as the example server of tokio-tungstenite does it. The channels
-    /// have no bounds: what a peer does not read is kept.
+    /// Over a channel to its task, as the example server of tokio-tungstenite does it. The channels have no bounds:
+    /// messages that a peer does not read are kept.
     Channel,
-    /// By the task that received it, one connection after the other. It waits for each.
+    /// The task that received it sends it to one connection after the other, and waits for each.
     Loop,
 }
 
-/// By the names that the tables and the command line have for them.
+/// The servers, by their names in the tables and on the command line.
 pub const ALL: &[(&str, Server)] = &[
     ("bare", Server::Bare),
     ("bowline", Server::Bowline(SlowPeer::Drop)),
@@ -60,17 +60,17 @@ pub const ALL: &[(&str, Server)] = &[
     ("sockudo-ws", Server::Sockudo),
 ];
 
-/// Those that get a peer that does not read.
+/// The servers that are also measured with a peer that does not read.
 pub const POLICIES: &[(&str, Server)] = &[
     ("bowline-drop", Server::Bowline(SlowPeer::Drop)),
     ("bowline-skip", Server::Bowline(SlowPeer::Skip)),
     ("bowline-keep-newest", Server::Bowline(SlowPeer::KeepNewest)),
 ];
 
-/// What the sockets of these servers hold, in bytes; the system doubles it.
+/// How many bytes the sockets of these servers hold. The system doubles it.
 const SOCKET_BUFFER: usize = 64 << 10;
 
-// What a server of bowline's can be asked.
+// What a bowline server can be asked.
 pub const MEMBERS: &str = "members";
 pub const LONGEST: &str = "longest";
 pub const SENT: &str = "sent";
@@ -88,7 +88,7 @@ pub fn serve(arguments: &[String]) -> ! {
     let server = policy.or_else(|| named(ALL)).expect("a server");
     let listener = process::begin(processor);
     if policy.is_some() {
-        // Those who are accepted have it too. Left alone it grows, and takes all that is sent.
+        // Accepted sockets have it too. Otherwise the buffer grows, and takes all that is sent.
         let socket = socket2::SockRef::from(&listener);
         socket.set_send_buffer_size(SOCKET_BUFFER).expect("a socket");
     }
@@ -155,7 +155,7 @@ where
     }
 }
 
-/// Those who are connected. Nobody leaves while there are messages.
+/// The connections. None leaves while there are messages.
 struct Group<T>(Arc<Mutex<Vec<T>>>);
 
 impl<T> Default for Group<T> {
@@ -285,8 +285,7 @@ async fn serve_both<M: Clone + Send + 'static>(
                 groups.channels.each(|channel| drop(channel.send(message.clone())));
                 ready(())
             });
-            // The example has both in one task, where what is to be sent has the receiving side
-            // polled too.
+            // The example has both in one task, where sending also polls the receiving side.
             let sending = tokio::spawn(async move {
                 let mut outgoing = pin!(outgoing);
                 while let Some(message) = receiver.recv().await {

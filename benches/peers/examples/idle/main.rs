@@ -1,4 +1,4 @@
-//! What a connection costs that does nothing, and whether messages cost more beside many of them.
+//! The memory of an idle connection, and whether messages cost more while many connections are idle.
 //!
 //! `cargo run --release -p peers --example idle -- --help` lists the options.
 
@@ -41,11 +41,11 @@ const SERVERS: &[Server] = &[
 /// Bytes of a message.
 const PAYLOAD: usize = 1 << 10;
 
-/// Processor time is taken over at least as many messages, so many times; the median counts.
+/// Processor time is measured over at least this many messages, in several rounds. The median counts.
 const MESSAGES: usize = 30_000;
 const ROUNDS: usize = 3;
 
-/// Messages under way at a time, each on another connection.
+/// Messages in flight at a time, each on another connection.
 const UNDER_WAY: usize = 64;
 
 /// The first argument of a process that measures over streams in memory.
@@ -54,7 +54,7 @@ const IN_MEMORY: &str = "in-memory";
 /// Counts what is allocated.
 struct Counting;
 
-/// What allocates.
+/// The allocator.
 #[cfg(feature = "mimalloc")]
 #[expect(non_upper_case_globals, reason = "it takes the place of a unit struct")]
 static System: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -92,7 +92,7 @@ fn live() -> u64 {
     LIVE.load(Ordering::Relaxed)
 }
 
-/// What one server was found to use over sockets or in memory.
+/// What one server used over sockets or in memory.
 #[derive(Clone, Debug, Default)]
 struct Found {
     /// Bytes of a connection's future.
@@ -100,7 +100,7 @@ struct Found {
     /// For each connection: resident and live bytes when it is new, and after a message.
     new: (f64, f64),
     after: (f64, f64),
-    /// µs for each message beside so many connections, from few to many.
+    /// µs for each message while there are this many connections, from few to many.
     cpu: Vec<f64>,
 }
 
@@ -160,7 +160,7 @@ fn main() -> Result<()> {
     saved.write(file)
 }
 
-/// The numbers of connections beside which processor time is taken.
+/// The numbers of connections at which processor time is measured.
 fn steps(most: usize) -> Vec<usize> {
     let mut steps: Vec<_> = [1000, 10_000].into_iter().filter(|step| *step < most).collect();
     steps.push(most);
@@ -170,7 +170,7 @@ fn steps(most: usize) -> Vec<usize> {
 fn over_sockets(server: Server, count: usize) -> Result<Found> {
     let mut process = Process::start(server.name(), 0)?;
     let window = Window::new(1, PAYLOAD, false);
-    // What is loaded and allocated once is no connection's.
+    // Memory that is loaded and allocated once belongs to no connection.
     let mut load = Load::new()?;
     load.resize(process.address, UNDER_WAY)?;
     load.sweep(&window, UNDER_WAY)?;
@@ -205,7 +205,7 @@ fn over_sockets(server: Server, count: usize) -> Result<Found> {
     Ok(found)
 }
 
-/// In a process of its own, since an allocator remembers.
+/// Runs in a process of its own, because an allocator keeps freed memory.
 fn in_memory(server: Server, count: usize) -> Result<Found> {
     let program = std::env::current_exe()?;
     let output = Command::new(program)

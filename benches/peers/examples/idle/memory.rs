@@ -1,4 +1,4 @@
-//! Connections over streams that hold nothing while they are idle, as many as memory takes.
+//! Connections over streams that hold nothing while they are idle. Only memory limits their number.
 
 use std::io;
 use std::pin::Pin;
@@ -13,7 +13,7 @@ use crate::sockets::process::{Memory, cpu};
 use crate::sockets::servers::{Server, Shared, spawn};
 use crate::{Found, MESSAGES, PAYLOAD, ROUNDS, UNDER_WAY, live, steps};
 
-/// The client's end: what the server has to read, and how much it wrote.
+/// The client's end: the bytes that the server has to read, and how much it wrote.
 #[derive(Default)]
 struct Pipe {
     unread: &'static [u8],
@@ -34,7 +34,7 @@ impl Stream {
         reader.into_iter().for_each(Waker::wake);
     }
 
-    /// How much was written, once the server has read all and waits for more.
+    /// How many bytes were written, once the server has read all and waits for more.
     fn answered(&self) -> Option<usize> {
         let pipe = self.0.lock().unwrap();
         pipe.reader.as_ref().map(|_| pipe.written)
@@ -100,7 +100,7 @@ impl AsyncWrite for Stream {
     }
 }
 
-/// Sends something on each stream in turn, and has the tasks answer it with so many bytes (0: some).
+/// Sends bytes on each stream in turn, and lets the tasks answer with a number of bytes (0: any number).
 async fn sweep(streams: &[Stream], bytes: &'static [u8], reply: usize) {
     for group in streams.chunks(UNDER_WAY) {
         group.iter().for_each(|stream| stream.send(bytes));
@@ -127,7 +127,7 @@ pub fn measure(server: Server, count: usize) -> Found {
         let reply = window.reply.len();
         let message: &'static [u8] = window.request.leak();
 
-        // What is loaded and allocated once is no connection's.
+        // Memory that is loaded and allocated once belongs to no connection.
         let warm: Vec<_> = (0..UNDER_WAY).map(|_| Stream::default()).collect();
         for stream in &warm {
             spawn(server, stream.clone(), &shared);
@@ -140,7 +140,7 @@ pub fn measure(server: Server, count: usize) -> Found {
         }
         drop(warm);
 
-        // Nor are the streams.
+        // Neither do the streams.
         let mut streams: Vec<_> = (0..count).map(|_| Stream::default()).collect();
         let before = Memory::now(live);
         let mut task = 0;

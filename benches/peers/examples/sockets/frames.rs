@@ -1,6 +1,6 @@
 //! Frames made by hand: what the client sends, and what has to come back.
 
-/// A request with the key of RFC 6455, 1.3, so that the answer is known.
+/// A request with the key of RFC 6455 §1.3, so that the answer is known.
 pub const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\
     Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
     Sec-WebSocket-Version: 13\r\n\r\n";
@@ -39,7 +39,7 @@ impl Window {
     }
 }
 
-/// The header of a binary message; `mask` is the bit that says whether a key follows.
+/// The header of a binary message. `mask` is the bit that says whether a key follows.
 pub fn header(to: &mut Vec<u8>, size: usize, mask: u8) {
     to.push(0x82);
     match size {

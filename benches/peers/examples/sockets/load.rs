@@ -1,4 +1,4 @@
-//! The client: plain sockets behind epoll, frames made in advance, replies counted and, at first, compared.
+//! The client: plain sockets with epoll, frames made in advance, replies counted and, at first, compared.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpStream};
@@ -69,7 +69,7 @@ impl Load {
         if stuck {
             let first = &mut self.connections[0];
             first.stuck = true;
-            // As little as there can be, or it would take long until it is stuck.
+            // The smallest buffer, or it would take long until the server is stuck.
             socket2::SockRef::from(&first.socket).set_recv_buffer_size(1)?;
         }
         Ok(())
@@ -84,8 +84,8 @@ impl Load {
         Ok(Connection { socket, sent: 0, received: 0, windows: 0, busy: false, stuck: false })
     }
 
-    /// Keeps a window under way on every connection: the next is sent when all of the last one's
-    /// replies are there. Gives the number of messages that were answered.
+    /// Keeps a window in flight on every connection: the next is sent when all replies to the last one are there.
+    /// Gives the number of answered messages.
     pub fn run(&mut self, window: &Window, time: Duration) -> Result<u64> {
         let end = Instant::now() + time;
         let mut windows = 0;
@@ -111,7 +111,7 @@ impl Load {
         Ok(windows * window.messages as u64)
     }
 
-    /// Sends a window on each connection in turn, on not more than `under_way` at a time.
+    /// Sends a window on each connection in turn, on at most `under_way` connections at a time.
     pub fn sweep(&mut self, window: &Window, under_way: usize) -> Result<u64> {
         let count = self.connections.len();
         let mut next = under_way.min(count);
@@ -135,8 +135,8 @@ impl Load {
         Ok((count * window.messages) as u64)
     }
 
-    /// Sends a window on the last connection, for which each gets the replies. Tells which had all of
-    /// them how long after the start.
+    /// Sends a window on the last connection. All connections get the replies. Gives for each when it had all of
+    /// them.
     pub fn broadcast(
         &mut self,
         window: &Window,
@@ -182,7 +182,7 @@ impl Load {
 
     /// Whether all replies are there.
     fn proceed(&mut self, i: usize, window: &Window) -> Result<bool> {
-        // An event may be of a connection that was closed meanwhile.
+        // An event may belong to a connection that was closed meanwhile.
         let Some(connection) = self.connections.get_mut(i) else { return Ok(false) };
         if !connection.busy {
             return Ok(false);

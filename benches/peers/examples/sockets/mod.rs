@@ -11,7 +11,7 @@ pub mod servers;
 
 pub type Result<T> = std::io::Result<T>;
 
-/// The middle one.
+/// The median.
 pub fn median(mut figures: Vec<f64>) -> f64 {
     figures.sort_by(f64::total_cmp);
     match figures.len() {
@@ -21,12 +21,12 @@ pub fn median(mut figures: Vec<f64>) -> f64 {
     }
 }
 
-/// The median of the rounds' ratios: what disturbs a round disturbs both.
+/// The median of the rounds' ratios. A disturbance of a round affects both.
 pub fn beside(rounds: &[f64], base: &[f64]) -> f64 {
     median(rounds.iter().zip(base).map(|(one, base)| one / base).collect())
 }
 
-/// The value behind `--name`, or what follows it up to the next option.
+/// The value after `--name`, or all values up to the next option.
 pub fn option<'a>(arguments: &'a [String], name: &str) -> Option<Vec<&'a str>> {
     let at = arguments.iter().position(|argument| argument == name)?;
     let values = arguments[at + 1..].iter().take_while(|value| !value.starts_with("--"));
@@ -51,7 +51,7 @@ pub fn choose<T: Copy>(arguments: &[String], name: &str, all: &[(&'static str, T
     }
 }
 
-/// The number behind `--name`.
+/// The number after `--name`.
 pub fn number(arguments: &[String], name: &str, default: f64) -> f64 {
     match option(arguments, name).as_deref() {
         None => default,

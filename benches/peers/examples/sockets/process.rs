@@ -22,14 +22,14 @@ const RESIDENT: &str = "resident";
 const LIVE: &str = "live";
 const FUTURE: &str = "future";
 
-/// The server and the client keep to a processor each. Where there is no other, nothing happens.
+/// Keeps the server and the client to one processor each. If there is only one, it does nothing.
 pub fn pin(to: usize) {
     let mut set = CpuSet::new();
     set.set(to);
     let _ = sched_setaffinity(None, &set);
 }
 
-/// As many descriptors as the system lets us have.
+/// Raises the limit of file descriptors as far as the system allows.
 pub fn raise_limit() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
@@ -50,7 +50,7 @@ fn resident() -> u64 {
     kib * 1024
 }
 
-/// The memory that a process has and that it asked for, in bytes.
+/// The memory that a process has, and the memory that it asked for, in bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Memory {
     pub resident: u64,
@@ -64,7 +64,7 @@ impl Memory {
     }
 }
 
-/// What an echo server's process does: it serves, and answers what is asked until that ends.
+/// The process of an echo server: it serves, and answers questions until these end.
 pub fn serve(arguments: &[String], live: fn() -> u64) -> ! {
     let [name, processor] = arguments else { panic!("which server, on which processor") };
     let server = Server::named(name).expect("a server");
@@ -105,8 +105,8 @@ pub fn begin(processor: &str) -> TcpListener {
     listener
 }
 
-/// Answers what is asked on the standard input, on a thread of its own. The process ends when
-/// that does, or with a question that `own` has no answer to.
+/// Answers questions from standard input, on a thread of its own. The process ends when standard input ends, or
+/// with a question to which `own` has no answer.
 pub fn answer(own: impl Fn(&str) -> Option<u64> + Send + 'static) {
     std::thread::spawn(move || {
         for question in std::io::stdin().lines().map_while(Result::ok) {
@@ -166,7 +166,7 @@ impl Process {
         loop {
             let before = self.cpu()?;
             std::thread::sleep(Duration::from_millis(50));
-            // To be asked takes some time too.
+            // The question takes some processor time too.
             if self.cpu()? - before < Duration::from_millis(5) {
                 return Ok(());
             }
@@ -184,7 +184,7 @@ impl Process {
         self.ask(FUTURE)
     }
 
-    /// The answer to what the server knows.
+    /// The answer to a question that the server knows.
     pub fn ask(&mut self, question: &str) -> Result<u64> {
         let questions = self.questions.as_mut().ok_or(ErrorKind::BrokenPipe)?;
         questions.write_all(format!("{question}\n").as_bytes())?;

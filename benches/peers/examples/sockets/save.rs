@@ -1,4 +1,4 @@
-//! Figures in a file: `--save FILE` of the programs, what `benches/report` makes tables of.
+//! Figures in a file: `--save FILE` of the programs. `benches/report` makes tables of them.
 //!
 //! benches/README.md describes the format.
 
@@ -30,14 +30,14 @@ pub struct Figures {
 }
 
 impl Figures {
-    /// Of a program that `command` starts with these arguments.
+    /// The figures of a program that `command` starts with these arguments.
     pub fn new(command: &str, arguments: &[String]) -> Self {
         let mut command = command.to_string();
         let mut separator = " -- ";
         let mut rest = arguments.iter();
         while let Some(argument) = rest.next() {
             match argument.as_str() {
-                // Where it is written to is nobody's business, and cargo adds the other.
+                // The file name does not matter, and cargo adds the other argument.
                 "--save" => drop(rest.next()),
                 "--bench" => {}
                 other => {
@@ -50,8 +50,8 @@ impl Figures {
         Self { command, lines: Vec::new() }
     }
 
-    /// A figure as it was computed, in its table, row and column; `spread` says how far apart the
-    /// measurements were that it is the median of. What is not a number was not measured.
+    /// A figure as it was computed, in its table, row and column. It is a median, and `spread` says how far apart
+    /// its measurements were. NaN: it was not measured.
     pub fn add(&mut self, place: [&str; 3], value: f64, spread: Option<f64>) {
         if !value.is_finite() {
             return;
@@ -81,7 +81,7 @@ impl Figures {
     }
 }
 
-/// The file behind `--save`. Whether there can be one is found out before anything is measured.
+/// The file after `--save`. Its folder is checked before anything is measured.
 pub fn file(arguments: &[String]) -> Result<Option<&Path>> {
     let Some(at) = arguments.iter().position(|argument| argument == "--save") else {
         return Ok(None);

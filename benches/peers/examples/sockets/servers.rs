@@ -19,7 +19,7 @@ use super::frames::RESPONSE;
 pub enum Server {
     /// Bytes copied back.
     Raw,
-    /// Unmasks in place and answers all of a read with one write; trusts the peer.
+    /// Unmasks in place, and answers all messages of a read with one write. It trusts the peer.
     Bare,
     BowlineBorrowed,
     Bowline,
@@ -38,7 +38,7 @@ pub enum Server {
     YawcLate,
 }
 
-/// By the names that the tables and the command line have for them.
+/// The servers, by their names in the tables and on the command line.
 pub const ALL: &[(&str, Server)] = &[
     ("raw", Server::Raw),
     ("bare", Server::Bare),
@@ -124,7 +124,7 @@ pub fn other(error: impl Debug) -> io::Error {
     io::Error::other(format!("{error:?}"))
 }
 
-/// The opening handshake for those that have none, or none without an HTTP server.
+/// The opening handshake for libraries that have none, or none without an HTTP server.
 pub async fn open(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> Result<()> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -150,7 +150,7 @@ async fn raw(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> Result<()> {
 pub const BUFFER: usize = 128 << 10;
 
 thread_local! {
-    /// A connection that waits holds none.
+    /// A connection that waits holds no buffer.
     static BUFFERS: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
 }
 
