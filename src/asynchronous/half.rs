@@ -1,7 +1,7 @@
 //! Halves for two tasks.
 //!
-//! Each half has its own handle of the stream. The queue's lock is held while it is polled, never across an
-//! await and never while a message is decoded, so neither half waits for the other.
+//! Each half has its own handle of the stream. The queue's lock is held while the queue is polled. It is never
+//! held across an await, or while a message is decoded. So neither half waits for the other.
 
 use core::fmt;
 use core::future::poll_fn;
@@ -125,7 +125,7 @@ impl<I: Io> Link for Half<I> {
     }
 
     fn fed(&self) -> usize {
-        // The sending half writes what it fed itself.
+        // The sending half itself writes the bytes that it fed.
         0
     }
 

@@ -20,9 +20,9 @@ use crate::protocol::message::{Message, MessageRef, Part};
 
 /// A WebSocket over an asynchronous stream.
 ///
-/// [`send`](Self::send) hands a message to the socket before it is done. [`feed`](Self::feed) queues it. What is queued
-/// leaves in one write when `recv` has to wait for the socket, when 64 KiB are queued, or with `send`, `flush`,
-/// `close` and `into_inner`. Dropping the value makes one attempt that does not wait.
+/// [`send`](Self::send) hands a message to the socket before it is done. [`feed`](Self::feed) queues it. Queued
+/// messages leave in one write: when `recv` has to wait for the socket, when 64 KiB are queued, or with `send`,
+/// `flush`, `close` and `into_inner`. Dropping the value makes one attempt that does not wait.
 ///
 /// It is also a [`Stream`](futures_core::Stream) of messages, which gives an error once and then
 /// ends, and a [`Sink`](futures_sink::Sink) for them.

@@ -178,8 +178,8 @@ impl<S: BlockingStream> Half<S> {
 ///
 /// While it waits, it checks now and then what the sending half did: at least once in each
 /// [`Config::close_timeout`](crate::Config::close_timeout), and twice in each
-/// [`Config::send_timeout`](crate::Config::send_timeout). It ends at such a check if the other half gave up the
-/// peer, if the peer takes nothing of what was fed, or if the peer does not answer our Close.
+/// [`Config::send_timeout`](crate::Config::send_timeout). It ends at such a check in three cases: the other half
+/// gave up the peer, the peer takes none of the fed bytes, or the peer does not answer our Close.
 #[derive(Debug)]
 pub struct RecvHalf<S: BlockingStream> {
     reader: Reader,
@@ -311,8 +311,8 @@ impl<S: BlockingStream> SendHalf<S> {
         self.write(true, None, |writer| queue(writer, message))
     }
 
-    /// Queues a message. It leaves with the next `send` or `flush`, when 64 KiB are queued, with the next
-    /// reply of the receiving half, or with the next check of that half.
+    /// Queues a message. It leaves with the next `send` or `flush`, or when 64 KiB are queued. The next reply or
+    /// check of the receiving half sends it too.
     ///
     /// # Errors
     ///

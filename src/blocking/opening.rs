@@ -215,7 +215,7 @@ fn respond(
     Ok(())
 }
 
-/// What a stream in non-blocking mode is told. The mode is the user's, so it is not changed here.
+/// The error for a stream in non-blocking mode. Only the user sets the mode, so it is not changed here.
 fn needs_blocking() -> io::Error {
     let why = "the stream would block, and has no timeout: an opening handshake needs a stream in blocking mode";
     io::Error::new(ErrorKind::WouldBlock, why)
@@ -240,7 +240,7 @@ impl Exchange {
         stream.set_read_timeout(self.users)
     }
 
-    /// Sets both timeouts, since a stream of TLS reads where it writes.
+    /// Sets both timeouts, because a TLS stream may read during a write, and write during a read.
     fn limit(
         &self,
         stream: &impl BlockingStream,

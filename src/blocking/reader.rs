@@ -189,7 +189,7 @@ impl Reader {
         }
     }
 
-    /// Sends what waits, then reads once.
+    /// Sends the bytes that wait, then reads once.
     fn wait(&mut self, link: &mut impl Link, waiting: &mut Waiting) -> Result<(), Error> {
         let state = link.state();
         let mut until = waiting.limit.until();

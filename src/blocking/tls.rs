@@ -55,8 +55,7 @@ const TURN: Duration = Duration::from_millis(20);
 ///
 /// The first read or write does the TLS handshake, so [`Config::handshake_timeout`](crate::Config::handshake_timeout)
 /// includes it. No written byte leaves before it is done. A [second handle](BlockingStream::try_clone) shares only
-/// the state of TLS. A thread that waits in a read does not keep another one from writing, and a thread that waits
-/// in a write does not keep another one from reading.
+/// the state of TLS. So one thread can write while another one waits in a read, and the other way round.
 ///
 /// An end without TLS's own (`close_notify`, RFC 8446 §6.1) is [`ErrorKind::UnexpectedEof`].
 ///

@@ -250,7 +250,7 @@ pub struct Http2Stream {
 }
 
 impl fmt::Debug for Http2Stream {
-    /// Without what was received.
+    /// Without the received bytes.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Http2Stream").field("unread", &self.unread.len()).finish_non_exhaustive()
     }

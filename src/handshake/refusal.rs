@@ -154,7 +154,7 @@ impl Body {
                     return false;
                 }
                 Self::Chunks => match httparse::parse_chunk_size(input.unread()) {
-                    // Extensions of a chunk may be of any length; nobody sends them.
+                    // A chunk may have extensions of any length, but no server sends them.
                     Ok(httparse::Status::Complete((n, _))) if n > MAX_CHUNK_LINE => return true,
                     Ok(httparse::Status::Complete((n, size))) => {
                         input.skip(n);

@@ -29,7 +29,7 @@ pub enum RequestError {
     /// The request was not complete within
     /// [`Config::handshake_timeout`](crate::Config::handshake_timeout). Status 408.
     TimedOut,
-    /// The client went away before the request was complete. There is nobody to answer.
+    /// The client went away before the request was complete. It gets no answer.
     Gone,
     /// No `Host`, several, or a malformed one (RFC 9112 §3.2); in an extended CONNECT, several, or
     /// another one than `:authority` (RFC 9113 §8.3.1). Status 400.

@@ -24,9 +24,9 @@ pub(crate) const FREE: usize = 4 << 10;
 /// [`Refusal::OverBudget`](crate::Refusal::OverBudget), and the connection goes on. Neither waits until
 /// other connections need less, because those might be waiting too.
 ///
-/// What is charged is the memory that is held, not only the bytes in it. A send queue that holds many
-/// messages is charged at most twice the bytes that wait, and what it holds is at most an eighth more than
-/// the charge. A large message is charged until its last byte has left.
+/// The charge is for the memory that is held, not only for the bytes in it. A send queue that holds many
+/// messages is charged at most twice the bytes that wait. It holds at most an eighth more than the charge. A
+/// large message is charged until its last byte has left.
 ///
 /// Bytes no longer count once they have left, or once they are yours. A message that was received is yours,
 /// with the memory that it lies in. When a connection ends or is dropped, its whole charge is given back.

@@ -5,8 +5,8 @@
 //! | part | holds at most |
 //! |---|---|
 //! | `head`, a buffer that the thread lends | 126 KiB, until [`SendBuf::release`] |
-//! | `head`, grown beyond that | four times what waits in it, and 126 KiB |
-//! | `tail`, copied | twice what waits in it |
+//! | `head`, grown beyond that | four times the bytes that wait in it, and 126 KiB |
+//! | `tail`, copied | twice the bytes that wait in it |
 //! | `tail`, by reference | the payload, until its last byte has left |
 
 use alloc::boxed::Box;

@@ -425,7 +425,7 @@ pub enum Timeout {
     /// A frame or message had begun and came too slowly
     /// ([`Config::progress_timeout`](crate::Config::progress_timeout)).
     Progress,
-    /// The peer took too little of what waits for it, or nothing
+    /// The peer took too few of the bytes that wait for it, or none
     /// ([`Config::send_timeout`](crate::Config::send_timeout)).
     Send,
     /// The peer did not answer a ping, and sent less than 1 KiB of payload in that time

@@ -12,11 +12,11 @@ const PROGRESS: usize = 1 << 10;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LeaveStep {
-    /// Send what is queued; the last of it is Close, or an HTTP refusal.
+    /// Send the queued bytes. The last of them are a Close, or an HTTP refusal.
     Flush,
     /// Shut the write side of the socket.
     Shutdown,
-    /// Read, and drop what comes.
+    /// Read bytes and drop them.
     Drain,
     /// Drop the socket.
     Over,

@@ -54,7 +54,7 @@ pub(crate) fn append_xor<const N: usize>(to: &mut Vec<u8>, from: &[u8], key: [u8
     to.extend_from_slice(&end[..rest.len()]);
 }
 
-/// Appends whole blocks and gives what is left.
+/// Appends whole blocks and gives the rest.
 #[inline(always)]
 fn append_blocks<'a, const N: usize>(to: &mut Vec<u8>, from: &'a [u8], key: [u8; 4]) -> &'a [u8] {
     let (blocks, rest) = from.as_chunks::<N>();
@@ -80,7 +80,7 @@ pub(crate) fn xor<const N: usize>(data: &mut [u8], key: [u8; 4]) {
     }
 }
 
-/// XORs whole blocks and gives what is left.
+/// XORs whole blocks and gives the rest.
 #[inline(always)]
 fn blocks<const N: usize>(data: &mut [u8], key: [u8; 4]) -> &mut [u8] {
     let (blocks, rest) = data.as_chunks_mut::<N>();
@@ -90,7 +90,7 @@ fn blocks<const N: usize>(data: &mut [u8], key: [u8; 4]) -> &mut [u8] {
     rest
 }
 
-/// XORs one block, if there is one, and gives what is left.
+/// XORs one block, if there is one, and gives the rest.
 #[inline(always)]
 fn block<const N: usize>(data: &mut [u8], key: [u8; 4]) -> &mut [u8] {
     if data.len() < N {

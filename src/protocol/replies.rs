@@ -133,7 +133,7 @@ impl fmt::Debug for Pongs {
 }
 
 impl Pongs {
-    /// Half of the limit may wait here; the other half is for what is in the `SendBuf`.
+    /// Half of the limit may wait here. The other half is for pongs in the `SendBuf`.
     fn push(&mut self, payload: &[u8], config: &Config) {
         // There must be room for the longest pong, so that any pong can replace the last one.
         if self.wire_len() + MAX_CONTROL + 6 > config.get().max_pending_pongs / 2 {

@@ -7,7 +7,7 @@ use crate::memory::recv_buf::RecvBuf;
 use crate::protocol::leave::LeaveStep;
 
 impl Driver {
-    /// Whether to read from the socket. It changes with each call that moves something, so try to read whenever it
+    /// Whether to read from the socket. It changes with each call that moves something. So try to read whenever it
     /// is true, and not only when the system says that the socket is readable.
     pub fn wants_read(&self) -> bool {
         match &self.stage {

@@ -199,7 +199,7 @@ pub(crate) fn accept<'a>(
     Some((answer.agreed(), answer.encode()))
 }
 
-/// A client's check of the server's answer. `None`: it does not answer what was offered.
+/// A client's check of the server's answer. `None`: it does not fit the offer.
 pub(crate) fn check<'a>(
     config: &Config,
     answer: impl Iterator<Item = Parameter<'a>>,

@@ -25,10 +25,10 @@ use crate::protocol::send_state::SendState;
 /// What the one timer of transfers waits for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Awaits {
-    /// The rest of what has begun to come.
+    /// The rest of a frame or message that has begun.
     #[default]
     Rest,
-    /// That our Close leaves. Nothing else limits that where there is no send timeout.
+    /// That our Close leaves. Without a send timeout, nothing else limits that.
     CloseLeft,
     /// The peer's Close.
     Close,

@@ -40,7 +40,7 @@ const LONG: u64 = 8 << 10;
 pub enum Role {
     /// Masks what it sends (RFC 6455 §5.1).
     Client,
-    /// Requires what it receives to be masked.
+    /// Requires received frames to be masked (RFC 6455 §5.1).
     Server,
 }
 

@@ -413,7 +413,7 @@ impl Sender {
         &self.config
     }
 
-    /// When the peer must have taken enough of what waits in `out`: 1 KiB, or all that waited when the
+    /// When the peer must have taken enough of the bytes that wait in `out`: 1 KiB, or all that waited when the
     /// period began. Ask each time before waiting: that is when the timer starts. The clock is as in
     /// [`Receiver::deadline`](crate::Receiver::deadline).
     ///

@@ -1,4 +1,4 @@
-//! A frame whose payload is written from where it is.
+//! A frame whose payload is written without a copy.
 
 use core::fmt;
 
