@@ -56,10 +56,10 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static COUNTING: Counting = Counting;
 
-/// One test at a time, since all are counted.
+/// One test at a time, because all of them are counted.
 static TURN: Mutex<()> = Mutex::new(());
 
-/// The most that was allocated meanwhile, beyond what there was before.
+/// The most bytes that were allocated meanwhile, beyond those from before.
 fn peak_of(run: impl FnOnce()) -> isize {
     let before = LIVE.load(Ordering::Relaxed);
     PEAK.store(before, Ordering::Relaxed);
@@ -79,7 +79,7 @@ fn unlimited() -> Config {
     Config::default().max_message_size(u64::MAX)
 }
 
-/// What the stream of all parts has at this place.
+/// The byte that the stream of all parts has at this place.
 fn byte_at(at: usize) -> u8 {
     (at % 251) as u8
 }
@@ -247,7 +247,7 @@ fn ping_and_close_go_between_the_parts_of_a_tokio_message() {
 #[test]
 fn close_leaves_within_one_part_of_a_long_message_to_a_peer_that_reads_slowly() {
     let _turn = turn();
-    // Battery O15. The queue holds no more than 16 KiB and a part, so that is all that Close has to wait for.
+    // Battery O15. The queue holds at most 16 KiB and a part, so Close waits for no more.
     use support::stream::{cancelled, finish, open};
     let role = Role::Server;
     let (mut ws, far) = open(role, &no_timeouts());

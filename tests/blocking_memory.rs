@@ -1,4 +1,4 @@
-//! What threads that block lend each other, by a counting allocator (docs/design.md decision 3).
+//! The memory that blocked threads lend each other, with a counting allocator (docs/design.md decision 3).
 
 #![cfg(feature = "std")]
 
@@ -14,7 +14,7 @@ use bowline::{Config, RecvBuf, Role};
 use counting::{WIDE, counts};
 use support::*;
 
-/// A peer that has sent so much and then ends.
+/// A peer that has sent these bytes and then ends.
 struct Peer(Cursor<Vec<u8>>);
 
 impl Read for Peer {
@@ -33,8 +33,8 @@ impl Write for Peer {
     }
 }
 
-/// Echoes a message and waits for the next, on threads of their own that answer at the same time; gives how
-/// much each allocated.
+/// Echoes a message and waits for the next, on several threads that answer at the same time. Gives how much each
+/// allocated.
 fn echo(threads: usize) -> Vec<usize> {
     let answered = Barrier::new(threads);
     std::thread::scope(|scope| {
@@ -64,7 +64,7 @@ fn a_thread_that_waits_lends_its_send_buffer_to_others() {
         let allocated = echo(1)[0];
         assert!(allocated < wide, "{allocated} bytes for one more thread");
     }
-    // Of many that answered at once, not all that they needed stays for later.
+    // After many have answered at once, not all of their memory stays for later.
     echo(30);
     let own = echo(30).into_iter().filter(|&allocated| allocated >= wide).count();
     assert!(own >= 30 - 16, "{} buffers stayed", 30 - own);

@@ -1,5 +1,5 @@
-//! Nothing is left in a `tokio::Server` of connections that come and go in any state: attack battery R21. Alone in its process,
-//! which is what it measures.
+//! Connections that come and go in any state leave nothing in a `tokio::Server`: attack battery R21. It measures its process,
+//! so it is alone in it.
 
 #![cfg(feature = "tokio")]
 

@@ -1,5 +1,5 @@
-//! Keepalive through both adapters, which have no rule of it: attack battery T10 to T12. The tokio adapter runs on tokio's
-//! paused clock, the blocking one on short timeouts.
+//! Keepalive through both adapters, which have no rules for it themselves: attack battery T10 to T12. The tokio adapter
+//! runs on tokio's paused clock, and the blocking one on short timeouts.
 
 #![cfg(feature = "tokio")]
 

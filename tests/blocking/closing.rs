@@ -27,7 +27,7 @@ fn tcp() -> (TcpStream, TcpStream) {
     (listener.accept().unwrap().0, peer)
 }
 
-/// Receives in a thread, so that a hang fails; gives the connection back.
+/// Receives in a thread, so that a hang fails. Gives back the connection.
 fn recv_in_time(
     mut ws: WebSocket<Pipe>,
 ) -> (Result<Option<bowline::Message>, Error>, WebSocket<Pipe>) {
@@ -169,7 +169,7 @@ fn messages_that_never_stop_do_not_prolong_the_close_timeout() {
 
 #[test]
 fn close_gives_a_peer_that_reads_nothing_the_send_timeout_and_without_one_the_close_timeout() {
-    // The time for the peer's Close runs from when ours has left. Until then what was fed before has its own.
+    // The time for the peer's Close runs from when ours has left. Until then the fed messages have a time of their own.
     for (send, close, end) in [(Some(SHORT), LONG, Timeout::Send), (None, SHORT, Timeout::Close)] {
         let config = Config::default().close_timeout(close).send_timeout(send);
         let (mut ws, far) = open(Role::Server, &config);
@@ -462,7 +462,7 @@ fn a_read_timeout_of_the_users_own_that_is_longer_does_not_hide_the_progress_tim
 
 #[test]
 fn a_read_timeout_of_the_users_own_is_kept_by_a_half_that_looks_up_more_often() {
-    // It looks whether the other half closes, and tries again to send its pongs, many times in between.
+    // Many times in between, it checks whether the other half closes, and tries again to send its pongs.
     let role = Role::Server;
     let (ws, far) = open(role, &Config::default().close_timeout(Duration::from_millis(5)));
     let (_sender, mut receiver) = ws.split().unwrap();
@@ -523,7 +523,7 @@ fn recv_timeout_holds_whatever_the_peer_sends_and_loses_nothing() {
             assert_eq!(ws.get_ref().read_timeout().unwrap(), Some(LONG), "it stays the user's");
         }
 
-        // Nothing is lost, wherever it stops.
+        // Nothing is lost, at whichever point it stops.
         let (mut ws, far) = open(role, &Config::default());
         let wire = [fragment_to(role, false, TEXT, b"tw"), fragment_to(role, true, 0, b"o")];
         let mut wire = wire.concat().into_iter();
@@ -537,7 +537,7 @@ fn recv_timeout_holds_whatever_the_peer_sends_and_loses_nothing() {
             assert_eq!(message, Some("two".into()));
             far.push(&to(role, TEXT, b"three"));
             assert_eq!(ws.recv_timeout(Duration::MAX).unwrap(), Some("three".into()));
-            // What comes late ends nothing.
+            // Late bytes end nothing.
             far.push(&close_to(role, 1000));
             far.eof();
             assert_eq!(ws.recv_deadline(Instant::now()).unwrap(), None);
@@ -547,7 +547,7 @@ fn recv_timeout_holds_whatever_the_peer_sends_and_loses_nothing() {
 
 #[test]
 fn recv_timeout_holds_while_the_peer_takes_nothing_and_while_its_end_is_awaited() {
-    // What was fed is written first, and after a clean end a client waits for the server's.
+    // Fed messages are written first, and after a clean close a client waits for the server's end.
     let (mut ws, far) = open(Role::Client, &Config::default());
     far.user_read_timeout(Some(LONG));
     far.room(3);
@@ -631,7 +631,7 @@ fn the_longest_durations_never_run_out_and_the_shortest_end_at_once() {
                     assert!(is_short && which == 0);
                     return;
                 };
-                // Something begun, something to be sent, and later the ends.
+                // A message that has begun, bytes to be sent, and later the ends.
                 far.push(&fragment_to(Role::Server, false, TEXT, b"be"));
                 ws.feed("fed").unwrap();
                 let first = ws.recv_timeout(SHORT);

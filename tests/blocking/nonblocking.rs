@@ -114,7 +114,7 @@ fn timeouts_hold_in_non_blocking_mode() {
     far.push(&header_to(role, 0x82, 1000));
     assert_would_block(ws.recv());
     far.let_pass(2 * SHORT);
-    // Its rest may be in the socket, so one more look is allowed.
+    // The rest may be in the socket, so one more read is allowed.
     let result = ws.recv();
     let result = if result.is_ok() { ws.recv() } else { result };
     match result {
@@ -330,7 +330,7 @@ fn faulty(kind: ErrorKind, at: usize, for_ever: bool) -> (Faulty, Far, Arc<Count
     (Faulty { pipe, kind, for_ever, counts: Arc::clone(&counts) }, far, counts)
 }
 
-/// All timeouts are short: who misses one hangs, and fails.
+/// All timeouts are short. A connection that misses one hangs, and the test fails.
 fn impatient() -> Config {
     Config::default()
         .handshake_timeout(SHORT)
@@ -379,7 +379,7 @@ fn a_stream_that_is_only_ever_interrupted_is_left_at_the_deadline_after_few_call
     assert!(counts.operations.load(Ordering::Relaxed) < 1000, "client");
 }
 
-/// All that a connection does, from its request to its end; whether all went well.
+/// All that a connection does, from its request to its end. Whether all went well.
 fn live(stream: Faulty, split: bool) -> Result<(), Error> {
     let incoming = Incoming::read(stream, impatient())?;
     let mut ws = incoming.accept(Accept::new())?;
@@ -393,7 +393,7 @@ fn live(stream: Faulty, split: bool) -> Result<(), Error> {
         let flushed = sender.flush();
         let closed = sender.close(1000, "").map(drop);
         let end = receiver.recv();
-        // What has ended stays so.
+        // An end stays.
         assert!(receiver.end().is_none() || receiver.recv().is_ok() == end.is_ok());
         return first.and(second).and(end).map(drop).and(sent).and(flushed).and(closed);
     }
@@ -530,7 +530,7 @@ fn a_reset_in_the_opening_handshake_is_a_peer_that_has_gone() {
             assert!(matches!(result, Err(Error::Connect(ConnectError::Gone))), "{at}: {result:?}");
         }
     }
-    // A refusal that came before it is told.
+    // A refusal that came before is reported.
     let (stream, far, _) = faulty(ErrorKind::BrokenPipe, 0, false);
     far.push(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n");
     let request = ClientRequest::new("ws://localhost/").unwrap();

@@ -1,5 +1,5 @@
-//! What leaves when, through the blocking adapter (docs/design.md decision 8): reading flushes, `send` writes before it
-//! returns, and nothing that was fed is forgotten. A stream in memory records each write.
+//! When messages leave through the blocking adapter (docs/design.md decision 8): reading flushes, `send` writes before it
+//! returns, and no fed message is forgotten. A stream in memory records each write.
 
 #![cfg(feature = "std")]
 
@@ -336,7 +336,7 @@ fn a_connection_begins_with_the_bytes_that_were_read_behind_its_handshake() {
     }
 }
 
-/// Whoever flushes learns that what was queued was thrown away, once and from then on.
+/// If queued bytes were thrown away, each flush from then on fails.
 #[track_caller]
 fn assert_lost(result: Result<(), Error>) {
     match result {
@@ -395,7 +395,7 @@ fn flush_of_a_half_is_no_success_for_what_was_thrown_away() {
             assert_lost(clone.flush());
         }
 
-        // While the sender is blocked in a write, the receiver cannot tell it; it finds out all the same.
+        // While the sender is blocked in a write, the receiver cannot tell it. It finds out by itself.
         let config = Config::default().close_timeout(Duration::from_millis(50));
         let (ws, far) = open(role, &config);
         let (mut sender, mut receiver) = ws.split().unwrap();
@@ -410,7 +410,7 @@ fn flush_of_a_half_is_no_success_for_what_was_thrown_away() {
     }
 }
 
-/// A stream that takes all and passes nothing on.
+/// A stream that takes everything and passes nothing on.
 struct Buffering(Vec<u8>);
 
 impl Read for Buffering {
@@ -440,7 +440,7 @@ fn bytes_that_the_stream_took_and_could_not_pass_on_are_lost_too() {
     assert_lost(ws.flush());
 }
 
-/// The least that a stream can be.
+/// The simplest possible stream.
 struct Least {
     input: Cursor<Vec<u8>>,
     output: Vec<u8>,

@@ -1,5 +1,5 @@
 //! Halves for two threads (docs/design.md decision 2): no lock around decoding, no half that waits for the other, and one
-//! slot of replies from which nothing is left behind.
+//! slot of replies in which nothing is left.
 
 #![cfg(feature = "std")]
 
@@ -153,7 +153,7 @@ fn the_answer_to_close_waits_for_a_blocked_sender_until_the_close_timeout() {
 
 #[test]
 fn a_reply_that_comes_while_the_sender_writes_is_sent_by_the_sender() {
-    // The slot: whoever lets go of the writer looks at it again. The receiver does not come back here.
+    // A half that releases the writer checks the slot again. The receiver does not come back here.
     let role = Role::Server;
     let (mut sender, mut receiver, far) = halves(role, &Config::default());
     far.room(0);
@@ -193,7 +193,7 @@ fn a_reply_is_sent_while_the_sender_is_idle() {
 #[test]
 fn a_reply_that_the_socket_did_not_take_is_tried_again_while_the_receiver_waits() {
     let role = Role::Server;
-    // With a close timeout it would look up now and then for that.
+    // With a close timeout it would check for that now and then.
     let (sender, mut receiver, far) = halves(role, &Config::default().close_timeout(None));
     drop(sender);
     far.room(0);
@@ -300,8 +300,8 @@ fn dropping_both_halves_closes_the_socket_and_the_peer_sees_eof() {
 
 #[test]
 fn a_close_timeout_that_begins_in_the_sender_ends_the_receiver() {
-    // The receiver waits already, without any deadline, when the other half begins to close. The peer then says
-    // something that is no Close, and from there on the receiver knows.
+    // The receiver waits already, without any deadline, when the other half begins to close. Then the peer sends
+    // something that is no Close, and from then on the receiver knows.
     let role = Role::Server;
     let config = Config::default().close_timeout(Duration::from_millis(50));
     let (mut sender, mut receiver, far) = halves(role, &config);
@@ -358,7 +358,7 @@ fn a_receiver_that_waits_already_ends_when_the_sender_gives_the_peer_up() {
 
 #[test]
 fn a_receiver_that_waits_already_gives_up_a_peer_that_takes_nothing_of_what_is_fed() {
-    // `Config::send_timeout`. Nobody but the receiving half is there to notice: the sending half only feeds.
+    // `Config::send_timeout`. Only the receiving half can notice: the sending half only feeds.
     for (close, drop_sender) in [(None, false), (Some(LONG), false), (None, true)] {
         let time = Duration::from_millis(100);
         let config = Config::default().send_timeout(time).close_timeout(close);
@@ -427,7 +427,7 @@ fn a_peer_that_was_given_up_is_not_received_any_more_although_it_never_stops() {
 
 #[test]
 fn a_receiver_that_never_waits_gives_up_a_peer_that_takes_no_pong() {
-    // As above, but nobody has found out yet, and the peer pings.
+    // As above, but neither half has found out yet, and the peer pings.
     let role = Role::Server;
     let config = Config::default().send_timeout(Duration::from_millis(50));
     let (sender, mut receiver, far) = halves(role, &config);
@@ -445,8 +445,8 @@ fn a_receiver_that_never_waits_gives_up_a_peer_that_takes_no_pong() {
 
 #[test]
 fn keepalive_does_not_give_up_a_peer_that_takes_a_long_message_slowly() {
-    // The sender is in one write for longer than the pong timeout, and the ping waits for it. What the peer takes shows
-    // that it lives.
+    // The sender is in one write for longer than the pong timeout, and the ping waits for it. The bytes that the peer
+    // takes show life.
     let role = Role::Server;
     let time = Duration::from_millis(100);
     let config = Config::default().ping_interval(time / 2).pong_timeout(time).send_timeout(LONG);
@@ -512,7 +512,7 @@ fn close_of_a_half_is_idempotent() {
         }
         assert_eq!(far.frames(role).len(), 1, "one Close");
 
-        // What cannot be sent is refused all the same.
+        // An invalid code or reason is refused in any case.
         match sender.close(999, "") {
             Err(Error::Send(error)) => assert_ne!(error.refusal(), Refusal::Closed),
             other => panic!("{other:?}"),
@@ -667,7 +667,7 @@ fn every_ping_is_answered_while_the_sending_half_works() {
     peer.read_until(|frame| {
         let number = u32::from_be_bytes(frame.payload[..].try_into().unwrap());
         if frame.opcode == PONG {
-            // Beyond 4 KiB the newest takes the place of the last that waits (§5.5.3).
+            // Beyond 4 KiB the newest replaces the last one that waits (RFC 6455 §5.5.3).
             assert!(last_pong < Some(number), "pong {number} behind {last_pong:?}");
             last_pong = Some(number);
         } else {
@@ -678,7 +678,7 @@ fn every_ping_is_answered_while_the_sending_half_works() {
     });
     pinging.wait("the pings");
     let _sender = sending.wait("the sender");
-    // And nothing is left that would take the next ping's place.
+    // And nothing is left that the next ping would replace.
     peer.write(&to(Role::Server, PING, b"last"));
     peer.read_until(|frame| (frame.opcode, frame.payload.as_slice()) == (PONG, b"last"));
     peer.write(&close_to(Role::Server, 1000));
@@ -688,7 +688,7 @@ fn every_ping_is_answered_while_the_sending_half_works() {
 
 #[test]
 fn a_ping_is_answered_at_once_however_busy_the_sender_is() {
-    // One ping at a time, the next when its pong has come: were one left behind, nothing would push it out.
+    // One ping at a time, the next when its pong has come. If one pong were left in the slot, nothing would send it.
     let (ours, peer) = tcp();
     let mut peer = Peer::new(peer);
     ours.set_nodelay(true).unwrap();

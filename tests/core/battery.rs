@@ -1,6 +1,6 @@
 //! A battery of attacks on the framing layer: bytes, and the exact reaction, for a server and for a client. A number names
-//! a case for good, so they have gaps. Each case is cut in every way, put behind other frames and followed
-//! by another; the classes behind the cases are covered whole.
+//! a case for ever, so there are gaps. Each case is cut in every way, put after other frames, and followed by another. The
+//! classes of the cases are covered completely.
 
 use crate::common::*;
 use bowline::{Config, Message, Role, Rule};
@@ -8,7 +8,7 @@ use bowline::{Config, Message, Role, Rule};
 enum Expect {
     Text(&'static str),
     Binary(&'static [u8]),
-    /// Failed with this rule, so many bytes in, for a server and for a client.
+    /// Failed with this rule, at these offsets for a server and for a client.
     Fail(Rule, usize, usize),
     /// One Close with this code, or with none, and nothing else.
     Echo(Option<u16>),
@@ -291,7 +291,7 @@ fn every_length_around_a_boundary_has_its_reaction_in_every_form() {
 
 #[test]
 fn no_frame_of_a_later_protocol_or_another_one_is_taken() {
-    // What an HTTP client, a TLS client and a proxy send to a port where they think to find their like.
+    // What an HTTP client, a TLS client and a proxy send to a port that they take for one of theirs.
     for role in ROLES {
         for (bytes, rule) in [
             (&b"GET / HTTP/1.1\r\n"[..], Rule::ReservedBits),

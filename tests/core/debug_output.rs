@@ -1,4 +1,4 @@
-//! What `{:?}` shows: nothing that was received or is to be sent.
+//! What `{:?}` shows: no payload that was received or will be sent.
 
 use std::fmt::{Debug, Display};
 
@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 const SECRET: &str = "SECRETSECRETSECRETSECRET";
 
-/// Nothing that is shown has the secret: not as text, and not as a list of bytes or in hexadecimal.
+/// Asserts that the output does not have the secret: not as text, not as a list of bytes, and not in hexadecimal.
 #[track_caller]
 fn assert_silent(shown: &str) {
     assert!(!shown.contains("SECRET") && !shown.contains("U0VDUkVU"), "{shown}");
@@ -49,7 +49,7 @@ fn a_message_shows_its_type_and_length_only() {
         assert_silent_debug(&Prepared::new(message.clone()));
     }
     assert_eq!(format!("{:?}", Text::from(SECRET)), "Text(24 bytes)");
-    // To show it is to ask for it.
+    // It is shown only on request.
     assert_eq!(Text::from(SECRET).to_string(), SECRET);
 }
 
@@ -120,7 +120,7 @@ fn buffers_do_not_show_their_content() {
         let shown = format!("{:?} {:?} {:?}", side.connection, side.input, side.out);
         for form in [format!("{secret:?}"), "SECRET".to_string()] {
             let form = form.trim_matches(['[', ']']);
-            // A client's queue is masked, but what is masked with a key beside it is not hidden.
+            // A client's queue is masked, but with the key next to it that hides nothing.
             assert!(!shown.contains(form), "{role:?} {} characters", shown.len());
         }
         assert!(shown.len() < 4_000, "{} characters", shown.len());

@@ -16,7 +16,7 @@ const REQUEST: &str = "GET /chat HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nCo
 
 const SEED: [u8; 32] = [7; 32];
 
-/// What a driver told, without what it lent.
+/// The events of a driver, without what they lent.
 #[derive(Clone, Debug, PartialEq)]
 enum Told {
     Request(String),
@@ -167,7 +167,7 @@ fn session(role: Role) -> Vec<u8> {
         to(role, false, BINARY, &[1, 2]),
         to(role, true, CONTINUATION, &[3]),
         to(role, true, CLOSE, &close_payload(1000, b"")),
-        // What follows Close is not looked at (RFC 6455 §5.5.1).
+        // Bytes after Close are ignored (RFC 6455 §5.5.1).
         b"\xFF\xFF".to_vec(),
     ];
     [start, frames.concat()].concat()
@@ -205,7 +205,7 @@ fn a_session_is_the_same_however_its_bytes_are_cut() {
             assert_eq!(all, [&[opened][..], &messages, &ended].concat(), "{role:?} {places:?}");
             assert!(driver.is_done() && !driver.wants_read() && !driver.wants_write());
             let mut frames = sent(role, after_head(&wire));
-            // A pong may overtake the reply to a message, but nothing overtakes Close.
+            // A pong may come before the reply to a message, but nothing overtakes Close.
             assert_eq!(frames.pop(), Some((CLOSE, close_payload(1000, b""))), "{places:?}");
             frames.retain(|frame| *frame != (PONG, b"?".to_vec()));
             let echoes = [(TEXT, "Grüße".into()), (BINARY, vec![1, 2, 3])];
@@ -550,7 +550,7 @@ fn while_the_queue_is_full_no_message_is_given_and_none_is_read() {
         assert_eq!(given(&mut driver), 1);
         let (all, wire) = settle(&mut driver);
         assert_eq!((all, sent(role, &wire).len()), (vec![], 1));
-        // What is begun and read has its time again.
+        // A message that has begun and is read has its full time again.
         fill(&mut driver, &message[..10]);
         assert_eq!(run(&mut driver), []);
         assert_eq!(driver.deadline(SECOND), Some(2 * SECOND));

@@ -1,4 +1,4 @@
-//! What errors say, word for word: it is what a program logs, and often all that its author sees.
+//! The text of errors, word for word. Programs log it, and often it is all that their authors see.
 
 use std::error::Error as _;
 
@@ -38,7 +38,7 @@ fn every_rule_has_a_text() {
     }
 }
 
-/// What breaking a rule says, to a server.
+/// The error of a server after a broken rule.
 #[track_caller]
 fn said(config: &Config, bytes: &[u8]) -> String {
     let mut side = Side::new(Role::Server, config.clone());
@@ -299,7 +299,7 @@ fn a_send_after_the_end_says_how_the_connection_ended() {
             assert!(error.to_string().starts_with("not sent: "));
         }
     }
-    // A sending half knows no more than what it was told.
+    // A sending half knows only what the receiving half told it.
     let (_, mut sender, _) = Side::new(Role::Server, Config::default()).connection.into_halves();
     sender.shut();
     let error = sender.send("late", &mut bowline::SendBuf::new()).unwrap_err();
@@ -329,7 +329,7 @@ fn every_end_has_a_text() {
         assert_eq!(end.to_string(), text);
         assert!(end.source().is_none());
     }
-    // A reason forges no line of a log.
+    // A reason cannot forge a line of a log.
     let mut side = Side::new(Role::Server, Config::default());
     side.receive(&to(Role::Server, true, CLOSE, &close_payload(4000, b"a\nb\x1b[31m")));
     let said = side.connection.end().unwrap().to_string();

@@ -1,4 +1,4 @@
-//! What decoding cost, whatever the peer made it of: [`Receiver::work`](bowline::Receiver::work).
+//! The work of decoding, whatever frames the peer sends: [`Receiver::work`](bowline::Receiver::work).
 
 use crate::common::*;
 use bowline::{Config, Progress, Receiver, RecvBuf, Replies, Role};

@@ -57,7 +57,7 @@ fn assert_dead(side: &mut Side) {
     let error = side.connection.send("late", &mut side.out).unwrap_err();
     assert_eq!(error.refusal(), Refusal::Closed);
     assert_eq!(deadline(side, 1_000_000 * SECOND), None);
-    // Nobody is waited for who answers nothing.
+    // There is no wait for a peer that answers nothing.
     let mut leave = side.connection.leave();
     assert!(leave.is_done() && leave.shutdown_first());
     assert_eq!(leave.deadline(99 * SECOND), Some(99 * SECOND));
@@ -150,7 +150,7 @@ fn nothing_but_the_right_pong_looks_alive() {
                     side.receive(&to(role, true, PONG, pong));
                 }
                 side.receive(&to(role, true, PING, b"I live"));
-                // Nor do messages that come to too little.
+                // Nor do messages with too little payload.
                 side.receive(&to(role, true, TEXT, &[b'a'; 30]));
                 side.receive(&to(role, true, BINARY, b""));
                 on_time(&mut side, second * SECOND);
@@ -195,7 +195,7 @@ fn a_pong_answers_one_ping_only() {
         let (mut side, first) = asked(role);
         side.receive(&to(role, true, PONG, &first));
         assert_eq!(deadline(&mut side, 32 * SECOND), Some(62 * SECOND));
-        // Before the next is asked it counts for nothing, nor as its answer.
+        // Before the next ping it does not count, and it does not answer that ping either.
         side.receive(&to(role, true, PONG, &first));
         assert_eq!(deadline(&mut side, 50 * SECOND), Some(62 * SECOND));
         on_time(&mut side, 62 * SECOND);
@@ -258,7 +258,7 @@ fn payload_before_a_ping_does_not_answer_it() {
     }
 }
 
-/// Battery T12: 50 MiB at 1 MiB a second, longer than the pong timeout, with the pongs behind it.
+/// Battery T12: 50 MiB at 1 MiB a second, longer than the pong timeout, with the pongs after it.
 #[test]
 fn a_large_frame_in_front_of_the_pong_is_waited_for() {
     for role in ROLES {
@@ -284,10 +284,10 @@ fn a_large_frame_in_front_of_the_pong_is_waited_for() {
             assert_eq!(side.connection.end(), None, "at {now:?}");
             pings.extend(side.take_sent());
         }
-        // It was asked again now and then, in case that the first pong never comes.
+        // More pings were sent now and then, in case the first pong never comes.
         assert_eq!(pings.len(), 1 + 50 / 15);
         assert!(pings.iter().all(|ping| ping.0 == PING));
-        // The old pongs behind the frame are worth nothing, the last is.
+        // The old pongs after the frame do not count. The last one does.
         for (i, (_, ping)) in pings.iter().enumerate() {
             assert_eq!(side.connection.round_trip(), None);
             side.receive(&to(role, true, PONG, ping));
@@ -464,7 +464,7 @@ fn a_peer_that_takes_what_waits_before_the_ping_is_alive() {
 #[test]
 fn a_peer_that_takes_nothing_of_what_waits_before_the_ping_is_dead() {
     for role in ROLES {
-        // Nor does it live by some bytes: less than 1 KiB in the time for a pong.
+        // A few bytes do not show life: less than 1 KiB in the time for a pong.
         for (step, each) in [(SECOND, 0), (SECOND, 1), (SECOND, 100)] {
             let mut side = asked_after(role, 100_000);
             let mut now = 31 * SECOND;
@@ -684,7 +684,7 @@ fn an_idle_close_that_cannot_be_queued_at_once_asks_for_no_more_time() {
         let (mut receiver, _, mut replies) = connection.into_halves();
         receiver.on_time(61 * SECOND, &input, &mut replies, SendState::default());
         assert!(!replies.is_empty());
-        // Else whoever waits for the sender's lock would spin.
+        // Otherwise a thread that waits for the sender's lock would spin.
         assert_eq!(receiver.deadline(62 * SECOND, &input, SendState::default()), None);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-/// Each line may use those before it. Those of one line do not know each other.
+/// Each line may use the lines before it. The folders of one line do not use each other.
 const LAYERS: &[&[&str]] = &[
     &["memory"],
     &["protocol"],

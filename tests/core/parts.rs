@@ -138,7 +138,7 @@ fn at_most_three_bytes_of_a_character_are_held_back() {
                 let rest = format!("{character}cd");
                 assert_eq!(parts(&mut side), [Owned(text(&rest), false, true)]);
             }
-            // Nothing but the beginning of a character is no part yet.
+            // Only the beginning of a character is no part yet.
             let mut side = Side::new(role, Config::default());
             side.fill(&to(role, false, TEXT, &character.as_bytes()[..1]));
             assert_eq!(parts(&mut side), []);
@@ -221,7 +221,7 @@ fn a_message_of_which_bytes_were_skipped_is_not_taken_up_again() {
         assert_eq!(parts(&mut side), [Owned(text("begin"), true, false)]);
         side.receive(&to(role, false, CONTINUATION, b" skipped"));
         assert_eq!(side.events, []);
-        // A last part now would make a message with a hole in it.
+        // A last part now would make a message with a missing piece.
         side.fill(&to(role, false, CONTINUATION, b" more"));
         assert_eq!(parts(&mut side), []);
         side.fill(&to(role, true, CONTINUATION, b" end"));
@@ -253,7 +253,7 @@ fn parts_may_be_asked_for_in_the_middle_of_a_message() {
         let mut side = Side::new(role, Config::default());
         side.receive(&bytes[..head + 3]);
         assert_eq!(side.events, []);
-        // What was assembled until then is the first part.
+        // The bytes that were assembled until then are the first part.
         assert_eq!(parts(&mut side), [Owned(text("012"), true, false)]);
         side.fill(&bytes[head + 3..head + 6]);
         assert_eq!(parts(&mut side), [Owned(text("345"), false, false)]);
@@ -348,8 +348,8 @@ fn a_peer_that_goes_in_the_middle_has_sent_parts_and_no_last_one() {
 
 #[test]
 fn a_message_of_256_mib_passes_in_parts_through_one_buffer() {
-    // The payload is generated as it is sent: byte i is i, with a key of zeros (§5.3 allows it), so
-    // that nobody ever holds it. Each read takes all the room there is.
+    // The payload is generated as it is sent, so it is never in memory as a whole: byte i is i, with a key of zeros
+    // (RFC 6455 §5.3 allows it). Each read fills all the room there is.
     const LEN: u64 = 256 << 20;
     for role in ROLES {
         let config = Config::default().max_message_size(u64::MAX);
@@ -467,7 +467,7 @@ fn while_a_message_is_sent_in_parts_no_other_can_be_sent() {
 
 #[test]
 fn a_message_in_parts_is_echoed_as_it_comes() {
-    // Bounded memory on both ways: what is received in parts is sent in parts.
+    // Bounded memory in both directions: a message that is received in parts is sent in parts.
     let config = Config::default().max_message_size(u64::MAX);
     let mut client = Connection::client(config.clone(), [3; 32]);
     let mut server = Connection::server(config);
@@ -514,7 +514,7 @@ mod compressed {
         Side::extended(role, config(), "permessage-deflate")
     }
 
-    /// What is left when all parts were looked at.
+    /// What is left after all parts.
     fn parts_of(role: Role, pieces: &[&[u8]], release: bool) -> Vec<Owned> {
         let (mut side, mut all) = (side(role), Vec::new());
         for piece in pieces {
@@ -615,7 +615,7 @@ mod compressed {
                         side.receive(b"");
                         wire[at..].chunks(step).for_each(|piece| side.receive(piece));
                         assert_eq!(side.events, [text("end €!")], "{at} {step}");
-                        // It is not taken up again.
+                        // The skipped message does not go on.
                         let mut side = self::side(role);
                         side.fill(&wire[..20]);
                         assert_eq!(advance_parts(&mut side), Progress::Event);

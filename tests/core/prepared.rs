@@ -84,7 +84,7 @@ mod compressed {
                 let mut pair = pair(settings, BOTH);
                 let (client, server) = (&mut pair.client, &mut pair.server);
                 server.connection.send_prepared(&prepared, &mut server.out).unwrap();
-                // Small frames are copied, so equal bytes are all that shows.
+                // Small frames are copied, so only the bytes can be compared.
                 places.push((bits, server.out.pending().to_vec()));
                 assert!(server.out.len() < 1000 && server.out.pending()[0] == 0xC1);
                 client.receive(&server.take_out());

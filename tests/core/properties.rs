@@ -1,4 +1,4 @@
-//! Properties of the core on inputs that nobody chose: round trips, no panics, and no difference by cutting.
+//! Properties of the core on random inputs: round trips, no panics, and the same result however they are cut.
 
 use crate::common::*;
 use bowline::{Config, Message, Progress, Role};
@@ -17,7 +17,7 @@ fn message() -> impl Strategy<Value = Message> {
         4 => vec(any::<u8>(), 0..300).prop_map(Message::from),
         1 => vec(any::<u8>(), 0..=125).prop_map(|data| Message::Ping(data.into())),
         1 => vec(any::<u8>(), 0..=125).prop_map(|data| Message::Pong(data.into())),
-        // Around the sizes at which the paths part.
+        // Around the sizes at which the code paths differ.
         1 => (prop::sample::select(vec![4_096, 16_384, 32_768, 65_536]), -20..20_i32, any::<u8>())
             .prop_map(|(size, by, byte)| Message::from(vec![byte; (size + by) as usize])),
     ]

@@ -1,5 +1,5 @@
-//! RFC 6455 §10.4: a memory budget that connections share. What they keep is counted, who would keep too much is sent
-//! away with 1013, and nothing stays counted.
+//! RFC 6455 §10.4: a memory budget that connections share. What they keep is counted. A connection that would keep too
+//! much is closed with 1013. Nothing stays counted.
 
 use crate::common::*;
 use bowline::{Budget, Config, End, Message, MessageRef, Progress, Refusal, Role};
@@ -89,7 +89,7 @@ fn who_would_keep_more_than_is_left_is_sent_away_and_the_others_go_on() {
 fn a_budget_is_used_to_the_last_byte_and_no_further() {
     for role in ROLES {
         let part = most_of(role, 10_000, 1_000);
-        // Behind a wait the rest of a small message has an allocation of its own size.
+        // After a wait the rest of a small message has an allocation of its own size.
         let payload = 9_000;
         for (limit, fits) in [(payload, true), (payload - 1, false), (0, false)] {
             let budget = Budget::new(limit);
@@ -336,7 +336,7 @@ fn a_large_message_is_charged_with_its_payload_and_what_is_queued_after_it() {
         side.out.sent(header + 20_000);
         side.out.release();
         assert_eq!(budget.used(), 8 + 30_000);
-        // Nobody else holds it, so the last quarter is moved.
+        // There is no other reference to it, so the last quarter is moved.
         side.out.sent(header + 22_500);
         side.out.release();
         assert_eq!(budget.used(), 7_500);
@@ -376,7 +376,7 @@ fn what_does_not_fit_the_budget_is_given_back_and_the_connection_goes_on() {
         ];
         assert!(refused.iter().all(|error| error.refusal() == Refusal::OverBudget));
         assert_eq!((side.out.len(), budget.used()), (0, used));
-        // Many small ones come to the same.
+        // Many small ones add up to the same.
         let refused =
             (0..1_000).find_map(|_| side.connection.send(&*"x".repeat(1_000), &mut side.out).err());
         assert_eq!(refused.unwrap().refusal(), Refusal::OverBudget);

@@ -1,4 +1,4 @@
-//! RFC 6455 §10.4: limits on frames, messages, fragments and what waits to be sent.
+//! RFC 6455 §10.4: limits on frames, messages, fragments and the send queue.
 
 use crate::common::*;
 use bowline::{Config, Message, MessageRef, Refusal, Role, Rule};
@@ -49,7 +49,7 @@ fn the_limit_is_on_the_sum_of_the_fragments_and_fires_at_a_header() {
             let outcome = run(role, &bytes, &config);
             outcome.assert_failed(Rule::MessageTooBig, open.len());
         }
-        // What came before counts for nothing in the next message.
+        // Earlier messages do not count for the next one.
         let bytes = exactly.repeat(3);
         let expected = [binary(&expected), binary(&expected), binary(&expected)];
         feed(role, &[&bytes], &config, Style::Borrow).assert_delivers(&expected);
@@ -113,7 +113,7 @@ fn limits_are_not_on_control_frames() {
     }
 }
 
-/// A message of so many fragments with `size` bytes each; the last one ends it.
+/// Fragments of a message, `count` with `size` bytes each. With `fin`, the last one ends it.
 fn fragments(role: Role, count: usize, size: usize, fin: bool) -> Vec<u8> {
     let payload = vec![b'x'; size];
     let mut bytes = Vec::new();

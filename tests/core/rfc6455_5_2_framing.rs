@@ -139,7 +139,7 @@ fn an_unknown_opcode_must_fail_the_connection() {
                     let bytes = to(role, fin, opcode, payload);
                     run(role, &bytes, &Config::default()).assert_failed(Rule::ReservedOpcode, 0);
                 }
-                // Not hidden behind a length that never comes: the first byte decides.
+                // A length that never comes does not hide it: the first byte decides.
                 let first = u8::from(fin) << 7 | opcode;
                 let head = header(first, role == Role::Server, Form::SixtyFour, 1 << 40);
                 run(role, &head, &Config::default()).assert_failed(Rule::ReservedOpcode, 0);

@@ -106,7 +106,7 @@ fn the_answer_to_a_close_can_be_chosen() {
             let config = Config::default().close_answer(answer.clone());
             let close = to(role, true, CLOSE, &close_payload(4000, b"why"));
             assert_eq!(run(role, &close, &config).sent, [(CLOSE, expected.clone())]);
-            // It is no answer to a broken rule, and none where this side began.
+            // It does not answer a broken rule, nor a Close that this side began.
             let outcome = run(role, &[0xF1], &config);
             assert_eq!(outcome.sent, [(CLOSE, close_payload(1002, b""))]);
             let mut side = Side::new(role, config);
@@ -208,7 +208,7 @@ fn a_close_that_is_sent_is_the_code_and_the_reason_and_nothing_else() {
     for role in ROLES {
         for reason in ["", "a", "größer", &"€".repeat(41), &"r".repeat(123)] {
             let mut side = Side::new(role, Config::default());
-            // What was sent before must not show.
+            // Earlier payloads must not show.
             side.connection.send(&[0xAA; 200][..], &mut side.out).unwrap();
             let _ = side.take_out();
             side.connection.start_close(4321, reason, &mut side.out).unwrap();

@@ -150,7 +150,7 @@ fn pings_and_pongs_of_more_than_125_bytes_are_not_sent() {
     }
 }
 
-/// How many bytes of pongs are owed, in `SendBuf` and behind it. Takes them.
+/// How many bytes of pongs are owed, in `SendBuf` and in the slot after it. Takes them.
 fn owed(side: &mut Side) -> usize {
     side.take_out().len()
 }
@@ -201,7 +201,7 @@ fn a_long_pong_that_replaces_a_short_one_stays_within_the_limit() {
     for role in ROLES {
         for small in [0, 1, 2, 5, 6, 11] {
             let mut side = Side::new(role, Config::default());
-            // One read for the half that goes to the `SendBuf`, one for the half that waits behind it.
+            // One read for the half that goes to the `SendBuf`, and one for the half that waits after it.
             for _ in 0..2 {
                 let mut pings: Vec<u8> =
                     (0..2_000).flat_map(|_| to(role, true, PING, &vec![1; small])).collect();
@@ -225,7 +225,7 @@ fn the_limit_of_pongs_is_a_setting_and_one_pong_is_always_owed() {
                 side.receive(&to(role, true, PING, &[i; 100]));
             }
             let wire = side.take_out();
-            // One in the `SendBuf` and one behind it, whatever the limit.
+            // One in the `SendBuf` and one after it, whatever the limit.
             assert!(wire.len() <= limit.max(2 * 106), "{} of {limit}", wire.len());
             let pongs = decode(role, &wire);
             assert!(pongs.len() >= (limit / 2 / 106).saturating_sub(2).max(2));
@@ -402,7 +402,7 @@ fn pings_are_answered_after_our_close_until_the_peers() {
             side.receive(&to(role, true, PING, payload));
             assert_eq!(side.take_sent(), [(PONG, payload.to_vec())]);
         }
-        // Nothing else is: it was promised that nothing follows.
+        // Nothing else is answered: nothing may follow a Close.
         for message in [MessageRef::Text("late"), MessageRef::Ping(b""), MessageRef::Pong(b"")] {
             let error = side.connection.send(message, &mut side.out).unwrap_err();
             assert_eq!(error.refusal(), Refusal::Closed);

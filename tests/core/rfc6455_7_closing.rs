@@ -123,13 +123,13 @@ fn a_peer_that_goes_without_a_close_is_told_apart_by_where_it_stopped() {
             let end = side.connection.end().unwrap();
             assert_eq!((end, end.code()), (&End::PeerGone(truncation), CloseCode::ABNORMAL));
             assert!(!end.is_clean());
-            // There is nobody to be told.
+            // The peer is gone, so it gets no Close.
             assert!(side.take_out().is_empty());
             let error = side.connection.send("late", &mut side.out).unwrap_err();
             assert_eq!(error.refusal(), Refusal::Closed);
             assert!(side.connection.leave().is_done());
 
-            // A reset says the same.
+            // A reset has the same result.
             let mut side = Side::new(role, Config::default());
             side.receive(&bytes);
             side.connection.transport_failed(&side.input);
@@ -197,7 +197,7 @@ fn a_violation_is_answered_once_and_nothing_is_parsed_after_it() {
             assert_eq!(side.connection.end(), Some(&End::Failed(error)));
             assert_eq!(side.connection.end().unwrap().code(), CloseCode::ABNORMAL);
             assert!(side.connection.close_sent());
-            // The error is sticky, whatever else comes.
+            // The error stays, whatever else comes.
             side.fill(&good);
             side.fill(&to(role, true, PING, b"?"));
             side.fill(&to(role, true, CLOSE, b""));
@@ -286,7 +286,7 @@ fn without_a_close_timeout_the_answer_may_take_for_ever() {
         side.connection.start_close(1000, "", &mut side.out).unwrap();
         let _ = side.take_out();
         assert_eq!(side.connection.deadline(SECOND, &side.input, &side.out), None);
-        // A message that is under way has to come on, all the same.
+        // A message that is under way still has to make progress.
         side.receive(&to(role, false, TEXT, b"a"));
         let deadline = side.connection.deadline(SECOND, &side.input, &side.out);
         assert_eq!(deadline, Some(21 * SECOND));

@@ -1,12 +1,12 @@
-//! Text is UTF-8 (RFC 6455 §8.1), also where the caller exchanges the input buffers of connections: no
-//! combination of safe calls gives a `str` that is none.
+//! Text is UTF-8 (RFC 6455 §8.1), even if the caller exchanges the input buffers of connections: no combination of
+//! safe calls gives a `str` that is not UTF-8.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::common::*;
 use bowline::{Config, Connection, MessageRef, Progress, RecvBuf, Role, SendBuf};
 
-/// Whether what is lent as text is that, in each way to get it.
+/// Whether lent text is UTF-8, in each way to get it.
 #[track_caller]
 fn assert_sound(input: &RecvBuf) {
     for lent in [input.event(), input.part().map(|part| part.payload)].into_iter().flatten() {
@@ -106,7 +106,7 @@ fn mix(role: Role, new: impl Fn() -> Connection, pieces: &[Vec<u8>], config: Con
                 4..8 => {
                     let connection = &mut connections[c];
                     let parts = seeded.below(2) == 0;
-                    // Nothing here may panic; if it did, what was lent would have to be sound still.
+                    // Nothing here may panic. If it did, lent text would still have to be sound.
                     let progress = catch_unwind(AssertUnwindSafe(|| {
                         if parts {
                             connection.advance_parts(input, &mut out)

@@ -3,8 +3,8 @@
 use crate::common::*;
 use bowline::{Config, Role, Rule};
 
-/// The first byte that no text can have where it stands, by the standard library: of the prefixes,
-/// the first that nothing can complete. `Some(len)` if the end comes inside a character.
+/// The first byte that makes the text invalid, by the standard library: the end of the first prefix that nothing can
+/// complete. `Some(len)` if the end comes inside a character.
 fn first_bad(bytes: &[u8]) -> Option<usize> {
     let bad = |end: usize| {
         std::str::from_utf8(&bytes[..end]).is_err_and(|error| error.error_len().is_some())
@@ -64,7 +64,7 @@ fn invalid_text_fails_at_its_byte_wherever_it_stands() {
                 let bytes = to(role, true, TEXT, &payload);
                 let at = bytes.len() - payload.len() + bad;
                 run(role, &bytes, &Config::default()).assert_failed(Rule::InvalidUtf8, at);
-                // The byte is enough: neither the rest nor the end of the message is waited for.
+                // The byte is enough: it fails before the rest and the end of the message.
                 let mut open = bytes.clone();
                 open[0] &= 0x7F;
                 for bytes in [&bytes[..=at], &open[..=at]] {
@@ -96,7 +96,7 @@ fn invalid_text_fails_at_its_byte_across_fragments_and_control_frames() {
                     let (head, tail) = payload.split_at(place);
                     let first = to(role, false, TEXT, head);
                     let second = to(role, true, CONTINUATION, tail);
-                    // Where the byte that decides comes to stand.
+                    // The place of the byte that decides.
                     let at = if bad < place {
                         first.len() - head.len() + bad
                     } else {
@@ -148,7 +148,7 @@ fn valid_text_may_be_cut_anywhere() {
                 let outcome = feed(role, &[&bytes], &Config::default(), Style::Borrow);
                 outcome.assert_delivers(&[text(string)]);
             }
-            // Each byte a fragment of its own, with a ping behind it.
+            // Each byte is a fragment of its own, with a ping after it.
             let mut bytes = to(role, false, TEXT, b"");
             for byte in payload {
                 bytes.extend(to(role, false, CONTINUATION, &[*byte]));
@@ -174,7 +174,7 @@ fn every_character_is_text() {
 
 #[test]
 fn two_bytes_are_text_if_the_standard_library_says_so() {
-    // With a third behind them that begins nothing, so that all lead bytes are decided.
+    // With a third byte after them that begins nothing, so that all lead bytes are decided.
     for pair in 0..=u16::MAX {
         let mut payload = pair.to_be_bytes().to_vec();
         payload.push(b'.');

@@ -11,7 +11,7 @@ use bowline::handshake::{
 };
 use bowline::{Config, Connection, Error, RecvBuf, SendBuf};
 
-/// Every secret of these tests has this inside; its base64 has the other, wherever it begins.
+/// Every secret of these tests contains the first. Its base64 contains the other, at whatever offset it begins.
 const SECRET: &str = "hunter2hunter2hunter2";
 
 #[track_caller]
@@ -122,7 +122,7 @@ fn answers_show_the_names_of_their_headers_only() {
 
 #[test]
 fn a_refusals_body_is_not_shown() {
-    // A server's page of an error often repeats what it was asked for, with the query.
+    // A server's error page often repeats the URL, with the query.
     let body = format!("no such room: /chat?token={SECRET}");
     let response = Response::new(404).body(body.clone());
     assert_silent_debug(&response);
@@ -143,7 +143,7 @@ fn a_refusals_body_is_not_shown() {
     assert_silent_both(&error);
     assert!(error.to_string().contains("404"));
 
-    // So it is with the target of a redirect. What repeats nothing is shown.
+    // The same holds for the target of a redirect. A text that repeats nothing is shown.
     for (head, shown) in [
         (format!("302 Found\r\nLocation: /login?next=/chat?token={SECRET}"), None),
         ("302 Found\r\nLocation: /login".into(), Some("/login")),
@@ -201,8 +201,8 @@ fn lists_of_bytes(shown: &str) -> Vec<Vec<u8>> {
 
 #[test]
 fn what_masking_keys_come_from_is_not_shown() {
-    // RFC 6455 §10.3: whoever knows the seed knows every mask. It is made of the seed that is passed, so that a list of
-    // bytes of any value is one too many.
+    // RFC 6455 §10.3: with the seed, every mask is known. Other values are made from the seed, so no list of bytes may
+    // show, whatever its values.
     let seed: [u8; 32] = std::array::from_fn(|i| i as u8 * 7 + 11);
     let mut out = SendBuf::new();
     let mut handshake = ClientHandshake::new(&client_request(), Config::default(), seed, &mut out);
@@ -240,7 +240,7 @@ fn what_masking_keys_come_from_is_not_shown() {
 
 #[test]
 fn a_websocket_shows_nothing_secret() {
-    // Over a stream in memory: what it has read and written is not shown, nor what masks come from.
+    // Over a stream in memory: neither the bytes that it read and wrote nor the state of the masks shows.
     let seed: [u8; 32] = std::array::from_fn(|i| i as u8 * 5 + 3);
     let stream = bowline::blocking::Plain(std::io::Cursor::new(Vec::new()));
     let unread = [b"\x81\x15", SECRET.as_bytes()].concat();

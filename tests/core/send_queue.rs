@@ -1,4 +1,4 @@
-//! The output queue: whole frames in order, whatever the socket takes at a time.
+//! The output queue: whole frames in order, however many bytes the socket takes at a time.
 
 use crate::common::*;
 use bowline::{Config, Message, MessageRef, Role, SendBuf};

@@ -1,4 +1,4 @@
-//! How much of what waits a peer has to take in each send timeout.
+//! How many of the waiting bytes a peer has to take in each send timeout.
 
 use std::time::Duration;
 

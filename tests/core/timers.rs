@@ -128,7 +128,7 @@ fn of_a_compressed_message_what_comes_on_the_wire_is_progress() {
     let config = Config::default().progress_timeout(10 * SECOND).send_timeout(None);
     let config = config.max_message_size(u64::MAX).deflate(bowline::Deflate::default());
     let noise = deflate::Blocks::new().stored(false, &Seeded(1).bytes(60_000)).bytes();
-    // As much again, inflated from next to nothing.
+    // As much again, inflated from a few bytes.
     let zeros = deflate::Blocks::new().fixed(false, &deflate::run_of(b'0', 60_000)).bytes();
     for role in ROLES {
         for (payload, keeps) in [(&noise, true), (&zeros, false)] {
@@ -241,7 +241,7 @@ fn a_timer_starts_when_it_is_asked_for_and_not_before() {
     for role in ROLES {
         let mut side = slow(role);
         side.receive(&to(role, false, TEXT, b"a"));
-        // Whoever never waits never reads a clock, so the time until here counts for nothing.
+        // A program that never waits never reads a clock, so the time until here does not count.
         on_time(&mut side, 1_000 * SECOND);
         assert_eq!(side.connection.end(), None);
         assert_eq!(deadline(&mut side, 1_001 * SECOND), Some(1_010 * SECOND));
@@ -258,7 +258,7 @@ fn assert_stuck(side: &mut Side, waiting: usize) {
     let end = side.connection.end().unwrap();
     assert_eq!((end, end.code()), (&End::TimedOut(Timeout::Send), CloseCode::ABNORMAL));
     assert_eq!(side.out.len(), waiting, "no Close for one who does not read");
-    // At once, not only when `advance` has told.
+    // At once, not only after the next `advance`.
     let error = side.connection.send("late", &mut side.out).unwrap_err();
     assert_eq!(error.refusal(), Refusal::Closed);
     assert_eq!(side.advance(), Ok(Progress::Ended));
@@ -272,7 +272,7 @@ fn a_peer_that_takes_nothing_is_given_up() {
         side.connection.send("Hello", &mut side.out).unwrap();
         let start = 3 * SECOND;
         assert_eq!(deadline(&mut side, start), Some(start + 10 * SECOND));
-        // More to send does not prolong it, nor does what the peer sends.
+        // More bytes to send do not prolong it, and bytes from the peer do not either.
         side.connection.send("more", &mut side.out).unwrap();
         side.receive(&to(role, true, TEXT, &[b'x'; 5_000]));
         assert_eq!(deadline(&mut side, start + SECOND), Some(start + 10 * SECOND));
@@ -512,7 +512,7 @@ fn a_clock_may_stand_anywhere() {
     }
 }
 
-/// A connection that waits for what `what` names, with this timeout for it and no other.
+/// A connection that waits for `what`, with this timeout for it and no other.
 fn waiting_for(role: Role, what: &str, timeout: Duration, now: Duration) -> Side {
     let config = Config::default().progress_timeout(None).send_timeout(None).close_timeout(None);
     let config = match what {

@@ -1,4 +1,4 @@
-//! Sending a borrowed payload with one vectored write, whatever the socket takes of it.
+//! Sending a borrowed payload with one vectored write, however many bytes the socket takes of it.
 
 use crate::common::*;
 use bowline::{Config, MessageRef, Role, SendBuf, Vectored};

@@ -1,5 +1,5 @@
-//! Compression through both adapters, from the opening handshake to the Close, whole and split; also with what is dropped at
-//! any poll. What is on the wire is looked at by a peer that inflates by hand.
+//! Compression through both adapters, from the opening handshake to the Close, whole and split. Futures are also dropped at
+//! any poll. A peer that inflates by hand checks the bytes on the wire.
 #![cfg(all(feature = "tokio", feature = "deflate"))]
 
 use std::net::{TcpListener, TcpStream};
@@ -55,7 +55,7 @@ fn request() -> ClientRequest {
     ClientRequest::new("ws://localhost/").unwrap()
 }
 
-/// Sends back what comes, each message in a way of its own, until the Close.
+/// Sends back each message in another way, until the Close.
 fn serve_blocking(stream: TcpStream) {
     let mut ws = bowline::blocking::accept(stream, config()).unwrap();
     for i in 0.. {
@@ -244,7 +244,7 @@ fn compression_can_be_turned_off_in_each_place_where_messages_are_sent() {
     }
 }
 
-/// A long message that came to little on the wire, between small ones that refer to each other.
+/// A long message that is short on the wire, between small ones that refer to each other.
 fn incoming(role: Role) -> (Vec<u8>, Vec<Message>) {
     let fixed = |tokens: &[_]| Blocks::new().fixed(false, tokens).message();
     let hello = marked(role, true, crate::support::TEXT, &fixed(&literals(b"Hello")));
@@ -339,7 +339,7 @@ fn a_part_that_is_dropped_at_any_poll_loses_nothing() {
     }
 }
 
-/// Sends a message, and is dropped after so many polls.
+/// Sends a message, and drops the future after this many polls.
 type Send = dyn FnMut(String, usize) -> Option<Result<(), Error>>;
 
 #[test]
@@ -430,7 +430,7 @@ fn the_rest_of_a_message_is_skipped_and_the_next_refers_to_it() {
 
 #[test]
 fn a_message_that_inflates_to_64_mib_passes_in_parts_through_both_adapters() {
-    // What that costs is in `rfc7692_memory.rs`; here, that it comes whole and in small parts.
+    // `tests/memory/deflate.rs` tests what that costs. This tests that it comes whole, and in small parts.
     const LEN: usize = 64 << 20;
     let role = Role::Client;
     let settings = config().max_message_size(u64::MAX);

@@ -10,7 +10,7 @@ const DEFAULT: &str = "permessage-deflate";
 const NO_TAKEOVER: &str =
     "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
 
-/// An end with compression that its peer may use as `header` says.
+/// An endpoint with compression that its peer may use as `header` says.
 fn side(role: Role, header: &str) -> Side {
     let settings = match header {
         NO_TAKEOVER => Deflate::low_memory(),
@@ -37,7 +37,7 @@ impl Agreed {
         Self { server_bits: bits, client_bits: bits, server_alone: alone, client_alone: alone }
     }
 
-    /// An end that would have agreed to anything, and compresses every message.
+    /// An endpoint that would have agreed to anything, and compresses every message.
     fn side(self, role: Role) -> Side {
         self.side_with(role, Deflate::high_compression().threshold(0))
     }
@@ -254,10 +254,10 @@ fn samples() -> Vec<Vec<u8>> {
     samples
 }
 
-/// Asserts that an end reads this payload of a message as the naive inflater does.
+/// Asserts that an endpoint reads this payload of a message as the naive inflater does.
 #[track_caller]
 fn assert_same(payload: &[u8]) {
-    // What comes behind it shows that nothing of it is left.
+    // The message after it shows that nothing of it is left.
     let hello = Blocks::new().fixed(false, &literals(b"Hello")).message();
     for role in ROLES {
         let wires = [
@@ -329,7 +329,7 @@ fn where_a_message_failed_is_where_its_frame_began_however_it_is_cut() {
             outcome.assert_failed(Rule::InvalidDeflate, bytes.len() - bad.len() - rest.len());
             assert_eq!(outcome.events, []);
         }
-        // What the end of a message shows, it shows at the end.
+        // An error that only the end of the message shows is found at the end.
         let cut = marked(role, true, BINARY, &hex("f2 48 cd"));
         run_with(role, DEFAULT, &cut).assert_failed(Rule::InvalidDeflate, cut.len());
     }
@@ -352,7 +352,7 @@ fn reserved_bits_have_no_other_meaning() {
                     for fin in [true, false] {
                         let bytes = [&before[..], &frame(fin, rsv, opcode, b"", masked)].concat();
                         let outcome = feed_to(side(role, DEFAULT), &[&bytes], Style::Borrow);
-                        // RFC 7692 §6.1, §6.2: the first frame of a message alone may be marked.
+                        // RFC 7692 §6.1: only the first frame of a message may be marked.
                         let is_data = opcode == TEXT || opcode == BINARY;
                         if rsv == 0b100 && is_data && open {
                             outcome.assert_failed(Rule::ExpectedContinuation, before.len());
@@ -488,7 +488,7 @@ fn a_peer_may_refer_as_far_back_as_was_agreed_and_no_further() {
                 for distance in [1, 2, 3, window / 2, window - 1, window, window - 1, window] {
                     let payload = Blocks::new().fixed(false, &[Match(5, distance)]).message();
                     receive(&mut side, &payload, &mut history);
-                    // Behind a final block as well.
+                    // After a final block as well.
                     let blocks = Blocks::new().stored(true, b"ab");
                     let payload = blocks.fixed(true, &[Match(258, distance)]).message();
                     receive(&mut side, &payload, &mut history);
@@ -540,7 +540,7 @@ fn nobody_reads_what_came_on_another_connection() {
                 let curious = marked(role, true, BINARY, &curious);
                 secret.receive(&marked(role, true, BINARY, &payload));
                 assert!(agreed.side(role).try_receive(&curious).is_err());
-                // Nor when the other was left in the middle of a message, or behind a final block of it.
+                // Nor when the other was left in the middle of a message, or after a final block of it.
                 for blocks in
                     [Blocks::new().stored(false, b"secret"), Blocks::new().stored(true, b"secret")]
                 {
@@ -627,7 +627,7 @@ fn a_client_keeps_to_its_hints_whatever_the_server_answers() {
     assert_eq!(side.events[1], binary(b"aaaa"));
 }
 
-/// A connection whose one end sends what refers to as much as it may of all that it sent before.
+/// A connection whose one endpoint sends messages that refer to as much of the earlier ones as they may.
 struct Talk {
     sender: Side,
     receiver: Side,
@@ -770,7 +770,7 @@ fn a_connection_may_move_between_threads() {
     for alone in [false, true] {
         let mut talks: Vec<Talk> = (0..3).map(|i| Talk::new(ROLES[i % 2], 10, alone)).collect();
         for round in 0..12 {
-            // All threads are new or all that was used before, and each has sent as often as the others.
+            // All threads are new, or all were used before. Each has sent as often as the others.
             let moved = std::mem::take(&mut talks).into_iter().enumerate().map(|(i, mut talk)| {
                 std::thread::spawn(move || {
                     let mut seeded = Seeded(round * 3 + i as u64);
@@ -1053,7 +1053,7 @@ fn each_frame_of_a_client_has_a_mask_of_its_own() {
 
 #[test]
 fn messages_behind_others_in_the_queue_stand_where_they_belong() {
-    // Behind a payload that is queued by reference, and with part of the queue already written.
+    // After a payload that is queued by reference, and with a part of the queue already written.
     let noise = Seeded(13).bytes(50_000);
     for role in ROLES {
         let mut side = Agreed::both(15, true).side(role);
@@ -1131,7 +1131,7 @@ fn what_a_window_holds_is_not_shown() {
     }
 }
 
-/// Also where a short way into the queue would take them, had nothing been agreed on.
+/// Also for messages that would go the short way into the queue if nothing had been agreed on.
 #[test]
 fn messages_behind_others_in_the_queue_are_compressed_as_well() {
     for role in ROLES {

@@ -1,5 +1,5 @@
-//! What a compressed message may come to (RFC 7692 §9, RFC 6455 §10.4): its bytes are counted as they are inflated. How much
-//! memory it takes is in `rfc7692_memory.rs`. Numbers are those of the battery of attacks.
+//! The limits of a compressed message (RFC 7692 §9, RFC 6455 §10.4): its bytes are counted as they are inflated.
+//! `tests/memory/deflate.rs` tests how much memory it takes. Numbers are those of the battery of attacks.
 #![cfg(feature = "deflate")]
 
 use crate::common::deflate::Token::{Literal, Match};
@@ -21,7 +21,7 @@ fn side(role: Role, config: &Config) -> Side {
     Side::extended(role, config.clone(), "permessage-deflate")
 }
 
-/// A message of so many equal bytes, 158 of them for each on the wire.
+/// A message of equal bytes, 158 of them for each byte on the wire.
 fn bomb(len: usize) -> Vec<u8> {
     Blocks::new().fixed(false, &run_of(b'0', len)).message()
 }
@@ -235,12 +235,12 @@ fn the_ratio_counts_each_message_frame_by_frame() {
     let noise = Blocks::new().stored(false, &Seeded(2).bytes(60_000)).bytes();
     let zeros = bomb(150_000);
     for role in ROLES {
-        // What came before on the wire counts, so this is within it,
+        // Earlier bytes on the wire count, so this is within the ratio,
         let first = marked(role, false, BINARY, &noise);
         let wire = [&first[..], &to(role, true, CONTINUATION, &bomb(124_000))].concat();
         let outcome = feed_to(side(role, &config), &[&wire], Style::Borrow);
         assert_eq!(outcome.events.len(), 1, "{:?}", outcome.over);
-        // and this is not, though as much comes behind it.
+        // and this is not, although as many bytes come after it.
         let last = to(role, true, CONTINUATION, &[&zeros[..], &noise].concat());
         let wire = [&marked(role, false, BINARY, &zeros)[..], &last].concat();
         let outcome = feed_to(side(role, &config), &[&wire], Style::Borrow);
@@ -321,14 +321,14 @@ fn c98_a_message_that_is_all_final_blocks_is_1007() {
 
 #[test]
 fn on_the_wire_a_message_may_be_an_eighth_larger_and_a_kib() {
-    // What cannot be compressed grows: by five bytes for each stored block, of whatever size.
+    // A message that cannot be compressed grows by five bytes for each stored block, whatever its size.
     for role in ROLES {
         for limit in [0, 1_000, 80_000] {
             let config = limited(limit);
             let most = limit + limit / 8 + 1_024;
             let masked = role == Role::Server;
             for (len, is_right) in [(most, true), (most + 1, false)] {
-                // By its header alone, before anything came.
+                // By its header, before any payload came.
                 let wire = header(0xC2, masked, Form::minimal(len as u64), len as u64);
                 let outcome = run_on(&|| side(role, &config), &wire);
                 match is_right {
@@ -424,7 +424,7 @@ fn a_long_match_stops_at_the_limit_and_goes_on_where_a_chunk_ends() {
 
 #[test]
 fn what_a_chunk_had_no_room_for_comes_before_the_end() {
-    // The end of the last match, in the last byte: nothing more is to come when there is room again.
+    // The end of the last match is in the last byte: no more input comes when there is room again.
     for role in ROLES {
         for (nines, last) in (0..8).flat_map(|nines| [(nines, true), (nines, false)]) {
             let mut tokens = literals(b"\xff").repeat(nines + 1);

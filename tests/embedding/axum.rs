@@ -1,4 +1,4 @@
-//! The extractor for axum, behind `axum::serve`.
+//! The extractor for axum, under `axum::serve`.
 
 #![cfg(feature = "axum")]
 
@@ -138,7 +138,7 @@ async fn one_path_can_have_a_page_and_a_websocket() {
     let page = Raw::connect(address).await.ask("GET / HTTP/1.1\r\nHost: example.com\r\n\r\n").await;
     assert_eq!(status(&page), 200);
     assert!(page.ends_with("a page"), "{page}");
-    // What asks for a WebSocket gets no page, however badly it asks.
+    // A request for a WebSocket gets no page, even if it breaks rules.
     let good = request("/", "");
     for (broken, expected) in [
         (good.replace("Version: 13", "Version: 12"), 426),
@@ -211,7 +211,7 @@ async fn who_asks_is_told_of_a_failed_upgrade() {
     }
     let (fail, mut failed) = mpsc::unbounded_channel();
     let (arrive, mut arrived) = mpsc::unbounded_channel();
-    // A layer that keeps the response back.
+    // A layer that holds back the response.
     let keep = map_response(move |_: Response| {
         arrive.send(()).unwrap();
         pending::<Response>()
@@ -225,8 +225,8 @@ async fn who_asks_is_told_of_a_failed_upgrade() {
     assert!(matches!(error, Error::Io(_)), "{error:?}");
 }
 
-/// hyper hands the connection over when it is done with it, whatever the response was (1.12.0). The guide warns of it;
-/// if this fails, it no longer needs to.
+/// hyper hands over the connection when it is done with it, whatever the response was (1.12.0). The guide warns of that. If
+/// this test fails, the warning is no longer needed.
 #[tokio::test]
 async fn a_layer_that_sends_another_response_takes_nothing_back() {
     async fn handler(

@@ -27,7 +27,7 @@ pub(crate) async fn listener() -> (TcpListener, SocketAddr) {
     (listener, address)
 }
 
-/// The program stands in the guide as it runs here, and `echo` is as short as the guide says.
+/// Asserts that the guide has the program that runs here, and that `echo` is as short as the guide says.
 #[track_caller]
 pub(crate) fn stands_in_the_guide(program: &str) {
     let guide = include_str!("../../docs/embedding.md");
@@ -114,7 +114,7 @@ pub(crate) async fn keeps_what_is_read_ahead(address: SocketAddr, path: &str) {
     assert_eq!(raw.read(2 * HELLO.len()).await, [HELLO, HELLO].concat());
 }
 
-/// What every embedding refuses, with the status and what the answer has to say.
+/// Requests that every embedding refuses, with the status and the text of the answer.
 pub(crate) async fn refuses(address: SocketAddr, path: &str) {
     let good = request(path, "");
     let origin = |origin: &str| request(path, &format!("Origin: {origin}\r\n"));

@@ -18,7 +18,7 @@ use std::net::SocketAddr;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
-/// A server of its own making, on the types of the crate: one request a connection.
+/// A hand-written server on the types of the crate: one request for each connection.
 async fn server() -> SocketAddr {
     let (listener, address) = listener().await;
     tokio::spawn(async move {
@@ -30,7 +30,7 @@ async fn server() -> SocketAddr {
 }
 
 async fn serve(mut stream: TcpStream) {
-    // All that comes at once is read: to close over the rest would be a reset.
+    // All bytes that came at once are read: closing with unread bytes would be a reset.
     let mut bytes = Vec::with_capacity(64 << 10);
     loop {
         stream.read_buf(&mut bytes).await.expect("it is read");
@@ -122,7 +122,7 @@ fn a_request_keeps_all_it_said() {
 
 #[test]
 fn an_ordinary_request_is_told_from_a_broken_one() {
-    // Whatever else is odd about it, these come first.
+    // These errors come first, whatever else is wrong with the request.
     let ordinary = http::Request::get("/").version(http::Version::HTTP_2);
     let posted = http::Request::post("/").header("Content-Length", "9");
     for (request, expected) in [

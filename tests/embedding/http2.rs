@@ -563,7 +563,7 @@ async fn x14_frames_cut_at_every_byte_are_the_same() {
     assert_eq!(sorted(stream.read_to_end().await), sorted(expected.to_vec()));
 }
 
-/// The frames of a server. A pong may go before a message that was fed, or behind it.
+/// The frames of a server. A pong may come before or after a fed message.
 fn sorted(mut bytes: Vec<u8>) -> Vec<Vec<u8>> {
     let mut frames = Vec::new();
     while !bytes.is_empty() {
@@ -594,7 +594,7 @@ async fn x14_a_window_of_0_keeps_the_queue_bounded_and_others_go_on() {
     for _ in 0..100 {
         good.echoes().await;
     }
-    // An answer to the last ping cannot come yet, and all that stands before it is what was not replaced.
+    // The pong to the last ping cannot come yet. Before it are only the pongs that were not replaced.
     let mut bytes = stuck.read(127).await;
     while !bytes.ends_with(&ping(PINGS - 1)[6..]) {
         let more = stuck.read(1).await;
@@ -625,7 +625,7 @@ async fn a_message_larger_than_the_windows_comes_through() {
 async fn a_peer_that_does_not_read_is_given_up() {
     let (io, mut ends) = serve();
     let mut builder = h2::client::Builder::new();
-    // Room for others beside a stream whose window is full.
+    // Room for other streams while the window of one is full.
     builder.initial_connection_window_size(1 << 20);
     let client = RawClient::with(io, &builder).await;
     let (mut stuck, mut good) = (client.open().await, client.open().await);
@@ -660,7 +660,7 @@ async fn what_a_peer_does_not_read_stays_in_the_send_queue() {
             bowline::hyper::upgrade(&mut request, Config::default()).expect("a good request");
         tokio::spawn(async move {
             let mut ws = upgrading.await.expect("a WebSocket");
-            // Time goes on when there is nothing else to do.
+            // Time goes on when all tasks are idle.
             let sending = ws.send(vec![0; MESSAGE]);
             tokio::time::timeout(Duration::from_secs(1), sending).await.expect_err("it waits");
             give.send(ws.queued()).expect("the test is there");

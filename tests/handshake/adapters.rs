@@ -13,7 +13,7 @@ use bowline::handshake::{
 };
 use bowline::{Config, Error, Message, blocking};
 
-/// Longer than anything here takes; what takes longer is a failure, not a wait.
+/// Longer than anything here takes. Anything that takes longer fails.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A timeout that is meant to run out.
@@ -42,7 +42,7 @@ fn in_time<T>(result: &mpsc::Receiver<T>) -> T {
     result.recv_timeout(PATIENCE).expect("it ends in time, and without a panic")
 }
 
-// Both adapters behind one face.
+// Both adapters with one interface.
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Adapter {
@@ -178,7 +178,7 @@ impl Server {
     }
 }
 
-/// A peer that is no server of ours: what it does with its one connection.
+/// A server that is not ours, and what it does with its one connection.
 fn raw_server<T: Send + 'static>(
     act: impl FnOnce(TcpStream) -> T + Send + 'static,
 ) -> (SocketAddr, JoinHandle<T>) {
@@ -247,7 +247,7 @@ fn refused_heads() -> Vec<(String, &'static [u8], RequestError, u16)> {
 
 #[test]
 fn a_refusal_arrives_at_a_client_that_first_sends_all_and_then_reads() {
-    // A server that closes with input unread makes a reset of it, and a reset destroys the answer.
+    // A server that closes with unread input causes a reset, and a reset destroys the answer.
     for &adapter in ADAPTERS {
         for (head, more, error, status) in refused_heads() {
             println!("{adapter:?} {error:?}");
@@ -283,7 +283,7 @@ fn a_refusal_arrives_at_a_client_that_does_not_stop() {
                 // Until the server has had enough and closes; 64 MiB are more than it reads.
                 (0..1_024).any(|_| writer.write_all(&rest).is_err())
             });
-            // The client reads meanwhile; what comes last may be a reset, since it never stopped.
+            // The client reads meanwhile. The end may be a reset, because the client never stopped sending.
             let mut answer = Vec::new();
             let mut buffer = [0; 4_096];
             loop {
@@ -681,7 +681,7 @@ fn one_deadline_holds_for_the_whole_attempt() {
             assert!(SHORT <= took && took < PATIENCE / 2, "{drip:?}: {took:?}");
             match error {
                 Error::Connect(ConnectError::TimedOut) => assert!(!drip.contains("503")),
-                // What is known of a refusal is told.
+                // The part of a refusal that came is reported.
                 Error::Connect(ConnectError::Refused(response)) => {
                     assert_eq!(response.status(), 503);
                     assert!(drip.contains("503"));

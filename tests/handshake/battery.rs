@@ -1,6 +1,6 @@
 //! A battery of attacks on the opening handshake: bytes, and the exact reaction, of a server and of a client. A number
-//! names a case for good, so they have gaps. Each case comes whole, byte by byte and cut at every place, with the same
-//! outcome; the classes behind the cases follow without numbers.
+//! names a case for ever, so there are gaps. Each case comes whole, byte by byte and cut at every place, with the same
+//! outcome. The classes of the cases follow without numbers.
 
 use bowline::handshake::{
     Accept, ClientHandshake, ClientRequest, ConnectError, RequestError, ServerHandshake, accept_key,
@@ -16,7 +16,7 @@ const HELLO: &[u8] = b"\x81\x05Hello";
 
 // Heads, and every way to cut them.
 
-/// A head under construction: lines, and what comes behind it.
+/// A head under construction: its lines, and the bytes after it.
 #[derive(Clone)]
 struct Head {
     lines: Vec<Vec<u8>>,
@@ -248,7 +248,7 @@ impl Answer {
     }
 }
 
-// What becomes of the connection behind the handshake.
+// What happens on the connection after the handshake.
 
 /// What came of the bytes that follow a head.
 #[derive(Clone, Debug, PartialEq)]
@@ -381,7 +381,7 @@ fn check_server_bytes(title: &str, bytes: &[u8], expect: &Expect) {
                 (None, None),
                 "{title}: nothing of the head is left"
             );
-            // Frames right behind the head are not lost, wherever the bytes are cut.
+            // Frames right after the head are not lost, wherever the bytes are cut.
             let more = [bytes, HELLO_MASKED].concat();
             match served(title, &more, &config) {
                 Served::Open(_, after) => assert_eq!(after.messages.last(), Some(&"Hello".into())),
@@ -402,7 +402,7 @@ fn check_server_bytes(title: &str, bytes: &[u8], expect: &Expect) {
             let answer = Answer::parse(&sent);
             answer.assert_refusal(*status);
             if error == RequestError::VersionMissing {
-                // RFC 6455 §4.4: also who names no version is told the one that would do.
+                // RFC 6455 §4.4: a client that names no version also gets the supported one.
                 assert_eq!(answer.get("sec-websocket-version"), Some("13"));
             }
         }
@@ -488,7 +488,7 @@ fn a_server_reacts_to_each_case_however_it_is_cut() {
 
 #[test]
 fn h40_a_server_refuses_lines_that_end_in_a_bare_lf() {
-    // RFC 9112 §2.2 leaves the choice; who disagrees on where a line ends can be made to see other headers.
+    // RFC 9112 §2.2 leaves the choice. Parsers that disagree on where a line ends see different headers.
     check_server_bytes("all lines", &request().ends_with("\n"), &MALFORMED);
     let whole = request().bytes();
     for (at, _) in whole.iter().enumerate().filter(|&(_, &byte)| byte == b'\r') {
@@ -507,7 +507,7 @@ fn lowered(head: Head) -> Vec<Vec<u8>> {
     head.lines.into_iter().map(lower).collect()
 }
 
-/// The classes behind the cases of part A.
+/// The classes of the cases of part A.
 #[rustfmt::skip]
 fn server_classes() -> Vec<(&'static str, Head, Expect)> {
     let g = request;
@@ -702,7 +702,7 @@ fn server_classes() -> Vec<(&'static str, Head, Expect)> {
         ("what begins an SSH connection", Head::new(&["SSH-2.0-OpenSSH_9.9"]), MALFORMED),
         ("a PROXY line", line("PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\nGET /chat HTTP/1.1"), HTTP_VERSION),
 
-        // Behind the head (RFC 6455 §4.2.2, §5.1).
+        // After the head (RFC 6455 §4.2.2, §5.1).
         ("a frame without a mask behind the head", g().behind(HELLO), OpenThen(Rule::Unmasked)),
         ("a CRLF behind the head", g().behind(b"\r\n"), OpenThen(Rule::ReservedOpcode)),
     ]
@@ -715,7 +715,7 @@ fn a_server_reacts_to_each_class_however_it_is_cut() {
     }
 }
 
-/// RFC 6455 §9.1: who receives an extension list that does not conform to the ABNF fails the connection.
+/// RFC 6455 §9.1: an extension list that does not conform to the ABNF fails the connection.
 #[test]
 fn a_server_refuses_extension_lists_that_are_malformed() {
     for value in [
@@ -899,7 +899,7 @@ const BAD: Then = Fails(ConnectError::Malformed);
 const BIG: Then = Fails(ConnectError::HeadTooBig);
 const HAS_BODY: Then = Fails(ConnectError::Body);
 
-/// Interim responses, and the answer behind them.
+/// Interim responses, and the answer after them.
 fn interim(heads: &[&str]) -> Head {
     let mut lines = heads.join("\r\n\r\n");
     lines.push_str("\r\n\r\nHTTP/1.1 101 Switching Protocols");
@@ -963,7 +963,7 @@ fn a_client_reacts_to_each_case_however_it_is_cut() {
     }
 }
 
-/// The classes behind the cases of part B.
+/// The classes of the cases of part B.
 #[rustfmt::skip]
 fn client_classes() -> Vec<(&'static str, Head, Then)> {
     let r = answer;
@@ -1065,7 +1065,7 @@ fn client_classes() -> Vec<(&'static str, Head, Then)> {
         ("a body without an end and without a length", refusal("HTTP/1.1 500 Oh", &[], &[b'x'; 70_000]), Refused(500, 64 << 10)),
         ("a last status", refusal("HTTP/1.1 999 What", &["Content-Length: 0"], b""), Refused(999, 0)),
 
-        // Behind the head.
+        // After the head.
         ("a frame with a reserved opcode", r().behind(b"\x83\0"), Breaks(Rule::ReservedOpcode)),
         ("a continuation of nothing", r().behind(b"\x80\0"), Breaks(Rule::UnexpectedContinuation)),
         ("a CRLF behind the head", r().behind(b"\r\n"), Breaks(Rule::ReservedOpcode)),

@@ -172,7 +172,7 @@ fn a_key_is_new_and_of_sixteen_bytes_in_every_handshake() {
 
 #[test]
 fn the_masking_keys_do_not_follow_from_the_key() {
-    // §10.3: masks must not be predicted by who sees the request. Seeds from which the key comes are not those of masks.
+    // RFC 6455 §10.3: an observer of the request must not predict masks. So the masks have another seed than the key.
     let mut client = Client::at("ws://example.com/");
     let answer = client.answer("");
     let (mut connection, _) = client.receive(&answer).unwrap().unwrap();
@@ -382,7 +382,7 @@ fn a_response_may_have_a_head_of_the_limit_and_no_more() {
 
 #[test]
 fn each_interim_response_has_a_head_of_its_own() {
-    // RFC 9110 §15.2: any number may come; eight are read over, each within the limits.
+    // RFC 9110 §15.2: any number may come. Eight are skipped, each within the limits.
     let config = Config::default().max_head_size(1 << 10);
     let request = ClientRequest::new("ws://h/").unwrap();
     let mut client = Client::new(&request, config, [1; 32]);
@@ -757,7 +757,7 @@ fn a_refusal_whose_body_never_ends_is_told_after_a_second() {
                 for piece in bytes.as_bytes().chunks(step.min(bytes.len())) {
                     assert!(waits(&client.receive(piece)), "{head}");
                 }
-                // It took two seconds to come; from the next look at the clock on, the body has one.
+                // The head took two seconds. The body has one second from the next look at the clock.
                 let now = start + 2 * second;
                 assert_eq!(client.handshake.deadline(now), Some(now + second), "{head}");
                 // What comes later prolongs nothing.

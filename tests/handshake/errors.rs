@@ -1,4 +1,4 @@
-//! What a refused client and its user read, word for word: the `Display` of each error of the opening handshake.
+//! The text for a refused client and its user, word for word: the `Display` of each error of the opening handshake.
 
 use std::error::Error as _;
 

@@ -4,7 +4,7 @@ use crate::common::*;
 use bowline::Config;
 use bowline::handshake::ConnectError;
 
-/// Parameters that neither an offer nor an answer may have (RFC 7692 §7.1): an offer with them is declined, an answer
+/// Parameters that neither an offer nor an answer may have (RFC 7692 §7): an offer with them is declined, and an answer is
 /// refused. Numbers are those of the battery of attacks.
 const BAD: &[&str] = &[
     "server_max_window_bits=1000",  // H50, K14
@@ -29,7 +29,7 @@ const BAD: &[&str] = &[
     "server_max_window_bits",
 ];
 
-/// What is no number from 8 to 15 without leading zeroes.
+/// Values that are no numbers from 8 to 15 without leading zeroes.
 const BAD_BITS: &[&str] = &[
     "0",
     "1",
@@ -405,7 +405,7 @@ mod with_compression {
 
     #[test]
     fn a_client_offers_by_default_what_browsers_offer() {
-        // Other offers are refused with 400 by some servers, and agreed to but never answered by others.
+        // Some servers refuse other offers with 400, and others agree to them but never answer a message.
         let browsers = "permessage-deflate; client_max_window_bits";
         let limited = |server: &str, client: &str| {
             format!("permessage-deflate{server}; client_max_window_bits{client}, {browsers}")
@@ -536,7 +536,7 @@ mod with_compression {
                 &["foo, permessage-deflate"],
                 &["permessage-deflate", "foo"],
                 &["foo", "permessage-deflate"],
-                // Nothing, said aloud.
+                // An empty value.
                 &[""],
                 &[","],
                 &["", ""],

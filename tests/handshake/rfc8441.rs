@@ -1,4 +1,4 @@
-//! RFC 8441 §4 and §5: an extended CONNECT as the core takes it, whoever speaks HTTP/2.
+//! RFC 8441 §4 and §5: an extended CONNECT as the core takes it, from any implementation of HTTP/2.
 
 use bowline::Config;
 use bowline::handshake::{Accept, Request, RequestError};

@@ -873,7 +873,7 @@ fn an_origin_that_no_browser_sends_is_refused_when_it_is_named() {
         assert!(matches!(&error, InvalidPolicy::Origin(given, _) if given == named), "{error:?}");
         let shown = error.to_string();
         assert!(shown.contains(&format!("{named:?}")) && shown.contains(why), "{named:?}: {shown}");
-        // Whatever else is allowed, it is a mistake.
+        // It is a mistake, whatever else is allowed.
         assert!(Config::default().allow_any_origin().try_allow_origin(named).is_err(), "{named:?}");
     }
 }
@@ -919,7 +919,7 @@ fn a_named_origin_is_the_one_that_the_browser_sends_however_it_is_written() {
     ] {
         let config = Config::default().try_allow_origin(named).expect(named);
         assert!(allows("example.com", sent, &config), "{named:?} {sent}");
-        // What it is not stays out.
+        // Other origins are refused.
         for other in
             ["null", "https://evil.example", "file://evil.example", "file:///", "", "://", "x://"]
         {
@@ -1184,7 +1184,7 @@ fn a_head_that_never_ends_is_refused_before_it_is_long() {
 
 #[test]
 fn what_is_beyond_the_limit_does_not_change_the_reason() {
-    // The line crosses the limit and ends in a bare LF: whoever reads it whole must not look there.
+    // The line crosses the limit and ends in a bare LF. If it is read whole, the result must be the same.
     let config = Config::default().max_head_size(1 << 10);
     for over in 0..12 {
         let mut bytes = head_of((1 << 10) + 2 + over, 400);

@@ -264,8 +264,8 @@ fn credentials_are_percent_decoded_and_stay_out_of_target_and_host() {
 
 #[test]
 fn a_backslash_does_not_hide_the_host() {
-    // RFC 3986 has no backslash. Browsers take it for a slash, and then the host is another one than behind the at sign:
-    // whoever checks a URL with the one reading and connects with the other is led elsewhere.
+    // RFC 3986 has no backslash. Browsers take it for a slash, and then the host is not the one after the at sign. A
+    // program that checks a URL in one way and connects in the other is led elsewhere.
     for url in [
         "ws://evil.example\\@good.example/",
         "ws://good.example\\.evil.example/",

@@ -1,4 +1,4 @@
-//! TLS under the blocking adapter, in memory: nobody waits for a lock that a blocked write holds, no loop spins, and no
+//! TLS under the blocking adapter, in memory: no thread waits for a lock that a blocked write holds, no loop spins, and no
 //! deadline is missed (docs/design.md decision 2).
 
 #![cfg(feature = "ring")]
@@ -123,8 +123,8 @@ fn answer(peer: &mut Peer, request: &[u8]) {
     );
 }
 
-/// Battery R12 right after the opening handshake. A read that waits for the lock of a write that its peer blocks never
-/// ends, if the peer reads only what it is answered.
+/// Battery R12 right after the opening handshake. The peer blocks a write until its own bytes are read. If a read waited
+/// for the lock of that write, it would never end.
 #[test]
 fn a_half_receives_while_the_other_is_blocked_in_its_first_write() {
     for role in ROLES {

@@ -1,4 +1,4 @@
-//! `wss` in both adapters and both roles (battery O18, T09): who is trusted, what is told, and that TLS changes nothing else.
+//! `wss` in both adapters and both roles (battery O18, T09): trust, error messages, and that TLS changes nothing else.
 
 #![cfg(all(feature = "ring", feature = "tokio"))]
 
@@ -163,7 +163,7 @@ fn messages_are_echoed_between_all_adapters_and_roles() {
                 let mut tls = authority.server(&["localhost", "127.0.0.1"]);
                 tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
                 let (address, echo) = serve(move |socket| echo(server, tls, socket));
-                // What a program offers elsewhere is not what a WebSocket is opened with.
+                // The protocols that a program offers elsewhere are not offered for a WebSocket.
                 let mut tls = authority.client();
                 tls.alpn_protocols = vec![b"h2".to_vec()];
                 let request = request(host, address, tls);
@@ -184,7 +184,7 @@ fn refused(adapter: Adapter, host: &str, server: ServerConfig, client: ClientCon
     let error = talk(adapter, &request(host, address, client), Config::default(), &[]).unwrap_err();
     let (end, bytes) = server.join();
     assert!(bytes.is_empty(), "{bytes:?}");
-    // It is told why, too.
+    // It gets the reason, too.
     let end = Error::from(end.unwrap_err());
     assert!(matches!(end, Error::Tls(TlsError::Rustls(rustls::Error::AlertReceived(_)))), "{end}");
     error
@@ -371,11 +371,11 @@ fn the_handshake_timeout_covers_tls() {
 /// How a server ends.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Ending {
-    /// TCP alone: what everybody on the way can do.
+    /// Only TCP, as anybody on the way can do.
     Cut,
     /// TLS, but no Close frame.
     Notify,
-    /// Close frames both ways, then TCP alone.
+    /// Close frames both ways, then only TCP.
     CloseThenCut,
 }
 
@@ -573,8 +573,8 @@ fn a_thread_that_waits_in_recv_keeps_no_other_from_sending() {
         }
         assert_eq!(receiver.recv().unwrap(), None);
     });
-    // The receiving thread stands before the system call, with all the locks that it takes for it. The
-    // tickets of TLS 1.3 may be in the way: after the last of them it stands there once more, for long.
+    // The receiving thread is about to make the system call, with all the locks that it takes for it. The tickets of
+    // TLS 1.3 may come first. After the last of them it is there once more, for long.
     begins.recv_timeout(LONG).unwrap();
     let sent = spawn(move || {
         for i in 0..MESSAGES {

@@ -1,4 +1,4 @@
-//! The feature `rustls` without `ring`: a program that installed no crypto provider is told so, typed.
+//! The feature `rustls` without `ring`: a program that installed no crypto provider gets a typed error.
 
 #![cfg(all(feature = "rustls", feature = "tokio", not(feature = "ring")))]
 
