@@ -29,7 +29,8 @@ fn upgrade(request: &Request, input: &Input<'_>) -> Result<Vec<(String, Vec<u8>)
     let offers: Vec<&str> = request.subprotocols().collect();
     let selected = request.select_subprotocol(&offers);
     assert_eq!(selected, offers.first().copied());
-    let (_, response) = upgrade.accept(Accept::new().subprotocol(selected)).expect("it was offered");
+    let (_, response) =
+        upgrade.accept(Accept::new().subprotocol(selected)).expect("it was offered");
     assert_eq!((response.status(), response.subprotocol()), (101, selected));
     assert_response(&response);
     Ok(headers(response.headers()))
