@@ -9,7 +9,7 @@ use super::lists_token;
 use super::response::Response;
 use crate::memory::recv_buf::RecvBuf;
 
-/// This much of a refusal's body is kept.
+/// At most this much of a refusal's body is kept.
 const MAX_BODY: usize = 64 << 10;
 
 /// The longest line that announces a chunk of it.
@@ -40,7 +40,7 @@ impl Refusal {
         ended || input.is_eof() || self.response.body.len() >= MAX_BODY
     }
 
-    /// Adds a part of the body that another HTTP client has read. Whether more of it is wanted.
+    /// Adds a part of the body that another HTTP client has read. Gives whether more of it is wanted.
     pub(super) fn add(&mut self, part: &[u8]) -> bool {
         let body = &mut self.response.body;
         let room = MAX_BODY - body.len();
@@ -48,7 +48,8 @@ impl Refusal {
         body.len() < MAX_BODY
     }
 
-    /// When it is told without the rest of its body. The first call starts the time; bytes do not prolong it.
+    /// When the refusal is given without the rest of its body. The first call starts the time, and bytes do not
+    /// prolong it.
     pub(super) fn deadline(&mut self, now: Duration) -> Duration {
         self.since.get_or_insert(now).saturating_add(BODY_GRACE)
     }

@@ -34,7 +34,7 @@ use crate::protocol::close::CloseAnswer;
 pub struct Config(Arc<Settings>);
 
 impl Default for Config {
-    /// All defaults share one allocation, since a server may ask for them at each connection.
+    /// All default values share one allocation, because a server may ask for them at each connection.
     #[cfg(feature = "std")]
     fn default() -> Self {
         static DEFAULT: std::sync::LazyLock<Config> =
@@ -158,8 +158,9 @@ impl Config {
         &self.0
     }
 
-    /// How long a write that blocks its thread may last without progress: the lower of the send timeout and, with
-    /// keepalive, the pong timeout. A thread that is blocked in a write cannot wait for the pong.
+    /// How long a write that blocks its thread may last without progress: the send timeout or, with keepalive, the
+    /// pong timeout if that is shorter. Keepalive promises to find a dead peer within the pong timeout, even if its
+    /// ping does not fit the socket. A thread that is blocked in a write cannot wait for the pong.
     pub fn write_timeout(&self) -> Option<Duration> {
         let pong = self.0.ping_interval.and(self.0.pong_timeout);
         self.0.send_timeout.into_iter().chain(pong).min()
