@@ -8,8 +8,8 @@
 //! it has released the lock. So no reply is left in the slot, and the receiving half never waits for a sender
 //! that waits for the peer.
 //!
-//! Nothing can wake a thread that reads. So the receiving half checks now and then whether the sending half
-//! began to close, gave up the peer, or queued bytes that the peer does not take.
+//! Nothing can wake a thread that reads. So the receiving half checks the sending half now and then. That half may
+//! have begun to close, given up the peer, or queued bytes that the peer does not take.
 
 use core::time::Duration;
 use std::io;
@@ -199,8 +199,11 @@ impl<S: BlockingStream> Half<S> {
 ///
 /// While it waits, it checks now and then what the sending half did: at least once in each
 /// [`Config::close_timeout`](crate::Config::close_timeout), and twice in each
-/// [`Config::send_timeout`](crate::Config::send_timeout). It ends at such a check in three cases: the other half
-/// gave up the peer, the peer takes none of the fed bytes, or the peer does not answer our Close.
+/// [`Config::send_timeout`](crate::Config::send_timeout). It ends at such a check in three cases:
+///
+/// - The other half gave up the peer.
+/// - The peer takes none of the fed bytes.
+/// - The peer does not answer our Close.
 ///
 /// ```no_run
 /// # fn run(ws: bowline::blocking::WebSocket<std::net::TcpStream>) -> Result<(), bowline::Error> {

@@ -159,7 +159,7 @@ impl<S: BlockingStream> Writer<S> {
 
     /// When the peer must have taken more bytes.
     fn stalls_at(&mut self, now: Duration, moved_at: Duration) -> Option<Duration> {
-        // While nothing moves, the pong timeout holds as well: a thread that writes cannot look for the pong.
+        // While nothing moves, the pong timeout holds too, because a thread that writes cannot look for the pong.
         let still = self.sender.config().write_timeout();
         let still = still.map(|timeout| moved_at.saturating_add(timeout));
         self.sender.deadline(now, &self.out).into_iter().chain(still).min()

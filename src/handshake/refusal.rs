@@ -16,7 +16,7 @@ const MAX_BODY: usize = 64 << 10;
 const MAX_CHUNK_LINE: usize = 256;
 
 /// How long the body may take once the status has come. A server that keeps the connection open may never end
-/// a body that has no length (RFC 9112 §6.3 item 8), and one that announces a length may never send it.
+/// a body that has no length (RFC 9112 §6.3 item 8). A server that announces a length may never send the body.
 const BODY_GRACE: Duration = Duration::from_secs(1);
 
 /// A refusal whose body has not all come.

@@ -39,9 +39,9 @@ impl Response {
     /// A response with this status code and nothing else.
     ///
     /// The status of an answer is from 200 to 599 (RFC 9110 §15). Any other becomes 500, so that the client gets
-    /// an answer that it can read: after a 1xx it would wait for another one, and 101 promises a WebSocket, which
-    /// only [`Upgrade::accept`](super::Upgrade::accept) opens. For a status that is not yours, such as that of
-    /// another server, use [`try_new`](Self::try_new).
+    /// an answer that it can read. After a 1xx it would wait for another one. 101 promises a WebSocket, which only
+    /// [`Upgrade::accept`](super::Upgrade::accept) opens. For a status that is not yours, such as that of another
+    /// server, use [`try_new`](Self::try_new).
     pub fn new(status: u16) -> Self {
         Self::try_new(status).unwrap_or_else(|_| Self::of_any_status(500))
     }

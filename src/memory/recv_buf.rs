@@ -238,7 +238,7 @@ impl RecvBuf {
         let len = end - start;
         let rest = self.unread();
         // The payload is copied if it fills at most half of the buffer. It is also copied if the buffer holds
-        // more of the message, or much after it: that rest would be moved now, and again when more comes.
+        // more of the message, or much after it. That rest would be moved now, and again when more comes.
         if len <= self.storage.len() / 2 || rest.len() > len / 4 || end != self.message_end {
             let payload = Bytes::copy_from_slice(&self.storage[start..end]);
             self.end_event();

@@ -285,7 +285,7 @@ impl Config {
     }
 
     /// While bytes wait to be sent, the peer must take at least 1 KiB in every period of this length, or all
-    /// that waited when the period began. Else the connection ends with
+    /// that waited when the period began. Otherwise the connection ends with
     /// [`Timeout::Send`](crate::Timeout::Send). It is the rule of
     /// [`progress_timeout`](Self::progress_timeout) for the other direction: a peer that reads a byte now and
     /// then cannot hold a full queue for days.

@@ -495,7 +495,7 @@ impl Sender {
 }
 
 /// Whether a queue in which `waiting` bytes wait takes a message of `len` bytes. If there is any room, it takes the
-/// whole message, unless the sum is too large to count: one payload can be queued many times by reference.
+/// whole message, unless the sum is too large to count. One payload can be queued many times by reference.
 #[inline]
 fn queue_has_room(waiting: usize, len: usize, max_send_queue: usize) -> bool {
     const MOST: usize = isize::MAX as usize;
