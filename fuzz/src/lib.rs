@@ -128,7 +128,7 @@ fn sent_back(role: Role, events: &[Message]) {
     sent_alike(role, events, &config);
 }
 
-/// The short ways of sending queue what the long way does, byte for byte: a message that is its own only fragment.
+/// The short ways of sending queue the same bytes as the long way, which sends a message as its only fragment.
 fn sent_alike(role: Role, events: &[Message], config: &Config) {
     let [mut short, mut owned, mut long] = [(); 3].map(|()| Side::new(role, config.clone()));
     for message in events {

@@ -28,8 +28,8 @@ pub(crate) const FLUSH_FROM: usize = 64 << 10;
 #[cfg(any(feature = "tokio", feature = "futures-io"))]
 pub(crate) const FLUSH_PARTS_FROM: usize = 16 << 10;
 
-/// Why an operation of an adapter failed. A Close of the peer's is none of these, whatever its code: then
-/// `recv` gives `None`, and [`End::is_normal`] of the connection's `end` tells whether it was an error.
+/// Why an operation of an adapter failed. A Close from the peer is not an error, whatever its code: `recv` gives
+/// `None` then. [`End::is_normal`] of the connection's `end` tells whether the code meant an error.
 ///
 /// ```
 /// use bowline::handshake::ConnectError;

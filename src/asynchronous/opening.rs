@@ -20,7 +20,7 @@ use crate::protocol::config::Config;
 use crate::protocol::connection::Connection;
 use crate::protocol::leave::{Leave, LeaveStep};
 
-/// Reads once. A stream that has nothing yet holds no buffer. A reset ends the input as an EOF does.
+/// Reads once. If the stream has nothing yet, the buffer is given back. A reset ends the input as an EOF does.
 fn poll_input<I: Io>(
     io: &mut I,
     cx: &mut Context<'_>,
@@ -81,7 +81,7 @@ pub(crate) async fn open<I: Wrap>(
             handshake.on_time(I::now())?;
             match poll_input(&mut io, cx, &mut input) {
                 Poll::Ready(result) => result?,
-                // That the deadline comes first is for `on_time` to tell. It is nearer once a refusal has come.
+                // If the deadline comes first, `on_time` says so. It is nearer once a refusal has come.
                 Poll::Pending => {
                     let deadline = handshake.deadline(I::now());
                     ready!(I::poll_timer(&mut timer, cx, deadline));
@@ -110,7 +110,7 @@ pub(crate) async fn open<I: Wrap>(
 /// ```
 pub struct Incoming<I: Io>(Box<Arrived<I>>);
 
-/// In an allocation of its own, or the task would keep room for it as long as it runs.
+/// The handshake has an allocation of its own. Otherwise the task would keep room for it as long as it runs.
 struct Arrived<I: Io> {
     io: I,
     input: RecvBuf,
@@ -158,7 +158,7 @@ impl<I: Io> Arrived<I> {
         }
     }
 
-    /// Accepts the request and queues the response, or tells why not and what the client is told.
+    /// Accepts the request and queues the response. An error comes with the response that the client gets.
     fn accept(&mut self, accept: Accept) -> Result<(), Box<(Error, Response)>> {
         let upgrade = self.request().upgrade(&self.config);
         let upgrade = upgrade.map_err(|error| Box::new((error.into(), error.response())))?;
@@ -177,14 +177,14 @@ impl<I: Io> Arrived<I> {
         }
     }
 
-    /// Answers with what is no WebSocket, and leaves the socket so that the answer arrives.
+    /// Answers with something else than a WebSocket, and leaves the socket so that the answer arrives.
     async fn respond(&mut self, response: &Response) -> Result<(), Error> {
         let mut leave = self.handshake.leave();
         let deadline = leave.deadline(I::now());
         self.handshake.respond(response, &mut self.out);
         poll_fn(|cx| match self.poll_leave(cx, &mut leave) {
             Poll::Ready(result) => Poll::Ready(result),
-            // The client has had its time, whether or not it read the answer.
+            // The client had the time to read the answer, whether it did or not.
             Poll::Pending => I::poll_timer(&mut self.timer, cx, deadline).map(Ok),
         })
         .await
@@ -246,7 +246,7 @@ impl<I: Wrap> Incoming<I> {
             if let Error::Request(refused) = &error
                 && *refused != RequestError::Gone
             {
-                // That the client cannot be told does not change what it did.
+                // An error while answering does not change what was wrong with the request.
                 let response = Box::new(refused.response());
                 let _ = Box::pin(arrived.respond(&response)).await;
             }

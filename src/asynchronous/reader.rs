@@ -202,7 +202,7 @@ impl<I: Io> Reader<I> {
             } else {
                 self.receiver.advance(input, replies, close_sent)
             };
-            // Pings, empty fragments and bytes that are skipped give no event, and are work all the same.
+            // Pings, empty fragments and skipped bytes give no event, but they are work too.
             let work = self.receiver.work().wrapping_sub(before);
             self.charge(work);
             match progress {

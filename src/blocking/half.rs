@@ -1,14 +1,15 @@
-//! Halves for two threads. They share the writer, and two small values whose locks are never held for long.
+//! Halves for two threads. They share the writer and two small values.
 //!
-//! - The *slot* holds what the receiving half owes the peer: pongs, a ping, one Close. It is bounded.
-//! - The *state* says how far sending has come. Each holder of the writer's lock notes it there.
+//! - The *slot* holds what the receiving half owes the peer: pongs, a ping, one Close. It is bounded, and its lock
+//!   is never held for long.
+//! - The *state* says how far sending has come. It is an atomic. Each holder of the writer's lock notes it there.
 //!
 //! The receiving half fills the slot, then tries the writer's lock. A sending half checks the slot again after
 //! it has released the lock. So no reply is left in the slot, and the receiving half never waits for a sender
 //! that waits for the peer.
 //!
-//! Nothing can wake a thread that reads. So the receiving half checks now and then whether the sending half
-//! began to close, gave up the peer, or queued bytes that the peer does not take.
+//! Nothing can wake a thread that reads. So the receiving half checks the sending half now and then. That half may
+//! have begun to close, given up the peer, or queued bytes that the peer does not take.
 
 use core::time::Duration;
 use std::io;
@@ -34,9 +35,9 @@ use crate::protocol::send_state::SendState;
 struct Shared<S: BlockingStream> {
     writer: Mutex<Writer<S>>,
     slot: Mutex<Replies>,
-    /// Whether there is anything in the slot, so that most messages need not lock it.
+    /// Whether anything is in the slot. With this, most messages need not lock an empty slot.
     is_owed: AtomicBool,
-    /// How far sending has come, to be known without the writer's lock.
+    /// How far sending has come. It can be read without the writer's lock.
     state: Arc<AtomicU64>,
     /// How the connection ended, once the receiving half knows.
     end: OnceLock<End>,
@@ -80,8 +81,8 @@ impl<S: BlockingStream> Shared<S> {
 
     /// Whether anything is in the slot.
     ///
-    /// One half fills the slot and then tries the writer's lock; the other lets go of that lock and then asks
-    /// this. The fence on both sides sees to it that at least one of them sees what the other did.
+    /// The receiving half fills the slot, and then tries the writer's lock. A sending half releases that lock, and
+    /// then calls this. Each has a fence between its two steps. So at least one of them sees what the other did.
     fn is_owed(&self) -> bool {
         fence(Ordering::SeqCst);
         self.is_owed.load(Ordering::Relaxed)
@@ -198,8 +199,11 @@ impl<S: BlockingStream> Half<S> {
 ///
 /// While it waits, it checks now and then what the sending half did: at least once in each
 /// [`Config::close_timeout`](crate::Config::close_timeout), and twice in each
-/// [`Config::send_timeout`](crate::Config::send_timeout). So it ends, by so much later, when the other half
-/// gave the peer up, when the peer takes nothing of what was fed, and when it does not answer our Close.
+/// [`Config::send_timeout`](crate::Config::send_timeout). It ends at such a check in three cases:
+///
+/// - The other half gave up the peer.
+/// - The peer takes none of the fed bytes.
+/// - The peer does not answer our Close.
 ///
 /// ```no_run
 /// # fn run(ws: bowline::blocking::WebSocket<std::net::TcpStream>) -> Result<(), bowline::Error> {

@@ -328,7 +328,7 @@ impl Exchange {
         Ok(())
     }
 
-    /// Whether to call the stream again after an error. Who calls looks at the deadline before.
+    /// Whether to call the stream again after an error. The caller checks the deadline before.
     fn go_on(
         &mut self,
         error: io::Error,

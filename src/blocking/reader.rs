@@ -110,7 +110,7 @@ impl Reader {
         parts: bool,
         limit: Limit,
     ) -> Result<(), Error> {
-        // The common case at once.
+        // The common case comes first.
         if link.fed() < self.flush_from() && self.receiver.short_message(&mut self.input).is_some()
         {
             return Ok(());

@@ -50,7 +50,7 @@ pub(super) struct Writer<S: BlockingStream> {
     pub(super) gave_up: bool,
     /// The write timeout that the stream has now.
     timeout: Option<Duration>,
-    /// For the other half, which does not wait for the lock of this: how far sending has come.
+    /// How far sending has come, for the other half, which does not wait for the lock of this one.
     state: Option<Arc<AtomicU64>>,
 }
 
@@ -159,7 +159,7 @@ impl<S: BlockingStream> Writer<S> {
 
     /// When the peer must have taken more bytes.
     fn stalls_at(&mut self, now: Duration, moved_at: Duration) -> Option<Duration> {
-        // While nothing moves, the pong timeout holds as well: a thread that writes cannot look for the pong.
+        // While nothing moves, the pong timeout holds too, because a thread that writes cannot look for the pong.
         let still = self.sender.config().write_timeout();
         let still = still.map(|timeout| moved_at.saturating_add(timeout));
         self.sender.deadline(now, &self.out).into_iter().chain(still).min()
@@ -272,7 +272,7 @@ impl<S: BlockingStream> Drop for Writer<S> {
 pub(super) fn write_slices(stream: &mut impl BlockingStream, out: &SendBuf) -> io::Result<usize> {
     let first = out.pending();
     if first.len() == out.len() {
-        // The system call for one slice is the cheaper one.
+        // The system call for one slice is cheaper.
         return stream.write(first);
     }
     let mut slices = [IoSlice::new(&[]); MAX_SLICES];

@@ -99,9 +99,9 @@ impl WebSocketUpgrade {
     /// Accepts the request, and runs the callback with the WebSocket in a task of its own. A page of
     /// an origin that may not connect is refused here, with 403.
     ///
-    /// Return the response: the task waits until it was sent. Headers may be added to it. What refuses
-    /// requests has to do so before this: if a layer sends another response instead, hyper may hand the
-    /// connection over all the same.
+    /// Return the response: the task waits until it is sent. You may add headers to it. A layer that refuses
+    /// requests must do so before this call. If it sends another response instead of this one, hyper may
+    /// still hand over the connection.
     ///
     /// ```no_run
     /// use axum::response::Response;

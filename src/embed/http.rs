@@ -112,7 +112,7 @@ pub(crate) fn received<B>(response: &::http::Response<B>) -> Response {
     Response::received(response.status().as_u16(), response.headers())
 }
 
-/// The response as the crate has it.
+/// The response as a value of the `http` crate.
 pub(crate) fn response(response: Response) -> ::http::Response<Vec<u8>> {
     let (status, headers, body) = response.into_parts();
     let mut response = ::http::Response::new(body);
@@ -125,7 +125,7 @@ pub(crate) fn response(response: Response) -> ::http::Response<Vec<u8>> {
 pub(crate) fn put(fields: &Headers, headers: &mut HeaderMap) {
     for (name, value) in fields.iter() {
         let value = match value {
-            // Each opening handshake has these, so they are not copied.
+            // Each opening handshake has these two values, so they are not copied.
             b"websocket" => Ok(HeaderValue::from_static("websocket")),
             b"Upgrade" => Ok(HeaderValue::from_static("Upgrade")),
             value => HeaderValue::from_bytes(value),

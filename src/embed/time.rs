@@ -1,11 +1,11 @@
-//! The time that an opening handshake takes, on the clock of tokio.
+//! The deadline of an opening handshake, on the clock of tokio.
 
 use core::future::Future;
 use core::time::Duration;
 
 use ::tokio::time::{Instant, timeout_at};
 
-/// A clock that begins with the handshake.
+/// A clock that starts with the handshake.
 pub(super) struct Clock(Instant);
 
 impl Clock {
@@ -17,7 +17,7 @@ impl Clock {
         self.0.elapsed()
     }
 
-    /// `None` if the deadline comes first.
+    /// Waits for the future. Gives `None` if the deadline comes first.
     pub(super) async fn within<F: Future>(
         &self,
         deadline: Option<Duration>,

@@ -21,7 +21,7 @@ use crate::protocol::config::Config;
 use crate::protocol::connection::Connection;
 use crate::protocol::deflate::{self, Agreed};
 
-/// This many interim responses are read over (RFC 9110 §15.2).
+/// A client skips this many interim responses (RFC 9110 §15.2).
 const MAX_INTERIM: u8 = 8;
 
 /// What a client asks for: a URL, and the other parts of its request.
@@ -143,12 +143,14 @@ impl ClientRequest {
         &self.url.target
     }
 
-    /// Host, and port unless it is the scheme's own: the value of `Host`, and over HTTP/2 of `:authority`.
+    /// The host, and the port if it is not the scheme's default. It is the value of `Host`, and of `:authority` over
+    /// HTTP/2.
     pub fn authority(&self) -> String {
         self.url.host_header().to_string()
     }
 
-    /// All headers of the request; without a key, those of an extended CONNECT (RFC 8441 §5).
+    /// All headers of the request (RFC 6455 §4.1 items 4 to 12). Without a key, they are those of an extended
+    /// CONNECT (RFC 8441 §5).
     fn headers(&self, key: Option<&[u8]>, config: &Config) -> Headers {
         let mut headers = Headers::with_capacity(8 + self.headers.iter().count(), 256);
         if let Some(key) = key {
@@ -270,9 +272,9 @@ impl From<HeadError> for ConnectError {
 /// Sends a [`ClientRequest`] and reads the server's answer.
 pub struct ClientHandshake {
     config: Config,
-    /// The request is an extended CONNECT (RFC 8441).
+    /// Whether the request is an extended CONNECT (RFC 8441).
     is_extended: bool,
-    /// What the server has to answer to the key.
+    /// The `Sec-WebSocket-Accept` that answers the key.
     accept: [u8; 28],
     subprotocols: Vec<String>,
     /// Of the URL, without the question mark.
@@ -305,9 +307,9 @@ impl ClientHandshake {
         handshake
     }
 
-    /// The handshake, and the headers of its request, for another HTTP/1.1 client that sends it as a GET for
-    /// [`ClientRequest::target`]. Give each response to [`answer`](Self::answer). `seed` is as in
-    /// [`new`](Self::new).
+    /// Gives the handshake and the headers of its request, for another HTTP/1.1 client. That client sends the
+    /// headers with a GET for [`ClientRequest::target`]. Give each response to [`answer`](Self::answer). `seed` is as
+    /// in [`new`](Self::new).
     ///
     /// ```
     /// use bowline::Config;
@@ -353,8 +355,9 @@ impl ClientHandshake {
         (handshake, headers)
     }
 
-    /// The same for a client of HTTP/2 or HTTP/3, which sends them as an extended CONNECT with the `:protocol`
-    /// `websocket` (RFC 8441 §4, RFC 9220), once the server has said that it knows that.
+    /// Like [`start`](Self::start), but for a client of HTTP/2 or HTTP/3. That client sends the headers with an
+    /// extended CONNECT whose `:protocol` is `websocket` (RFC 8441 §5, RFC 9220). The server must have said before
+    /// that it knows extended CONNECT (RFC 8441 §3).
     pub fn start_extended_connect(
         request: &ClientRequest,
         config: Config,
@@ -427,11 +430,13 @@ impl ClientHandshake {
         }
     }
 
-    /// Takes the head of a response that another HTTP client has read: see [`start`](Self::start). It gives the
-    /// connection if the response opens one. `None` means that more is to come: the next response after an
-    /// interim one (1xx), or the body of a refusal. Of a refusal give what comes of the body to
-    /// [`refusal_body`](Self::refusal_body), for as long as that wants more and until the
-    /// [`deadline`](Self::deadline), and then take [`refused`](Self::refused).
+    /// Takes the head of a response that another HTTP client has read: see [`start`](Self::start). Gives the
+    /// connection if the response opens one.
+    ///
+    /// `None` means that more is to come. After an interim response (1xx), that is the next response. After a
+    /// refusal, it is the body. Give each part of it to [`refusal_body`](Self::refusal_body), until that wants no
+    /// more, the body ends, or the [`deadline`](Self::deadline) comes. Then [`refused`](Self::refused) gives the
+    /// error.
     ///
     /// # Errors
     ///
@@ -440,6 +445,8 @@ impl ClientHandshake {
         &mut self,
         response: Response,
     ) -> Result<Option<(Connection, Response)>, ConnectError> {
+        // RFC 6455 §4.1: "If the status code received from the server is not 101, the client handles the
+        // response per HTTP [RFC2616] procedures."
         match (response.status, self.is_extended) {
             (101, false) => Ok(Some((self.open(&response.headers)?, response))),
             // RFC 8441 §5: "a 2XX series status code, as opposed to the "101" status".
@@ -455,18 +462,19 @@ impl ClientHandshake {
                 self.refusal = Some(Refusal::new(response));
                 Ok(None)
             }
-            // RFC 9113 §8.6: HTTP/2 has no 101.
+            // RFC 9113 §8.6: HTTP/2 has no status 101.
             _ => Err(ConnectError::Malformed),
         }
     }
 
-    /// Takes a part of a refusal's body. Whether more of it is wanted: 64 KiB are kept, and without a refusal
-    /// nothing is.
+    /// Takes a part of a refusal's body. Gives whether more of it is wanted. At most 64 KiB are kept, and nothing if
+    /// there is no refusal.
     pub fn refusal_body(&mut self, part: &[u8]) -> bool {
         self.refusal.as_mut().is_some_and(|refusal| refusal.add(part))
     }
 
-    /// The error for a refusal, with as much of its body as has come.
+    /// The error for a refusal, with as much of its body as has come. If there is no refusal, it is
+    /// [`ConnectError::Gone`].
     pub fn refused(&mut self) -> ConnectError {
         match self.refusal.take() {
             Some(refusal) => self.refused_with(refusal.into_response()),
@@ -510,6 +518,7 @@ impl ClientHandshake {
         if !upgrade || !lists_token(headers.all("Connection"), "upgrade") {
             return Err(ConnectError::NotUpgraded);
         }
+        // RFC 6455 §4.1: it must be "the base64-encoded SHA-1 of the concatenation" of the key and the GUID.
         if headers.only("Sec-WebSocket-Accept") != Ok(Some(&self.accept[..])) {
             return Err(ConnectError::WrongAccept);
         }
@@ -533,7 +542,8 @@ impl ClientHandshake {
         }
     }
 
-    /// A server's page often repeats the URL, and with it a token in the query.
+    /// The error for a refusal. A server's page often repeats the URL, and with it a token in the query. Errors do
+    /// not show such a page.
     fn refused_with(&self, mut response: Response) -> ConnectError {
         let repeats = |text: &[u8]| {
             let query = self.query.as_bytes();
@@ -579,7 +589,7 @@ impl ClientHandshake {
     }
 }
 
-/// Reads a whole head of so many lines.
+/// Reads a complete head, which has this many lines.
 fn parse(head: &[u8], lines: usize) -> Result<Response, ConnectError> {
     with_places(lines, |places| {
         let mut parsed = httparse::Response::new(places);

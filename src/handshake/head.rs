@@ -99,12 +99,12 @@ impl HeadReader {
 
 /// Header fields in the order of the wire. Names compare without regard to case.
 ///
-/// All of them are one allocation: of each field the length of its name and of its value, in 4 bytes each, and
-/// then both.
+/// All fields are in one allocation. Each begins with the lengths of its name and its value, in 4 bytes each. The name
+/// and the value follow.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Headers(Vec<u8>);
 
-/// What each field has in addition to its name and value.
+/// How many bytes the two lengths of a field take.
 const LENGTHS: usize = 8;
 
 impl Headers {
@@ -200,7 +200,7 @@ impl Headers {
         self
     }
 
-    /// No fields, and room for so many, with so many bytes of names and values.
+    /// No fields yet, but room for `fields` of them, with `bytes` bytes of names and values in all.
     pub(super) fn with_capacity(fields: usize, bytes: usize) -> Self {
         Self(Vec::with_capacity(fields * LENGTHS + bytes))
     }
@@ -251,13 +251,13 @@ pub(crate) fn is_field_value(value: &[u8]) -> bool {
         && value.iter().all(|&byte| byte == b'\t' || (byte >= b' ' && byte != 0x7f))
 }
 
-/// More fields than this are not expected, whatever an iterator says of itself.
+/// `from_pairs` makes room for at most this many fields at once, even if the iterator announces more.
 const MANY: usize = 64;
 
-/// How many bytes a field has as a rule: a browser's have 30 to 50.
+/// How many bytes the name and the value of a field usually have. In a browser's request it is 30 to 50.
 const USUAL_SIZE: usize = 48;
 
-/// Lets `parse` fill one place for each line of a head. Those of nearly all heads are on the stack.
+/// Gives `parse` one place for each line of a head. Up to 32 are on the stack, which nearly all heads fit.
 pub(super) fn with_places<'a, T>(
     lines: usize,
     parse: impl FnOnce(&mut [httparse::Header<'a>]) -> T,
@@ -269,7 +269,7 @@ pub(super) fn with_places<'a, T>(
     }
 }
 
-/// Text is written to bytes.
+/// Bytes that text can be written to.
 struct Line<'a>(&'a mut Vec<u8>);
 
 impl fmt::Write for Line<'_> {

@@ -20,13 +20,13 @@ pub fn accept_key(key: &str) -> String {
     accept_for(key.as_bytes()).iter().copied().map(char::from).collect()
 }
 
-/// The same, without an allocation.
+/// Like [`accept_key`], but without an allocation.
 pub(super) fn accept_for(key: &[u8]) -> [u8; 28] {
     let digest = Sha1::new().chain_update(key).chain_update(GUID).finalize();
     encoded(&digest)
 }
 
-/// What so many bytes are in base64. `N` is their length in it.
+/// Encodes bytes as base64. `N` must be the length of the result.
 fn encoded<const N: usize>(bytes: &[u8]) -> [u8; N] {
     let mut text = [0; N];
     let written = STANDARD.encode_slice(bytes, &mut text);

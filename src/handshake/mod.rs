@@ -6,7 +6,7 @@
 //! [`Request::from_extended_connect`].
 //!
 //! A client describes what it wants in a [`ClientRequest`] and reads the answer with
-//! [`ClientHandshake`]. A client that has an HTTP library of its own sends the headers that
+//! [`ClientHandshake`]. A client with another HTTP library sends the headers that
 //! [`ClientHandshake::start`] gives. The adapters do both; see their `accept` and `connect`.
 //!
 //! An event loop needs neither: a [`Driver`] is one end from its first byte to its last.

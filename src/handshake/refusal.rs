@@ -9,14 +9,14 @@ use super::lists_token;
 use super::response::Response;
 use crate::memory::recv_buf::RecvBuf;
 
-/// This much of a refusal's body is kept.
+/// At most this much of a refusal's body is kept.
 const MAX_BODY: usize = 64 << 10;
 
 /// The longest line that announces a chunk of it.
 const MAX_CHUNK_LINE: usize = 256;
 
 /// How long the body may take once the status has come. A server that keeps the connection open may never end
-/// a body that has no length (RFC 9112 §6.3 item 8), and one that announces a length may never send it.
+/// a body that has no length (RFC 9112 §6.3 item 8). A server that announces a length may never send the body.
 const BODY_GRACE: Duration = Duration::from_secs(1);
 
 /// A refusal whose body has not all come.
@@ -40,7 +40,7 @@ impl Refusal {
         ended || input.is_eof() || self.response.body.len() >= MAX_BODY
     }
 
-    /// Adds a part of the body that another HTTP client has read. Whether more of it is wanted.
+    /// Adds a part of the body that another HTTP client has read. Gives whether more of it is wanted.
     pub(super) fn add(&mut self, part: &[u8]) -> bool {
         let body = &mut self.response.body;
         let room = MAX_BODY - body.len();
@@ -48,7 +48,8 @@ impl Refusal {
         body.len() < MAX_BODY
     }
 
-    /// When it is told without the rest of its body. The first call starts the time; bytes do not prolong it.
+    /// When the refusal is given without the rest of its body. The first call starts the time, and bytes do not
+    /// prolong it.
     pub(super) fn deadline(&mut self, now: Duration) -> Duration {
         self.since.get_or_insert(now).saturating_add(BODY_GRACE)
     }

@@ -13,7 +13,7 @@ use crate::protocol::config::Config;
 /// A client's request, before anything is answered.
 #[derive(Clone)]
 pub struct Request {
-    /// The method, and the target right after it.
+    /// The method and the target, with nothing between them.
     line: String,
     method_len: usize,
     pub(super) headers: Headers,
@@ -57,8 +57,8 @@ impl Request {
         Ok(request)
     }
 
-    /// Like [`from_parts`](Self::from_parts), with nothing checked: for a server that looks at ordinary requests
-    /// too. [`check`](Self::check) does what is left.
+    /// Like [`from_parts`](Self::from_parts), but checks nothing. This is for a server that answers ordinary requests
+    /// too. [`check`](Self::check) checks the request later.
     pub fn from_parts_unchecked<N: AsRef<str>, V: AsRef<[u8]>>(
         method: &str,
         target: &str,
@@ -116,8 +116,8 @@ impl Request {
         Ok(request)
     }
 
-    /// Like [`from_extended_connect`](Self::from_extended_connect), with nothing checked:
-    /// [`check`](Self::check) does what is left.
+    /// Like [`from_extended_connect`](Self::from_extended_connect), but checks nothing.
+    /// [`check`](Self::check) checks the request later.
     pub fn from_extended_connect_unchecked<N: AsRef<str>, V: AsRef<[u8]>>(
         protocol: &str,
         scheme: &str,
@@ -126,14 +126,14 @@ impl Request {
         headers: impl IntoIterator<Item = (N, V)>,
     ) -> Self {
         let is_http = ["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known));
-        // What is wrong stays out, so that the parts of the target are those that were sent.
+        // If a part is wrong, the target is empty. So the parts of a target are those that were sent.
         let is_right = is_http && is_host(authority.as_bytes()) && path.starts_with('/');
         let target = [scheme, "://", authority, path];
         let target = if is_right { &target[..] } else { &[] };
         Self::new("CONNECT", target, Headers::from_pairs(headers), Some(protocol))
     }
 
-    /// The `:protocol` of an extended CONNECT (RFC 8441 §4); `None` for any other request.
+    /// The `:protocol` of an extended CONNECT (RFC 8441 §4), and `None` for any other request.
     pub fn protocol(&self) -> Option<&str> {
         self.protocol.as_deref()
     }

@@ -20,7 +20,7 @@ pub struct Response {
     pub(super) status: u16,
     pub(super) headers: Headers,
     pub(super) body: Vec<u8>,
-    /// Its text repeats the query of the request, which may hold a token: errors do not show it.
+    /// The text repeats the query of the request. That may hold a token, so errors do not show the text.
     pub(super) repeats_query: bool,
 }
 
@@ -39,9 +39,9 @@ impl Response {
     /// A response with this status code and nothing else.
     ///
     /// The status of an answer is from 200 to 599 (RFC 9110 §15). Any other becomes 500, so that the client gets
-    /// an answer that it can read: after a 1xx it would wait for another one, and 101 promises a WebSocket, which
-    /// only [`Upgrade::accept`](super::Upgrade::accept) opens. For a status that is not yours, such as that of
-    /// another server, use [`try_new`](Self::try_new).
+    /// an answer that it can read. After a 1xx it would wait for another one. 101 promises a WebSocket, which only
+    /// [`Upgrade::accept`](super::Upgrade::accept) opens. For a status that is not yours, such as that of another
+    /// server, use [`try_new`](Self::try_new).
     pub fn new(status: u16) -> Self {
         Self::try_new(status).unwrap_or_else(|_| Self::of_any_status(500))
     }
@@ -58,7 +58,7 @@ impl Response {
         }
     }
 
-    /// A response that another HTTP client has received, of any status: for
+    /// A response that another HTTP client has received. It may have any status, and is for
     /// [`ClientHandshake::answer`](super::ClientHandshake::answer).
     pub fn received<N: AsRef<str>, V: AsRef<[u8]>>(
         status: u16,
@@ -67,7 +67,7 @@ impl Response {
         Self { headers: Headers::from_pairs(headers), ..Self::of_any_status(status) }
     }
 
-    /// One that was received, or that opens a connection.
+    /// A response that was received, or that opens a connection.
     pub(super) fn of_any_status(status: u16) -> Self {
         Self { status, headers: Headers::default(), body: Vec::new(), repeats_query: false }
     }
@@ -109,9 +109,9 @@ impl Response {
         self.headers.get_str("Sec-WebSocket-Protocol")
     }
 
-    /// What another HTTP server sends: status, headers, and content. `Connection: close`, `Content-Length` and
-    /// `Transfer-Encoding` are that server's to write. The headers that a status must have are there: `Allow` for
-    /// 405, `Upgrade` for 426. A status that no answer may have becomes 500.
+    /// The status, the headers and the content, for another HTTP server to send. That server writes
+    /// `Connection: close`, `Content-Length` and `Transfer-Encoding` itself. The headers that the status must have are
+    /// there: `Allow` for 405, `Upgrade` for 426. A status that may not be sent becomes 500.
     pub fn into_parts(self) -> (u16, Headers, Vec<u8>) {
         let Self { status, headers, body, .. } = self;
         let has_content = has_content(status);
@@ -124,9 +124,9 @@ impl Response {
         (status_to_send(status), headers, body)
     }
 
-    /// Queues the response. One that opens no WebSocket says `Connection: close`: the connection is
-    /// to be closed after it, in the way that [`Leave`](crate::Leave) describes. It gets its length, and the
-    /// headers that its status must have: `Allow` for 405, `Upgrade` for 426.
+    /// Queues the response. One that opens no WebSocket says `Connection: close`. Close the connection after
+    /// it, as [`Leave`](crate::Leave) describes. The response gets its length, and the headers that its status
+    /// must have: `Allow` for 405, `Upgrade` for 426.
     ///
     /// To answer HEAD or CONNECT, use [`ServerHandshake::respond`](super::ServerHandshake::respond), which knows
     /// the request.
@@ -159,7 +159,7 @@ impl Response {
         }
     }
 
-    /// What is sent of the body.
+    /// The part of the body that is sent: all of it or nothing.
     fn content(&self) -> &[u8] {
         if has_content(self.status) { &self.body } else { &[] }
     }
@@ -179,7 +179,7 @@ fn wire_headers(mut headers: Headers, status: u16) -> Headers {
     if status == 101 {
         return headers;
     }
-    // Those of a response that was received belong to the connection that it came by.
+    // In a response that was received, these belong to the connection that it came on.
     for name in ["Connection", "Content-Length", "Transfer-Encoding"] {
         if headers.get(name).is_some() {
             headers = Headers::default().with_all_but(&headers, name);
@@ -188,8 +188,8 @@ fn wire_headers(mut headers: Headers, status: u16) -> Headers {
     let required: &[(&str, &[u8])] = match status {
         // RFC 9110 §15.5.6: "The origin server MUST generate an Allow header field in a 405 response".
         405 => &[("Allow", b"GET")],
-        // §15.5.22: "The server MUST send an Upgrade header field in a 426 response". RFC 6455 §4.4: and the
-        // version that it speaks.
+        // §15.5.22: "The server MUST send an Upgrade header field in a 426 response". RFC 6455 §4.4: "it MUST
+        // respond with a |Sec-WebSocket-Version| header field".
         426 => &[("Upgrade", b"websocket"), ("Sec-WebSocket-Version", b"13")],
         _ => &[],
     };
@@ -201,12 +201,13 @@ fn wire_headers(mut headers: Headers, status: u16) -> Headers {
     headers
 }
 
-/// RFC 9110 §15.3.5, §15.3.6, §15.4.5: nothing is sent with these, or it would be read as another response.
+/// RFC 9110 §15.3.5, §15.3.6, §15.4.5: nothing is sent with these statuses. A client would read it as another
+/// response.
 fn has_content(status: u16) -> bool {
     !matches!(status, 101 | 204 | 205 | 304)
 }
 
-/// A response that was received may have a status that a server may say to nobody else.
+/// A response that was received may have a status that a server may not send. It becomes 500.
 fn status_to_send(status: u16) -> u16 {
     if matches!(status, 101 | 200..=599) { status } else { 500 }
 }

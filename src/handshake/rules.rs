@@ -153,15 +153,15 @@ impl From<HeadError> for RequestError {
 impl Request {
     /// Whether this is a request for a WebSocket at all.
     pub(super) fn check_asks(&self) -> Result<(), RequestError> {
-        // RFC 9110 §7.8: "recipients SHOULD use case-insensitive comparison when matching each
-        // protocol-name". RFC 8441 §5 gives `:protocol` the values of Upgrade.
+        // RFC 8441 §5: "it MUST have a value of "websocket"". §4: the values are those of Upgrade, and RFC 9110
+        // §7.8 says: "recipients SHOULD use case-insensitive comparison when matching each protocol-name".
         match self.protocol.as_deref() {
             Some(name) if name.eq_ignore_ascii_case("websocket") => return Ok(()),
             Some(_) => return Err(RequestError::Protocol),
             None => {}
         }
-        // RFC 6455 §4.2.1 item 1: "An HTTP/1.1 or higher GET request". Any other method is told so with 405, also one that nobody
-        // knows: RFC 9110 §9.1 would have 501 for it, which does not say what to send.
+        // RFC 6455 §4.2.1 item 1: "An HTTP/1.1 or higher GET request". Any other method gets 405, even an unknown
+        // one. RFC 9110 §9.1 has 501 for that, which does not say what to send.
         if self.method() != "GET" {
             return Err(RequestError::Method);
         }
@@ -174,8 +174,8 @@ impl Request {
         Ok(())
     }
 
-    /// Checks the headers of the opening handshake: all of RFC 6455 §4.2.1 that is the same whatever the
-    /// configuration. [`upgrade`](Self::upgrade) does so too.
+    /// Checks the headers `Sec-WebSocket-*` and `Origin` by the rules that do not depend on the configuration
+    /// (RFC 6455 §4.2.1). [`upgrade`](Self::upgrade) does so too.
     ///
     /// # Errors
     ///
@@ -217,17 +217,19 @@ impl Request {
         extensions(self.headers.all("Sec-WebSocket-Extensions"))
     }
 
-    /// Checks a request that was made [unchecked](Self::from_parts_unchecked), and came by this version of HTTP:
-    /// `(1, 1)` for HTTP/1.1. The headers of the handshake are left to [`upgrade`](Self::upgrade).
+    /// Checks a request that was made [unchecked](Self::from_parts_unchecked). `version` is the version of HTTP that
+    /// it came by: `(1, 1)` for HTTP/1.1. What [`check_handshake`](Self::check_handshake) checks is left to
+    /// [`upgrade`](Self::upgrade).
     ///
     /// # Errors
     ///
-    /// [`RequestError::Method`] and [`RequestError::NotUpgrade`] come first: such a request is an ordinary one,
-    /// and may be answered like any other. Then [`RequestError::Protocol`], [`RequestError::HttpVersion`], and
-    /// what any request must keep to.
+    /// [`RequestError::Method`] and [`RequestError::NotUpgrade`] come first. They mean an ordinary request, which may
+    /// be answered like any other. Then come [`RequestError::Protocol`], [`RequestError::HttpVersion`], and the errors
+    /// that any HTTP request may have.
     pub fn check(&self, version: (u8, u8)) -> Result<(), RequestError> {
         self.check_asks()?;
-        // RFC 6455 §4.2.1 item 1: HTTP/1.1. RFC 8441 and RFC 9220: HTTP/2 and HTTP/3.
+        // An upgrade has HTTP/1.1 (RFC 6455 §4.2.1 item 1). An extended CONNECT has HTTP/2 (RFC 8441) or HTTP/3
+        // (RFC 9220).
         let fits = match version {
             (1, 1) => self.protocol.is_none(),
             (2 | 3, 0) => self.protocol.is_some(),
@@ -239,7 +241,7 @@ impl Request {
         self.check_http()
     }
 
-    /// What any HTTP request must keep to, WebSocket or not.
+    /// Checks the rules for any HTTP request, whether it asks for a WebSocket or not.
     pub(super) fn check_http(&self) -> Result<(), RequestError> {
         if self.protocol.is_some() {
             return self.check_extended_connect();

@@ -149,7 +149,7 @@ impl ServerHandshake {
     }
 }
 
-/// Reads a whole head of so many lines.
+/// Reads a complete head, which has this many lines.
 fn parse(head: &[u8], lines: usize) -> Result<Request, RequestError> {
     with_places(lines, |places| {
         let mut parsed = httparse::Request::new(places);

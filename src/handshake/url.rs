@@ -72,13 +72,13 @@ impl Url {
         })
     }
 
-    /// The value of `Host`: without the port if it is the scheme's own (RFC 6455 §4.1).
+    /// The value of `Host`. RFC 6455 §4.1 item 4: with the port "when not using the default port".
     pub(crate) fn host_header(&self) -> HostHeader<'_> {
         HostHeader(self)
     }
 }
 
-/// See [`Url::host_header`].
+/// Writes the value of `Host`: see [`Url::host_header`].
 pub(crate) struct HostHeader<'a>(&'a Url);
 
 impl fmt::Display for HostHeader<'_> {

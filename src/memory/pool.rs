@@ -30,7 +30,7 @@ mod local {
         static RECEIVE: Pool<Box<[u8]>> = const { RefCell::new(Vec::new()) };
         static RECEIVE_WIDE: Pool<Box<[u8]>> = const { RefCell::new(Vec::new()) };
         static SEND: Pool<Vec<u8>> = const { RefCell::new(Vec::new()) };
-        /// The send buffer that was given back last. Taking it and giving it back is a swap in place: a vector that is
+        /// The send buffer that was given back last. It is taken and given back by a swap in place. A vector that is
         /// written to memory in parts and read back as a whole makes the processor wait.
         static SEND_LAST: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
     }
@@ -64,7 +64,7 @@ mod local {
         push(of(buffer.len()), buffer);
     }
 
-    /// Swaps the buffer that was given back last with an empty `buffer`.
+    /// Swaps `buffer`, which is empty, with the buffer that was given back last.
     #[inline]
     pub(super) fn swap_send(buffer: &mut Vec<u8>) {
         let _ = SEND_LAST.try_with(|last| core::mem::swap(&mut *last.borrow_mut(), buffer));
@@ -149,7 +149,7 @@ pub(crate) fn give_back(mut buffer: Box<[u8]>, used: usize) {
     }
 }
 
-/// Puts an empty send buffer with room for [`WIDE`] bytes in the place of one without room.
+/// Replaces `buffer`, which has no room, with an empty send buffer that has room for [`WIDE`] bytes.
 #[inline]
 pub(crate) fn take_send(buffer: &mut Vec<u8>) {
     local::swap_send(buffer);

@@ -107,8 +107,8 @@ impl ReadAhead {
         self.0 |= if n > 0 { CAME } else { 0 };
     }
 
-    /// Whether a full room of `n` bytes, in a buffer of `size`, is a sign that more waits. It is none if a
-    /// part of a message grows there: the last bytes of its allocation are soon full.
+    /// Whether a full room of `n` bytes, in a buffer of `size`, is a sign that more waits. It is no
+    /// sign if a part of a message grows there, because the last bytes of its allocation are soon full.
     pub(crate) fn is_room(n: usize, size: usize) -> bool {
         n >= OWN_FROM || pool::is_pooled(size)
     }

@@ -238,7 +238,7 @@ impl RecvBuf {
         let len = end - start;
         let rest = self.unread();
         // The payload is copied if it fills at most half of the buffer. It is also copied if the buffer holds
-        // more of the message, or much after it: that rest would be moved now, and again when more comes.
+        // more of the message, or much after it. That rest would be moved now, and again when more comes.
         if len <= self.storage.len() / 2 || rest.len() > len / 4 || end != self.message_end {
             let payload = Bytes::copy_from_slice(&self.storage[start..end]);
             self.end_event();
@@ -305,8 +305,8 @@ impl RecvBuf {
         matches!(self.event, Some(Kind::Text | Kind::Binary))
     }
 
-    /// Call this before a read that blocks the thread. It gives back what a large message needed, and lets other
-    /// threads use the send buffers that this one keeps. The buffer itself stays: the read needs it.
+    /// Call this before a read that blocks the thread. It gives back the large buffer of a message that is over. Other
+    /// threads may then use the send buffers that this thread keeps. A small buffer stays, because the read needs it.
     #[cfg(feature = "std")]
     pub fn before_blocking(&mut self) {
         if self.storage.len() > pool::WIDE && self.compact_len() == 0 {
@@ -325,8 +325,8 @@ impl RecvBuf {
         debug_assert!(self.read <= self.filled);
     }
 
-    /// Drops everything that was not parsed, and says how many bytes that was: for
-    /// [`LeaveStep::Drain`](crate::LeaveStep::Drain). Ends the current event.
+    /// Drops all unparsed bytes, and gives how many there were. This is for
+    /// [`LeaveStep::Drain`](crate::LeaveStep::Drain). The current event ends.
     pub fn discard(&mut self) -> usize {
         let n = self.filled - self.read;
         self.end_event();

@@ -157,7 +157,8 @@ impl SendBuf {
         self.pending_slices().next().unwrap_or_default()
     }
 
-    /// Tells that the socket took the first `n` bytes. More than wait counts as all.
+    /// Tells the queue that the socket took the first `n` bytes. A number above [`len`](Self::len) counts as
+    /// all of them.
     pub fn sent(&mut self, n: usize) {
         let n = n.min(self.len());
         self.left = self.left.wrapping_add(n as u32);

@@ -34,7 +34,7 @@ use crate::protocol::close::CloseAnswer;
 pub struct Config(Arc<Settings>);
 
 impl Default for Config {
-    /// All defaults share one allocation, since a server may ask for them at each connection.
+    /// All default values share one allocation, because a server may ask for them at each connection.
     #[cfg(feature = "std")]
     fn default() -> Self {
         static DEFAULT: std::sync::LazyLock<Config> =
@@ -158,8 +158,9 @@ impl Config {
         &self.0
     }
 
-    /// How long a write that blocks its thread may last without progress: the lower of the send timeout and, with
-    /// keepalive, the pong timeout. A thread that is blocked in a write cannot wait for the pong.
+    /// How long a write that blocks its thread may last without progress: the send timeout or, with keepalive, the
+    /// pong timeout if that is shorter. Keepalive promises to find a dead peer within the pong timeout, even if its
+    /// ping does not fit the socket. A thread that is blocked in a write cannot wait for the pong.
     pub fn write_timeout(&self) -> Option<Duration> {
         let pong = self.0.ping_interval.and(self.0.pong_timeout);
         self.0.send_timeout.into_iter().chain(pong).min()
@@ -284,7 +285,7 @@ impl Config {
     }
 
     /// While bytes wait to be sent, the peer must take at least 1 KiB in every period of this length, or all
-    /// that waited when the period began. Else the connection ends with
+    /// that waited when the period began. Otherwise the connection ends with
     /// [`Timeout::Send`](crate::Timeout::Send). It is the rule of
     /// [`progress_timeout`](Self::progress_timeout) for the other direction: a peer that reads a byte now and
     /// then cannot hold a full queue for days.

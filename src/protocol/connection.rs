@@ -110,7 +110,7 @@ impl Connection {
         }
     }
 
-    /// The settings.
+    /// The configuration of the connection.
     pub fn config(&self) -> &Config {
         self.receiver.config()
     }

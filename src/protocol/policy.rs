@@ -15,7 +15,7 @@ use super::config::Config;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Policy {
     any_origin: bool,
-    /// Each is one that [`Origin::parse`] reads.
+    /// [`Origin::parse`] can read each of them.
     origins: Vec<String>,
     hosts: Vec<String>,
 }
@@ -37,8 +37,8 @@ impl Policy {
         {
             return true;
         }
-        // Which of http and https does not count: TLS may end at a proxy. A Host without a port stands
-        // for the default one of whatever scheme the browser used.
+        // http and https count as the same, because TLS may end at a proxy. A Host without a port means the
+        // default port of the scheme that the browser used.
         let port = default_port(origin.scheme);
         port.is_some() && same_authority(origin.authority.as_bytes(), host.as_bytes(), port)
     }
@@ -70,14 +70,14 @@ struct Origin<'a> {
 }
 
 impl<'a> Origin<'a> {
-    /// As a browser sends it; `null` and what is malformed is none.
+    /// An origin as a browser sends it. `None` for `null` and for a malformed one.
     fn parse(origin: &'a str) -> Option<Self> {
         let (scheme, authority) = origin.split_once("://")?;
         let is_file = scheme.eq_ignore_ascii_case("file") && authority.is_empty();
         (is_file || is_host(authority.as_bytes())).then_some(Self { scheme, authority })
     }
 
-    /// As a program names it; else why no browser sends it.
+    /// An origin as a program names it, or why no browser sends it.
     fn named(origin: &'a str) -> Result<Self, &'static str> {
         let origin = origin.trim_ascii();
         if origin == "*" {

@@ -117,8 +117,8 @@ proptest! {
         prop_assert_eq!(received, sent);
     }
 
-    /// The short ways of sending queue what the long way does, byte for byte: a message that is its own only
-    /// fragment. So they draw the same masking keys, too.
+    /// The short ways of sending queue the same bytes as the long way, which sends a message as its only fragment.
+    /// So they draw the same masking keys too.
     #[test]
     fn a_message_is_sent_as_its_only_fragment_is(
         role in role(),

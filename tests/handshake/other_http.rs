@@ -1,4 +1,4 @@
-//! What another HTTP library needs of the handshake: a client's headers, the answers, and unchecked requests.
+//! What another HTTP library needs from the handshake: a client's headers, the answers, and unchecked requests.
 
 use std::time::Duration;
 
@@ -59,7 +59,7 @@ fn an_extended_connect_has_no_key_and_any_2xx_opens_it() {
 
 #[test]
 fn a_status_is_judged_by_the_version_of_http() {
-    // RFC 9113 §8.6: HTTP/2 has no 101. RFC 6455 §4.1: with HTTP/1.1 only 101 opens a WebSocket.
+    // RFC 9113 §8.6: HTTP/2 has no status 101. RFC 6455 §4.1: with HTTP/1.1 only 101 opens a WebSocket.
     let (mut extended, headers) = client(Config::default(), true);
     assert_eq!(headers.get("Upgrade"), None);
     assert_eq!(extended.answer(plain(101)).unwrap_err(), ConnectError::Malformed);
@@ -91,7 +91,7 @@ fn eight_interim_responses_are_read_over() {
 #[test]
 fn a_refusal_keeps_64_kib_of_its_body_and_hides_the_query() {
     let (mut handshake, _) = client(Config::default(), false);
-    // Without a refusal nothing is wanted.
+    // Without a refusal, no body is wanted.
     assert!(!handshake.refusal_body(b"lost"));
     assert!(handshake.answer(plain(403)).unwrap().is_none());
     assert!(handshake.refusal_body(b"not with token=s3cret"));
@@ -101,7 +101,7 @@ fn a_refusal_keeps_64_kib_of_its_body_and_hides_the_query() {
     assert!(!error.to_string().contains("s3cret"), "{error}");
     let ConnectError::Refused(response) = error else { panic!("{error}") };
     assert_eq!(response.body_bytes().len(), 64 << 10);
-    // It was taken.
+    // The refusal was taken before.
     assert_eq!(handshake.refused(), ConnectError::Gone);
 }
 
@@ -131,15 +131,15 @@ fn an_unchecked_request_is_checked_in_the_order_that_a_server_of_pages_needs() {
         request.check(version)
     };
     assert_eq!(check("GET", &FIELDS, (1, 1)), Ok(()));
-    // An ordinary request, whatever else is wrong with it.
+    // It is an ordinary request, whatever else is wrong with it.
     assert_eq!(check("POST", &[], (1, 0)), Err(RequestError::Method));
     assert_eq!(check("GET", &[], (1, 0)), Err(RequestError::NotUpgrade));
-    // Then the version, and then what any request must keep to.
+    // Then the version is checked, and then the rules for any request.
     for version in [(0, 9), (1, 0), (1, 2), (2, 0), (3, 0)] {
         assert_eq!(check("GET", &FIELDS[1..], version), Err(RequestError::HttpVersion));
     }
     assert_eq!(check("GET", &FIELDS[1..], (1, 1)), Err(RequestError::Host));
-    // The headers of the handshake are for `upgrade`, and for `check_handshake`.
+    // `upgrade` and `check_handshake` check the headers of the handshake.
     assert_eq!(check("GET", &FIELDS[..4], (1, 1)), Ok(()));
     let request = Request::from_parts_unchecked("GET", "/", FIELDS[..4].iter().copied());
     assert_eq!(request.check_handshake(), Err(RequestError::VersionMissing));
@@ -173,7 +173,7 @@ fn another_server_sends_what_the_status_must_have() {
     assert_eq!(headers.get_str("Allow"), Some("GET"));
     // RFC 9110 §15.3.5: no content with 204.
     assert_eq!(Response::new(204).body("no").into_parts().2, b"");
-    // What was received belongs to its connection, and its status may be nobody's answer.
+    // The headers of a received response belong to its connection, and its status may not be sent.
     let fields = [("connection", "close"), ("transfer-encoding", "chunked"), ("x-kept", "1")];
     let (status, headers, _) = Response::received(999, fields).into_parts();
     assert_eq!(status, 500);

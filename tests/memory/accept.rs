@@ -1,4 +1,4 @@
-//! What an opening handshake allocates: few times, whatever the number of headers.
+//! An opening handshake allocates few times, whatever the number of headers.
 
 #![cfg(feature = "tokio")]
 
@@ -11,7 +11,7 @@ use bowline::handshake::ClientRequest;
 use bowline::{Config, tokio::WebSocket};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
-/// What a browser sends.
+/// A request as a browser sends it.
 const REQUEST: &str = "GET /chat?room=1 HTTP/1.1\r\nHost: localhost:9001\r\nConnection: Upgrade\r\n\
     Pragma: no-cache\r\nCache-Control: no-cache\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64)\r\n\
     Upgrade: websocket\r\nOrigin: http://localhost:9001\r\nSec-WebSocket-Version: 13\r\n\
@@ -86,9 +86,9 @@ async fn axum_accepts_with_few_allocations() {
     }
 
     let app: axum::Router = axum::Router::new().route("/chat", axum::routing::get(handler));
-    // The task of the connection, and what the stream in memory keeps.
+    // These are for the task of the connection and for what the stream in memory keeps.
     const OF_THE_TEST: usize = 2;
-    // Those that are open stay so: an end allocates, too.
+    // The connections stay open, because the end of one allocates too.
     let mut open = Vec::with_capacity(3);
     let mut least = usize::MAX;
     for _ in 0..3 {

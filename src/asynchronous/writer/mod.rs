@@ -478,7 +478,7 @@ fn poll_write_slices<'a, I: Io>(
         count += 1;
     }
     match &slices[..count] {
-        // The system call for one slice is the cheaper one.
+        // The system call for one slice is cheaper.
         [only] => io.poll_write(cx, only),
         slices => io.poll_write_vectored(cx, slices),
     }

@@ -262,7 +262,7 @@ impl Driver {
                 LeaveStep::Flush if self.out.is_empty() => leave.done(),
                 LeaveStep::Flush | LeaveStep::Drain => return None,
                 LeaveStep::Shutdown => {
-                    // What was not written in time never will be.
+                    // The bytes that were not written in time are never written.
                     self.out = SendBuf::new();
                     leave.done();
                     return Some(Found::Event(DriverEvent::Shutdown));

@@ -15,8 +15,8 @@ use crate::protocol::config::Config;
 const INFLATERS_CAP: usize = 4;
 
 /// A thread keeps this many compressors of 134 to 483 KiB, so this many busy connections find their own. More
-/// would be slower for large messages: it takes less time to fill a compressor that is in the processor's
-/// caches with another window than to go on with one that is not.
+/// would be slower for large messages. A compressor in the processor's caches has to be filled with another window.
+/// That takes less time than to go on with a compressor that is not in the caches.
 const COMPRESSORS_CAP: usize = 8;
 
 std::thread_local! {

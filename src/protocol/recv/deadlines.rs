@@ -64,8 +64,8 @@ impl Receiver {
         transfer.into_iter().chain(self.keepalive_deadline(now, state)).min()
     }
 
-    /// Whether there is no [`deadline`](Self::deadline), so that the adapter need not read its clock before it
-    /// waits. Only for a connection whose Close was not sent: after that there is a deadline.
+    /// Whether there is surely no [`deadline`](Self::deadline), so that the adapter need not read its clock before it
+    /// waits. This does not see whether Close was sent: then there may be a deadline.
     pub fn is_at_rest(&mut self, input: &RecvBuf) -> bool {
         let is_at_rest = self.is_between(input) && self.extras.is_none();
         if is_at_rest {

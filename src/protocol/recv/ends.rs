@@ -39,16 +39,17 @@ impl Receiver {
         replies.close_with(CloseReply(answer), said);
     }
 
-    /// Closes the connection from outside with 1001, as a server that shuts down does: "1001 indicates that an
-    /// endpoint is "going away"" (RFC 6455 §7.4.1). Close is added to `replies`. After an end it does nothing.
+    /// Closes the connection with 1001, because this side shuts down. RFC 6455 §7.4.1: "1001 indicates that an
+    /// endpoint is "going away", such as a server going down". Close is added to `replies`. After the connection has
+    /// ended, this does nothing.
     pub fn go_away(&mut self, replies: &mut Replies) {
         if self.end().is_none() {
             replies.close(CloseReply(Some(CloseCode::GOING_AWAY)));
         }
     }
 
-    /// Ends the connection for a reason that only the adapter sees: [`Timeout::Send`] when the sending half has
-    /// stalled ([`Sender::is_stalled`](crate::Sender::is_stalled)), or [`End::Unconfirmed`] when it must not
+    /// Ends the connection for a reason that only the adapter sees. That is [`Timeout::Send`] if the sending half has
+    /// stalled ([`Sender::is_stalled`](crate::Sender::is_stalled)). It is [`End::Unconfirmed`] if the adapter must not
     /// wait for the peer any longer. If the connection has ended before, that end stays.
     pub fn give_up(&mut self, end: End) {
         self.gate = Gate::SHUT;

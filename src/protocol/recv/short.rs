@@ -47,17 +47,17 @@ impl Gate {
 }
 
 impl Receiver {
-    /// Lends a short message if all of it is in `input`, and gives its length; else changes nothing.
+    /// Lends a short message if all of it is in `input`, and gives its length. Otherwise it changes nothing.
     ///
-    /// This is what [`advance`](Self::advance) tries first. Nothing is owed to the peer after it, so it needs to
-    /// know nothing of the sending half. An adapter may call it before it asks its other half for anything.
-    // It is a function apart from `run`, which needs so many registers that saving them would take as long as
-    // this.
+    /// [`advance`](Self::advance) tries this first. A short message makes the receiver owe the peer nothing. So this
+    /// needs to know nothing of the sending half, and an adapter may call it before it asks that half.
+    // It is a function apart from `run`. That one needs so many registers that saving them would take as long
+    // as this function.
     pub fn short_message(&mut self, input: &mut RecvBuf) -> Option<u16> {
-        // Between messages the event that was lent last needs no end: another takes its place.
+        // Between messages, nothing has to end the last event: the next one replaces it.
         let unread = input.unread();
         let head = unread.first_chunk()?;
-        // All that a short header can have, in one register; the first byte is the lowest.
+        // The whole of a short header, in one register. The first byte is the lowest.
         let head = u64::from_le_bytes(*head);
         let (mask_bit, key_size) = match self.role {
             Role::Server => (u64::from(MASK) << 8, 4),

@@ -243,8 +243,8 @@ impl Sender {
         Ok(())
     }
 
-    /// Like [`send_prepared`](Self::send_prepared), for one vectored write: of what that does not take, a
-    /// server's frame of any size is queued by reference.
+    /// Like [`send_prepared`](Self::send_prepared), for one vectored write. The bytes that the write does not take
+    /// are queued. A server queues them by reference, whatever the size of the frame.
     ///
     /// # Errors
     ///
@@ -255,7 +255,7 @@ impl Sender {
         out: &'a mut SendBuf,
     ) -> Result<Vectored<'a>, SendError> {
         if self.keys.is_some() {
-            // Each client has a mask of its own, so nothing can be shared.
+            // A client masks each frame with another key, so queues cannot share it.
             self.send_prepared(message, out)?;
             return Ok(Vectored { out, rest: Rest::Lent(&[]), budget: None });
         }
@@ -385,7 +385,8 @@ impl Sender {
         }
     }
 
-    /// Whether they are: what [`set_compression`](Self::set_compression) said last.
+    /// Whether messages are compressed, if that was agreed on: what [`set_compression`](Self::set_compression) set
+    /// last.
     pub fn compression(&self) -> bool {
         self.compression
     }
@@ -494,7 +495,7 @@ impl Sender {
 }
 
 /// Whether a queue in which `waiting` bytes wait takes a message of `len` bytes. If there is any room, it takes the
-/// whole message, unless the sum is too large to count: one payload can be queued many times by reference.
+/// whole message, unless the sum is too large to count. One payload can be queued many times by reference.
 #[inline]
 fn queue_has_room(waiting: usize, len: usize, max_send_queue: usize) -> bool {
     const MOST: usize = isize::MAX as usize;

@@ -7,8 +7,8 @@ use bytes::{Buf, Bytes};
 use crate::memory::budget::Budget;
 use crate::memory::send_buf::SendBuf;
 
-/// A frame of which a part is queued in the [`SendBuf`], and the rest is still where it was. See
-/// [`Sender::send_borrowed`](crate::Sender::send_borrowed) and
+/// The bytes in the [`SendBuf`], and the rest of a frame that is not there yet. Dropping it queues the part of the
+/// frame that was not written. See [`Sender::send_borrowed`](crate::Sender::send_borrowed) and
 /// [`Sender::send_prepared_borrowed`](crate::Sender::send_prepared_borrowed).
 pub struct Vectored<'a> {
     pub(super) out: &'a mut SendBuf,
@@ -16,11 +16,11 @@ pub struct Vectored<'a> {
     pub(super) budget: Option<Budget>,
 }
 
-/// What follows the bytes in the queue.
+/// The part of the frame that follows the bytes in the queue.
 pub(super) enum Rest<'a> {
-    /// The payload, with its owner. It is copied to the queue.
+    /// The payload, which the caller owns. It is queued by a copy.
     Lent(&'a [u8]),
-    /// A frame that other queues have too. It is queued by reference.
+    /// A frame that queues share. It is queued by reference.
     Common(Bytes),
 }
 
@@ -40,7 +40,7 @@ impl Vectored<'_> {
         self.out.pending_slices().chain(rest)
     }
 
-    /// Tells that the socket took the first `n` bytes.
+    /// Call this after the socket has taken the first `n` bytes.
     pub fn sent(&mut self, n: usize) {
         let queued = n.min(self.out.len());
         self.out.sent(queued);
