@@ -2,7 +2,7 @@
 
 #![cfg(feature = "std")]
 
-#[path = "common/counting.rs"]
+#[path = "support/counting.rs"]
 mod counting;
 mod support;
 

@@ -3,7 +3,7 @@
 //! Each takes seconds in a release build and minutes without one, so they run when asked for:
 //! `cargo test --release --test large_messages -- --ignored`. `GIB=64` in the environment sets another size.
 
-#[path = "common/counting.rs"]
+#[path = "support/counting.rs"]
 mod counting;
 
 use std::time::Instant;

@@ -3,7 +3,7 @@
 
 #![cfg(feature = "tokio")]
 
-#[path = "common/counting.rs"]
+#[path = "support/counting.rs"]
 mod counting;
 mod support;
 

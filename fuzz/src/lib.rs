@@ -4,7 +4,7 @@
 //! | settings | count | places, `count % 8` of them, 16 bits each | the bytes |
 //! ```
 
-#[path = "../../tests/common/mod.rs"]
+#[path = "../../tests/support/protocol/mod.rs"]
 mod common;
 
 pub mod compressed;

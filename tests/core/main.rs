@@ -1,6 +1,6 @@
 //! The protocol core, in memory and with time as an argument: a file for each section of RFC 6455, or behaviour.
 
-#[path = "../common/mod.rs"]
+#[path = "../support/protocol/mod.rs"]
 mod common;
 
 mod battery;

@@ -2,7 +2,7 @@
 
 #![cfg(feature = "deflate")]
 
-#[path = "../common/mod.rs"]
+#[path = "../support/protocol/mod.rs"]
 mod common;
 #[path = "../support/mod.rs"]
 mod support;

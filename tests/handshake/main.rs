@@ -1,6 +1,6 @@
 //! The opening handshake: requests, answers, URLs, and the negotiation of extensions.
 
-#[path = "../common/mod.rs"]
+#[path = "../support/protocol/mod.rs"]
 mod common;
 
 mod adapters;
