@@ -5,13 +5,13 @@
 //! ```
 
 #[path = "../../tests/support/protocol/mod.rs"]
-mod common;
+mod support;
 
 pub mod compressed;
 pub mod extensions;
 
 use bowline::{Budget, Config, Message, Progress, Role};
-use common::*;
+use support::*;
 
 struct Input<'a> {
     settings: u8,
@@ -153,7 +153,7 @@ pub fn utf8(data: &[u8]) {
         for (i, piece) in pieces.iter().enumerate() {
             let last = i + 1 == pieces.len();
             let opcode = if i == 0 { TEXT } else { CONTINUATION };
-            wire.extend(to(role, last, opcode, piece));
+            wire.extend(fragment_to(role, last, opcode, piece));
             if let Some(bad) = bad
                 && at.is_none()
                 && (bad < before + piece.len() || last)

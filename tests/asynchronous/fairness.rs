@@ -30,7 +30,7 @@ fn a_peer_that_never_stops_does_not_starve_the_other_tasks_of_its_thread() {
                 smol::future::yield_now().await;
             }
         };
-        run(or(flood, other));
+        block_on(or(flood, other));
     }
 }
 

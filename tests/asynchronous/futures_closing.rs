@@ -18,7 +18,7 @@ async fn tcp() -> (TcpStream, TcpStream) {
 
 #[test]
 fn a_client_and_a_server_of_smol_talk_and_close() {
-    run(async {
+    block_on(async {
         let (ours, peer) = tcp().await;
         let server = async {
             let incoming = Incoming::read(ours, Config::default()).await.unwrap();
@@ -49,7 +49,7 @@ fn a_client_and_a_server_of_smol_talk_and_close() {
 #[test]
 fn a_violations_close_arrives_at_a_peer_that_keeps_sending() {
     // A close with unread input would send a reset, which destroys what was sent last.
-    run(async {
+    block_on(async {
         let (ours, mut peer) = tcp().await;
         let (role, config) = (Role::Server, Config::default());
         let mut ws =
@@ -69,6 +69,6 @@ fn a_violations_close_arrives_at_a_peer_that_keeps_sending() {
             wire
         };
         let ((), wire) = zip(serving, peering).await;
-        assert_eq!(close_code(&frames(role, &wire)[0]), 1002);
+        assert_eq!(close_code(&decode(role, &wire)[0]), 1002);
     });
 }

@@ -236,7 +236,7 @@ fn a_timeout_that_no_clock_reaches_is_none() {
 /// Waits for `future` on a runtime that polls it only when it is woken.
 fn woken<T>(what: &str, future: impl Future<Output = T>) -> T {
     eprintln!("{what}");
-    run(future)
+    block_on(future)
 }
 
 #[test]
@@ -310,7 +310,7 @@ fn a_timer_that_is_over_after_its_deadline_moved_is_set_anew() {
         far.push(&whole[..8]);
         far.room(0);
         finish(ws.feed("stuck")).unwrap();
-        let result = run(async {
+        let result = block_on(async {
             let mut recv = pin!(ws.recv());
             // Before the short one is over, what it was for is done.
             let first = poll_fn(|cx| Poll::Ready(recv.as_mut().poll(cx))).await;

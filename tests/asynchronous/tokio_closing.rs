@@ -69,7 +69,7 @@ async fn a_violations_close_arrives_at_a_peer_that_keeps_sending() {
             );
         });
         let wire = timeout(LONG, reading).await.expect("the write side was not shut").unwrap();
-        assert_eq!(close_code(&frames(role, &wire)[0]), 1002);
+        assert_eq!(close_code(&decode(role, &wire)[0]), 1002);
         drop(timeout(LONG, writing).await.unwrap().unwrap());
         timeout(LONG, serving).await.unwrap().unwrap();
     }
@@ -483,7 +483,7 @@ async fn a_frame_that_comes_too_slowly_is_given_up_and_the_peer_is_told() {
         assert!((20 * SECOND..27 * SECOND).contains(&took), "{took:?}");
         let mut wire = Vec::new();
         from_us.read_to_end(&mut wire).await.unwrap();
-        assert_eq!(close_code(&frames(role, &wire)[0]), 1008);
+        assert_eq!(close_code(&decode(role, &wire)[0]), 1008);
         bounded(dripping).await.unwrap();
     }
 }
@@ -628,7 +628,7 @@ async fn send_to_a_peer_that_takes(amount: usize) -> (Result<(), Error>, Vec<u8>
 async fn a_peer_that_takes_a_kibibyte_in_every_period_is_slow_and_not_gone() {
     let (sent, wire) = send_to_a_peer_that_takes(1024).await;
     sent.unwrap();
-    assert_eq!(frames(Role::Server, &wire)[0].payload, pattern(5000));
+    assert_eq!(decode(Role::Server, &wire)[0].payload, pattern(5000));
     // Less would hold the queue for days.
     let (sent, _) = send_to_a_peer_that_takes(100).await;
     assert!(matches!(sent, Err(Error::Ended(End::TimedOut(Timeout::Send)))), "{sent:?}");

@@ -70,7 +70,7 @@ fn a_violations_close_arrives_at_a_peer_that_keeps_sending() {
                 );
             });
             let wire = reading.wait("the write side was not shut");
-            assert_eq!(close_code(&frames(role, &wire)[0]), 1002);
+            assert_eq!(close_code(&decode(role, &wire)[0]), 1002);
             drop(writing.wait("writing"));
             serving.wait("serving");
         }

@@ -455,7 +455,7 @@ fn a_fault_at_any_operation_ends_in_an_error_or_is_no_fault_and_nothing_hangs() 
                     && !for_ever
                     && let Some(end) = wire.windows(4).position(|bytes| bytes == b"\r\n\r\n")
                 {
-                    let _ = frames(role, &wire[end + 4..]);
+                    let _ = decode(role, &wire[end + 4..]);
                 }
                 assert_eq!(far.lock().handles, 0);
                 if !hit {

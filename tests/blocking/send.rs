@@ -485,7 +485,7 @@ fn any_read_and_write_will_do_as_a_plain_stream() {
     assert_eq!(kinds, [true, false]);
     assert!(matches!(ws.end(), Some(End::Closed { .. })));
     let (stream, _) = ws.into_inner().unwrap();
-    let sent = frames(role, &stream.0.output);
+    let sent = decode(role, &stream.0.output);
     assert_eq!(sent.iter().map(|f| f.opcode).collect::<Vec<_>>(), [TEXT, PONG, BINARY, CLOSE]);
     assert_eq!(close_code(&sent[3]), 1001);
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::common::*;
+use crate::support::*;
 use bowline::{Config, Connection, Message, MessageRef, Role, Rule, SendBuf};
 
 #[test]
@@ -21,7 +21,7 @@ fn a_server_must_close_upon_a_frame_that_is_not_masked_and_a_client_upon_one_tha
             }
         }
         // Inside a message, too.
-        let open = to(role, false, TEXT, b"a");
+        let open = fragment_to(role, false, TEXT, b"a");
         let wrong = frame(true, 0, CONTINUATION, b"b", role == Role::Client);
         let outcome = run(role, &[&open[..], &wrong].concat(), &Config::default());
         outcome.assert_failed(rule, open.len());
@@ -80,7 +80,7 @@ fn one_of_each(role: Role) -> Vec<Frame> {
     connection.send_part("first", false, out).unwrap();
     connection.send_part("middle", false, out).unwrap();
     connection.send_part("", true, out).unwrap();
-    side.receive(&to(role, true, PING, b"answer me"));
+    side.receive(&to(role, PING, b"answer me"));
     side.connection.start_close(1000, "bye", &mut side.out).unwrap();
     assert!(shared.iter().all(|&byte| byte == 8), "a payload that others hold was masked in place");
     side.take_frames()

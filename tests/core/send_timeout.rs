@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::common::*;
+use crate::support::*;
 use bowline::{Config, End, Role, Timeout};
 
 const SECOND: Duration = Duration::from_secs(1);

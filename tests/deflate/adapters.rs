@@ -4,9 +4,9 @@
 
 use std::net::{TcpListener, TcpStream};
 
-use crate::common::deflate::{Blocks, inflate, literals, marked, run_of};
-use crate::common::{Frame, Seeded, decode_extended, handshake};
+use crate::support::deflate::{Blocks, inflate, literals, marked, run_of};
 use crate::support::stream::{cancelled, finish, io};
+use crate::support::{Frame, Seeded, decode_extended, handshake};
 use crate::support::{LONG, ROLES, blocking, close_to, spawn, to};
 use bowline::handshake::ClientRequest;
 use bowline::{Config, Connection, Deflate, End, Error, Message, MessageRef, RecvBuf, Role};
@@ -395,7 +395,7 @@ fn the_rest_of_a_message_is_skipped_and_the_next_refers_to_it() {
     let tokens = [&run_of(b'x', 60_000)[..], &literals(b"end")].concat();
     let long = Blocks::new().fixed(false, &tokens).message();
     let refers =
-        Blocks::new().fixed(false, &[crate::common::deflate::Token::Match(3, 3)]).message();
+        Blocks::new().fixed(false, &[crate::support::deflate::Token::Match(3, 3)]).message();
     for role in ROLES {
         for chunk in [1, 50, usize::MAX] {
             let wire = [

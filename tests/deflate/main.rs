@@ -2,8 +2,6 @@
 
 #![cfg(feature = "deflate")]
 
-#[path = "../support/protocol/mod.rs"]
-mod common;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -53,7 +53,7 @@ async fn ten_thousand_messages_that_are_almost_there_hold_no_more_than_the_budge
             // Sent away: 1013, and it waits for the peer to go.
             if let Some(end) = ws.end() {
                 assert_eq!((end, polled.is_pending()), (&End::OverBudget, true));
-                let sent = crate::support::frames(role, &take_written(far));
+                let sent = decode(role, &take_written(far));
                 assert_eq!(sent.iter().map(close_code).collect::<Vec<_>>(), [1013]);
                 assert!(far.lock().shut);
                 refused += 1;

@@ -1,11 +1,8 @@
 //! What connections hold, by an allocator that counts what the current thread does. A binary of its own, for there is one
 //! global allocator. What counts over several threads has a file in `tests/` itself.
 
-#[path = "../support/protocol/mod.rs"]
-mod common;
 #[path = "../support/counting.rs"]
 mod counting;
-#[cfg(feature = "std")]
 #[path = "../support/mod.rs"]
 mod support;
 

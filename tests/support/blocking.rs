@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bowline::blocking::{BlockingStream, WebSocket};
 use bowline::{Config, RecvBuf, Role};
 
-use super::{Frame, LONG, connection, frames};
+use super::{Frame, LONG, connection, decode};
 
 #[derive(Debug)]
 pub(crate) struct State {
@@ -154,7 +154,7 @@ impl Far {
     }
 
     pub(crate) fn frames(&self, role: Role) -> Vec<Frame> {
-        frames(role, &self.written())
+        decode(role, &self.written())
     }
 
     /// Waits for a condition; a hang fails.

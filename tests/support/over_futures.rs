@@ -75,7 +75,7 @@ impl<S: tokio::io::AsyncWrite + Unpin> AsyncWrite for Compat<S> {
 }
 
 /// Runs on smol, and fails instead of waiting for ever.
-pub(crate) fn run<T>(future: impl Future<Output = T>) -> T {
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     let late = async {
         smol::Timer::after(super::LONG).await;
         panic!("it waits for ever");
@@ -85,5 +85,5 @@ pub(crate) fn run<T>(future: impl Future<Output = T>) -> T {
 
 /// The clock is the real one: what ends later than the handshake's timeout of ten seconds fails.
 pub(crate) fn within_two_seconds<F: Future>(future: F) -> F::Output {
-    run(future)
+    block_on(future)
 }

@@ -48,7 +48,7 @@ pub(crate) fn open(role: Role, config: &Config) -> (WebSocket<Io>, Far) {
 }
 
 /// Runs on tokio, and fails instead of waiting for ever.
-pub(crate) fn run<T>(future: impl Future<Output = T>) -> T {
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     RUNTIME.with(|runtime| *runtime).block_on(async {
         tokio::time::timeout(super::LONG, future).await.expect("it waits for ever")
     })

@@ -13,7 +13,7 @@ use bowline::tokio::WebSocket;
 use bowline::{Config, RecvBuf, Role};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{Frame, connection, frames};
+use super::{Frame, connection, decode};
 
 pub(crate) struct State {
     /// Runs in the middle of each read.
@@ -160,7 +160,7 @@ impl Far {
     }
 
     pub(crate) fn frames(&self, role: Role) -> Vec<Frame> {
-        frames(role, &self.written())
+        decode(role, &self.written())
     }
 }
 
