@@ -218,7 +218,8 @@ fn ping_and_close_go_between_the_parts_of_a_blocking_message() {
 #[test]
 fn ping_and_close_go_between_the_parts_of_a_tokio_message() {
     let _turn = turn();
-    use support::stream::{finish, open};
+    use support::over_tokio::open;
+    use support::stream::finish;
     let role = Role::Client;
     for split in [false, true] {
         let (mut ws, far) = open(role, &no_timeouts());
@@ -248,7 +249,8 @@ fn ping_and_close_go_between_the_parts_of_a_tokio_message() {
 fn close_leaves_within_one_part_of_a_long_message_to_a_peer_that_reads_slowly() {
     let _turn = turn();
     // Battery O15. The queue holds no more than 16 KiB and a part, so that is all that Close has to wait for.
-    use support::stream::{cancelled, finish, open};
+    use support::over_tokio::open;
+    use support::stream::{cancelled, finish};
     let role = Role::Server;
     let (mut ws, far) = open(role, &no_timeouts());
     far.room(40_000);
@@ -302,7 +304,7 @@ fn parts_of_text_are_whole_characters_and_pings_between_them_are_answered() {
 
             // tokio.
             use support::stream::finish;
-            let (mut ws, far) = support::stream::open(role, &no_timeouts());
+            let (mut ws, far) = support::over_tokio::open(role, &no_timeouts());
             far.stutter(chunk);
             far.push(&[in_fragments(role, &text), to(role, TEXT, b"next")].concat());
             let mut collected = String::new();
@@ -347,7 +349,7 @@ fn recv_after_some_parts_skips_the_rest_of_that_message() {
             }
 
             use support::stream::finish;
-            let (ws, far) = support::stream::open(role, &no_timeouts());
+            let (ws, far) = support::over_tokio::open(role, &no_timeouts());
             let (_sender, mut receiver) = ws.split();
             far.change(|s| s.chunk = chunk);
             far.push(&wire);

@@ -28,7 +28,7 @@ async fn tokio_finds_a_stalled_stream_dead_within_interval_and_timeout() {
         // It takes everything, a part of the ping, of the Close, or nothing, and gives nothing and never ends.
         for room in [usize::MAX, 3, 15, 0] {
             for split in [false, true] {
-                let (mut ws, far) = crate::support::stream::open(role, &keepalive());
+                let (mut ws, far) = crate::support::over_tokio::open(role, &keepalive());
                 far.room(room);
                 let start = Instant::now();
                 let receiving = async {
@@ -59,7 +59,7 @@ async fn tokio_finds_a_stalled_stream_dead_within_interval_and_timeout() {
 #[tokio::test(start_paused = true)]
 async fn tokio_is_not_deceived_by_other_pongs() {
     for role in ROLES {
-        let (mut ws, far) = crate::support::stream::open(role, &keepalive());
+        let (mut ws, far) = crate::support::over_tokio::open(role, &keepalive());
         let start = Instant::now();
         let pongs = async {
             loop {
@@ -80,7 +80,7 @@ async fn tokio_is_not_deceived_by_other_pongs() {
 async fn tokio_waits_for_a_large_message_in_front_of_the_pong() {
     for role in ROLES {
         let config = keepalive().max_message_size(64 << 20);
-        let (mut ws, far) = crate::support::stream::open(role, &config);
+        let (mut ws, far) = crate::support::over_tokio::open(role, &config);
         let download = async {
             tokio::time::sleep(31 * SECOND).await;
             far.push(&header_to(role, 0x82, 50 << 20));
@@ -133,7 +133,7 @@ async fn a_slow_handler_is_not_the_peers_fault() {
     for role in ROLES {
         // At each place in the budget of the adapter, which yields now and then.
         for before in 0..200 {
-            let (mut ws, far) = crate::support::stream::open(role, &keepalive());
+            let (mut ws, far) = crate::support::over_tokio::open(role, &keepalive());
             assert!(timeout(35 * SECOND, ws.recv()).await.is_err(), "nothing came");
             // A read counts, and so does a message: with two in one read, odd places are met too.
             for together in std::iter::repeat_n(1, before / 2).chain((before % 2 == 1).then_some(2))
@@ -175,7 +175,7 @@ fn blocking_finds_a_stalled_stream_dead() {
                 let frames = far.frames(role);
                 assert_eq!((frames.len(), frames[0].opcode), (2, PING));
                 assert_eq!(close_code(&frames[1]), 1008);
-                assert!(far.lock().write_shut);
+                assert!(far.lock().shut);
             }
         }
     }
@@ -237,7 +237,7 @@ async fn no_two_connections_ping_with_the_same_payload() {
     // A server has no seed of its own: the adapters give it one.
     let mut seen = Vec::new();
     for _ in 0..3 {
-        let (mut ws, far) = crate::support::stream::open(bowline::Role::Server, &keepalive());
+        let (mut ws, far) = crate::support::over_tokio::open(bowline::Role::Server, &keepalive());
         assert!(timeout(35 * SECOND, ws.recv()).await.is_err(), "nothing came");
         seen.extend(payloads(&far.frames(bowline::Role::Server), PING));
         let config = Config::default().ping_interval(SHORT).pong_timeout(SHORT);

@@ -6,6 +6,7 @@ use std::io::ErrorKind;
 use std::pin::pin;
 use std::time::Duration;
 
+use crate::support::over_tokio::open;
 use crate::support::stream::*;
 use crate::support::*;
 use bowline::tokio::WebSocket;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::support::stream::*;
+use crate::support::over_tokio::open;
 use crate::support::*;
 use bowline::handshake::RequestError;
 use bowline::tokio::{Incoming, WebSocket, accept};

@@ -203,9 +203,9 @@ fn compression_can_be_turned_off_in_each_place_where_messages_are_sent() {
         on.iter().map(|&on| (on, secret.clone().into_bytes())).collect()
     };
     for role in ROLES {
-        let (pipe, far) = blocking::pipe();
+        let (stream, far) = blocking::io();
         let mut ws =
-            bowline::blocking::WebSocket::from_connection(pipe, connection(role), RecvBuf::new())
+            bowline::blocking::WebSocket::from_connection(stream, connection(role), RecvBuf::new())
                 .unwrap();
         ws.send(&*secret).unwrap();
         ws.set_compression(false);
@@ -403,11 +403,11 @@ fn the_rest_of_a_message_is_skipped_and_the_next_refers_to_it() {
                 marked(role, true, crate::support::TEXT, &refers),
             ]
             .concat();
-            let (pipe, far) = blocking::pipe();
+            let (stream, far) = blocking::io();
             far.chunk(chunk);
             far.push(&wire);
             let mut ws = bowline::blocking::WebSocket::from_connection(
-                pipe,
+                stream,
                 connection(role),
                 RecvBuf::new(),
             )
@@ -442,10 +442,11 @@ fn a_message_that_inflates_to_64_mib_passes_in_parts_through_both_adapters() {
         *received += part.payload.as_bytes().len();
         part.last
     };
-    let (pipe, far) = blocking::pipe();
+    let (stream, far) = blocking::io();
     far.push(&wire);
     let mut ws =
-        bowline::blocking::WebSocket::from_connection(pipe, connection(), RecvBuf::new()).unwrap();
+        bowline::blocking::WebSocket::from_connection(stream, connection(), RecvBuf::new())
+            .unwrap();
     let mut received = 0;
     while !check(&mut received, &ws.recv_part().unwrap().unwrap()) {}
     assert_eq!(received, LEN);

@@ -8,7 +8,8 @@ use std::pin::pin;
 use std::task::Poll;
 
 use crate::counting::live;
-use crate::support::stream::{Far, Io, finish, open, poll};
+use crate::support::over_tokio::{Far, Io, open};
+use crate::support::stream::{finish, poll};
 use crate::support::*;
 use bowline::tokio::WebSocket;
 use bowline::{Budget, Config, End, Error, Refusal, Role};

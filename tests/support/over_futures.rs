@@ -12,7 +12,8 @@ use bowline::{Config, RecvBuf, Role};
 use smol::io::{AsyncRead, AsyncWrite};
 use tokio::io::ReadBuf;
 
-use super::stream::{self, Far};
+pub(crate) use super::stream::Far;
+use super::{connection, stream};
 
 /// A stream of tokio's traits, with those of `futures-io`.
 #[derive(Debug)]
@@ -33,7 +34,7 @@ pub(crate) fn io() -> (Io, Far) {
 /// A WebSocket over such a stream.
 pub(crate) fn open(role: Role, config: &Config) -> (WebSocket<Io>, Far) {
     let (io, far) = io();
-    (WebSocket::from_connection(io, super::connection(role, config), RecvBuf::new()), far)
+    (WebSocket::from_connection(io, connection(role, config), RecvBuf::new()), far)
 }
 
 impl<S: tokio::io::AsyncRead + Unpin> AsyncRead for Compat<S> {
