@@ -5,11 +5,13 @@
 
 #[path = "support/counting.rs"]
 mod counting;
+mod support;
 
 use std::time::Instant;
 
 use bowline::{Config, Connection, MessageRef, Progress, RecvBuf, Role, SendBuf};
 use counting::{MIB, peak, read};
+use support::{Form, header_with, masked_with};
 
 /// A little more than a 32-bit length can say.
 fn length() -> u64 {
@@ -88,15 +90,9 @@ fn a_frame_of_more_than_4_gib_is_received() {
     for role in [Role::Server, Role::Client] {
         in_constant_memory(&format!("one frame, to a {role:?}"), || {
             let mut far = Far::new(role);
-            let mut header = vec![0x82, if role == Role::Server { 0xFF } else { 0x7F }];
-            header.extend(length().to_be_bytes());
-            let mut wire = pattern();
-            if role == Role::Server {
-                let key = [1, 2, 3, 4];
-                header.extend(key);
-                wire.iter_mut().zip(key.iter().cycle()).for_each(|(byte, key)| *byte ^= key);
-            }
-            far.receive(&header);
+            let key = (role == Role::Server).then_some([1, 2, 3, 4]);
+            let wire = masked_with(key.unwrap_or_default(), &pattern());
+            far.receive(&header_with(0x82, key, Form::SixtyFour, length()));
             let mut left = length();
             while left > 0 {
                 let n = left.min(PATTERN as u64);

@@ -5,7 +5,7 @@
 
 use bowline::Role;
 
-/// The masking key of every frame that [`frame`] masks; that of RFC 6455 §5.7.
+/// The masking key of every frame that is given no other; that of RFC 6455 §5.7.
 pub(crate) const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
 pub(crate) const CONTINUATION: u8 = 0x0;
@@ -38,8 +38,8 @@ impl Form {
 }
 
 /// A header as §5.2 draws it; its first byte, length and form need not be legal.
-pub(crate) fn header(first: u8, masked: bool, form: Form, len: u64) -> Vec<u8> {
-    let mask = if masked { 0x80 } else { 0 };
+pub(crate) fn header_with(first: u8, key: Option<[u8; 4]>, form: Form, len: u64) -> Vec<u8> {
+    let mask = if key.is_some() { 0x80 } else { 0 };
     let mut bytes = vec![first];
     match form {
         Form::Seven => bytes.push(mask | len as u8),
@@ -52,19 +52,26 @@ pub(crate) fn header(first: u8, masked: bool, form: Form, len: u64) -> Vec<u8> {
             bytes.extend(len.to_be_bytes());
         }
     }
-    if masked {
-        bytes.extend(KEY);
-    }
+    bytes.extend(key.into_iter().flatten());
     bytes
 }
 
-/// A frame with a minimal length. `rsv` is three bits, RSV1 the highest.
-pub(crate) fn frame(fin: bool, rsv: u8, opcode: u8, payload: &[u8], masked: bool) -> Vec<u8> {
-    let first = u8::from(fin) << 7 | rsv << 4 | opcode;
+/// As [`header_with`], with [`KEY`] if it is masked.
+pub(crate) fn header(first: u8, masked: bool, form: Form, len: u64) -> Vec<u8> {
+    header_with(first, masked.then_some(KEY), form, len)
+}
+
+/// A frame with this first byte, a minimal length, and this key if it is masked.
+pub(crate) fn frame_with(first: u8, key: Option<[u8; 4]>, payload: &[u8]) -> Vec<u8> {
     let len = payload.len() as u64;
-    let mut bytes = header(first, masked, Form::minimal(len), len);
-    bytes.extend(masked_with(if masked { KEY } else { [0; 4] }, payload));
+    let mut bytes = header_with(first, key, Form::minimal(len), len);
+    bytes.extend(masked_with(key.unwrap_or_default(), payload));
     bytes
+}
+
+/// As [`frame_with`], with [`KEY`] if it is masked. `rsv` is three bits, RSV1 the highest.
+pub(crate) fn frame(fin: bool, rsv: u8, opcode: u8, payload: &[u8], masked: bool) -> Vec<u8> {
+    frame_with(u8::from(fin) << 7 | rsv << 4 | opcode, masked.then_some(KEY), payload)
 }
 
 /// The header of a frame that is sent to `role`, announcing `len` bytes.
