@@ -19,10 +19,12 @@ use super::{connection, stream};
 #[derive(Debug)]
 pub(crate) struct Compat<S>(S);
 
-pub(crate) type Io = Compat<stream::Io>;
+/// A stream as the adapter takes it.
+pub(crate) type Wrapped<S> = Compat<S>;
 
-/// The stream as the adapter takes it.
-pub(crate) fn wrap<S>(stream: S) -> Compat<S> {
+pub(crate) type Io = Wrapped<stream::Io>;
+
+pub(crate) fn wrap<S>(stream: S) -> Wrapped<S> {
     Compat(stream)
 }
 

@@ -16,6 +16,9 @@ use tokio::runtime::{Builder, Handle, Runtime};
 pub(crate) use super::stream::{Far, Io};
 use super::{connection, stream};
 
+/// A stream as the adapter takes it.
+pub(crate) type Wrapped<S> = S;
+
 std::thread_local! {
     /// One for each thread that tests, until the process ends: timers outlive the call that started them. The clock is
     /// the real one.
@@ -33,8 +36,7 @@ fn enter() {
     }
 }
 
-/// The stream as the adapter takes it.
-pub(crate) fn wrap<S>(stream: S) -> S {
+pub(crate) fn wrap<S>(stream: S) -> Wrapped<S> {
     enter();
     stream
 }
