@@ -10,9 +10,8 @@ use crate::support::over_tokio::open;
 use crate::support::stream::*;
 use crate::support::*;
 use bowline::tokio::WebSocket;
-use bowline::{Config, End, Error, Initiator, RecvBuf, Refusal, Role, Rule, Timeout, Truncation};
+use bowline::{Config, End, Error, Initiator, RecvBuf, Refusal, Role, Timeout, Truncation};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, timeout};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -30,50 +29,6 @@ fn assert_took(since: Instant, expected: Duration) {
         took >= expected && took < expected + SECOND,
         "it took {took:?} instead of {expected:?}"
     );
-}
-
-async fn tcp() -> (TcpStream, TcpStream) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let (ours, peer) = tokio::join!(listener.accept(), TcpStream::connect(address));
-    (ours.unwrap().0, peer.unwrap())
-}
-
-#[tokio::test]
-async fn a_violations_close_arrives_at_a_peer_that_keeps_sending() {
-    // A close with unread input would send a reset, which destroys what was sent last (docs/design.md decision 6).
-    for role in ROLES {
-        let (ours, peer) = tcp().await;
-        let mut ws =
-            WebSocket::from_connection(ours, connection(role, &Config::default()), RecvBuf::new());
-        let (mut read, mut write) = peer.into_split();
-        let writing = tokio::spawn(async move {
-            write.write_all(&to(role, 0x3, b"bad")).await.unwrap();
-            let filler = to(role, BINARY, &vec![0; 60_000]);
-            for _ in 0..16 {
-                if write.write_all(&filler).await.is_err() {
-                    break;
-                }
-            }
-            // Held open: the end has to come from the other side.
-            write
-        });
-        let reading = tokio::spawn(async move {
-            let mut wire = Vec::new();
-            read.read_to_end(&mut wire).await.expect("a reset instead of an end");
-            wire
-        });
-        let serving = tokio::spawn(async move {
-            let error = ws.recv().await.unwrap_err();
-            assert!(
-                matches!(error, Error::Ended(End::Failed(e)) if e.rule() == Rule::ReservedOpcode)
-            );
-        });
-        let wire = timeout(LONG, reading).await.expect("the write side was not shut").unwrap();
-        assert_eq!(close_code(&decode(role, &wire)[0]), 1002);
-        drop(timeout(LONG, writing).await.unwrap().unwrap());
-        timeout(LONG, serving).await.unwrap().unwrap();
-    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -268,25 +223,6 @@ async fn a_server_closes_at_once() {
     }
 }
 
-#[tokio::test]
-async fn both_ends_may_close_at_once() {
-    // Battery T04: each takes the other's Close for the answer.
-    let (ours, peer) = tcp().await;
-    let config = Config::default();
-    let mut server =
-        WebSocket::from_connection(ours, connection(Role::Server, &config), RecvBuf::new());
-    let mut client =
-        WebSocket::from_connection(peer, connection(Role::Client, &config), RecvBuf::new());
-    server.start_close(1000, "").await.unwrap();
-    client.start_close(1001, "").await.unwrap();
-    let serving = tokio::spawn(async move { server.close(1000, "").await.unwrap() });
-    let closed = timeout(LONG, client.close(1000, "")).await.unwrap().unwrap();
-    for (closed, code) in [(closed, 1000), (serving.await.unwrap(), 1001)] {
-        assert!(matches!(closed.end, End::Closed { initiator: Initiator::Local, .. }));
-        assert_eq!(closed.end.code().get(), code);
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn an_end_without_close_says_where_the_bytes_stopped() {
     // Battery T05 to T07.
@@ -332,24 +268,6 @@ async fn an_end_without_close_says_where_the_bytes_stopped() {
                 }
             }
         }
-    }
-}
-
-#[tokio::test]
-async fn a_reset_is_a_peer_that_is_gone() {
-    // A socket that is dropped with unread input is reset. Battery T08.
-    let (ours, peer) = tcp().await;
-    let mut ws = WebSocket::from_connection(
-        ours,
-        connection(Role::Server, &Config::default()),
-        RecvBuf::new(),
-    );
-    ws.send("never read").await.unwrap();
-    peer.readable().await.unwrap();
-    drop(peer);
-    for _ in 0..2 {
-        let result = timeout(LONG, ws.recv()).await.unwrap();
-        assert!(matches!(result, Err(Error::Ended(End::PeerGone(_)))), "{result:?}");
     }
 }
 

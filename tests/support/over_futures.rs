@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 
 pub(crate) use bowline::futures::*;
 use bowline::{Config, RecvBuf, Role};
+use smol::LocalExecutor;
 use smol::io::{AsyncRead, AsyncWrite};
 use tokio::io::ReadBuf;
 
@@ -77,13 +78,48 @@ impl<S: tokio::io::AsyncWrite + Unpin> AsyncWrite for Compat<S> {
     }
 }
 
+std::thread_local! {
+    /// One for each thread that tests.
+    static EXECUTOR: &'static LocalExecutor<'static> = Box::leak(Box::new(LocalExecutor::new()));
+}
+
 /// Runs on smol, and fails instead of waiting for ever.
 pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     let late = async {
         smol::Timer::after(super::LONG).await;
         panic!("it waits for ever");
     };
-    smol::block_on(smol::future::or(future, late))
+    let executor = EXECUTOR.with(|executor| *executor);
+    smol::block_on(executor.run(smol::future::or(future, late)))
+}
+
+/// A task that goes on when this is dropped.
+pub(crate) struct Task<T>(Option<smol::Task<T>>);
+
+/// Starts a task. It runs while this thread is in [`block_on`].
+pub(crate) fn spawn<T: Send + 'static>(
+    future: impl Future<Output = T> + Send + 'static,
+) -> Task<T> {
+    Task(Some(EXECUTOR.with(|executor| executor.spawn(future))))
+}
+
+impl<T> Future for Task<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
+        Pin::new(self.0.as_mut().expect("it is there until it is dropped")).poll(cx)
+    }
+}
+
+impl<T> Drop for Task<T> {
+    fn drop(&mut self) {
+        self.0.take().into_iter().for_each(smol::Task::detach);
+    }
+}
+
+/// A socket as the adapter takes it.
+pub(crate) fn socket(stream: std::net::TcpStream) -> smol::net::TcpStream {
+    stream.try_into().unwrap()
 }
 
 /// The clock is the real one: what ends later than the handshake's timeout of ten seconds fails.

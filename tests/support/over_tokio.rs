@@ -11,7 +11,9 @@ use std::time::Duration;
 pub(crate) use bowline::tokio::*;
 use bowline::{Config, RecvBuf, Role};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::task::JoinHandle;
 
 pub(crate) use super::stream::{Far, Io};
 use super::{connection, stream};
@@ -57,6 +59,31 @@ pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     RUNTIME.with(|runtime| *runtime).block_on(async {
         tokio::time::timeout(super::LONG, future).await.expect("it waits for ever")
     })
+}
+
+/// A task that goes on when this is dropped.
+pub(crate) struct Task<T>(JoinHandle<T>);
+
+/// Starts a task. It runs while this thread is in [`block_on`].
+pub(crate) fn spawn<T: Send + 'static>(
+    future: impl Future<Output = T> + Send + 'static,
+) -> Task<T> {
+    Task(RUNTIME.with(|runtime| runtime.spawn(future)))
+}
+
+impl<T> Future for Task<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
+        Pin::new(&mut self.0).poll(cx).map(|output| output.expect("it did not panic"))
+    }
+}
+
+/// A socket as the adapter takes it.
+pub(crate) fn socket(stream: std::net::TcpStream) -> TcpStream {
+    enter();
+    stream.set_nonblocking(true).unwrap();
+    TcpStream::from_std(stream).unwrap()
 }
 
 /// On a paused clock: nobody waits.
