@@ -28,7 +28,7 @@ struct Served {
 fn serve(group: &Broadcast, server: WebSocket<Stream>) -> Served {
     let (sender, mut receiver): (_, RecvHalf<_>) = server.split();
     let member = group.join(&sender);
-    let end = spawn(async move {
+    let end = start_task(async move {
         while receiver.recv().await?.is_some() {}
         Ok(())
     });
@@ -61,7 +61,7 @@ fn every_member_gets_every_message_in_order() {
         for i in 0..150 {
             let (server, mut client) = pair(64 << 10, &configs[i % configs.len()]).await;
             served.push(serve(&group, server));
-            readers.push(spawn(async move {
+            readers.push(start_task(async move {
                 for i in 0..50 {
                     assert_eq!(client.recv().await.unwrap(), Some(numbered(i)));
                 }
@@ -328,7 +328,7 @@ fn readiness_tells_when_a_feed_does_not_wait() {
             server.feed(numbered(i)).await.unwrap();
         }
         assert!(server.queued() >= 9_000, "{}", server.queued());
-        let reader = spawn(async move {
+        let reader = start_task(async move {
             for i in 0..12 {
                 assert_eq!(client.recv().await.unwrap(), Some(numbered(i)));
             }

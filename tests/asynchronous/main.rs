@@ -48,5 +48,5 @@ over!(on_tokio, over_tokio);
 over!(on_futures, over_futures);
 
 mod tokio_closing;
-mod tokio_fairness;
+mod tokio_opening;
 mod tokio_server;

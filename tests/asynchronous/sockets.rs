@@ -9,7 +9,7 @@ use smol::future::zip;
 
 use super::adapter::*;
 use crate::support::{
-    BINARY, LONG, ROLES, close_code, connection, decode, pattern, spawn as start, to,
+    BINARY, LONG, ROLES, close_code, connection, decode, pattern, spawn, to,
 };
 
 fn tcp() -> (TcpStream, TcpStream) {
@@ -57,7 +57,7 @@ fn a_violations_close_arrives_at_a_peer_that_keeps_sending() {
         let connection = connection(role, &Config::default());
         peer.set_read_timeout(Some(LONG)).unwrap();
         let mut writer = peer.try_clone().unwrap();
-        let writing = start(move || {
+        let writing = spawn(move || {
             writer.write_all(&to(role, 0x3, b"bad")).unwrap();
             let filler = to(role, BINARY, &vec![0; 60_000]);
             for _ in 0..16 {
@@ -68,7 +68,7 @@ fn a_violations_close_arrives_at_a_peer_that_keeps_sending() {
             // Held open: the end has to come from the other side.
             writer
         });
-        let reading = start(move || {
+        let reading = spawn(move || {
             let mut wire = Vec::new();
             peer.read_to_end(&mut wire).expect("a reset instead of an end");
             // The last handle of the peer's side, if it has written all.

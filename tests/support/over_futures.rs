@@ -97,7 +97,7 @@ pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
 pub(crate) struct Task<T>(Option<smol::Task<T>>);
 
 /// Starts a task. It runs while this thread is in [`block_on`].
-pub(crate) fn spawn<T: Send + 'static>(
+pub(crate) fn start_task<T: Send + 'static>(
     future: impl Future<Output = T> + Send + 'static,
 ) -> Task<T> {
     Task(Some(EXECUTOR.with(|executor| executor.spawn(future))))
