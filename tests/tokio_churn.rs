@@ -7,50 +7,15 @@
 mod counting;
 mod support;
 
-use std::future::{Future, ready};
+use std::future::ready;
 use std::io;
 
-use bowline::handshake::{ClientRequest, Request};
-use bowline::tokio::{Server, WebSocket};
-use bowline::{Config, Error};
+use bowline::Config;
+use bowline::tokio::Server;
 use support::LONG;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, DuplexStream, duplex};
+use support::server::{bounded, connect, echo, enter, open};
+use tokio::io::{AsyncWriteExt, DuplexStream};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::timeout;
-
-async fn bounded<F: Future>(future: F) -> F::Output {
-    timeout(LONG, future).await.expect("it waits for ever")
-}
-
-async fn echo<S: AsyncRead + AsyncWrite + Unpin>(mut ws: WebSocket<S>, _: Request) {
-    while let Ok(Some(message)) = ws.recv().await {
-        if ws.send(message).await.is_err() {
-            break;
-        }
-    }
-}
-
-async fn connect<S: AsyncRead + AsyncWrite + Unpin>(stream: S) -> Result<WebSocket<S>, Error> {
-    let request = ClientRequest::new("ws://a/chat").unwrap();
-    Ok(bowline::tokio::client(stream, &request, Config::default()).await?.0)
-}
-
-/// A client in memory whose connection the server has begun to serve.
-async fn enter<F: Future<Output = ()> + Send + 'static>(
-    server: &Server,
-    handler: impl FnOnce(WebSocket<DuplexStream>, Request) -> F + Send + 'static,
-) -> DuplexStream {
-    let (near, far) = duplex(4096);
-    bounded(server.serve(ready(Ok(far)), handler)).await;
-    near
-}
-
-async fn open<F: Future<Output = ()> + Send + 'static>(
-    server: &Server,
-    handler: impl FnOnce(WebSocket<DuplexStream>, Request) -> F + Send + 'static,
-) -> WebSocket<DuplexStream> {
-    bounded(connect(enter(server, handler).await)).await.unwrap()
-}
 
 /// Battery R21.
 #[tokio::test]

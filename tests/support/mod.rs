@@ -12,6 +12,8 @@ pub(crate) mod over_futures;
 #[cfg(feature = "tokio")]
 pub(crate) mod over_tokio;
 pub(crate) mod protocol;
+#[cfg(feature = "tokio")]
+pub(crate) mod server;
 pub(crate) mod stream;
 #[cfg(feature = "ring")]
 pub(crate) mod tls;
