@@ -1,4 +1,5 @@
-//! What threads that block lend each other, by a counting allocator (docs/design.md decision 3).
+//! What threads that block lend each other, by a counting allocator (docs/design.md decision 3). In a process of its own:
+//! what threads have lent is the process's, and any other thread may take it.
 
 #![cfg(feature = "std")]
 

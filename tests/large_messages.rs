@@ -1,7 +1,8 @@
 //! Messages of more than 4 GiB, in parts, in constant memory.
 //!
 //! Each takes seconds in a release build and minutes without one, so they run when asked for:
-//! `cargo test --release --test large_messages -- --ignored`. `GIB=64` in the environment sets another size.
+//! `cargo test --release --test large_messages -- --ignored`. `GIB=64` in the environment sets another size. They have a
+//! binary of their own, so that nothing else has to be built for that.
 
 #[path = "support/counting.rs"]
 mod counting;
@@ -11,7 +12,7 @@ use std::time::Instant;
 
 use bowline::{Config, Connection, MessageRef, Progress, RecvBuf, Role, SendBuf};
 use counting::{MIB, peak, read};
-use support::{Form, header_with, masked_with};
+use support::{Form, connection, header_with, masked_with};
 
 /// A little more than a 32-bit length can say.
 fn length() -> u64 {
@@ -27,11 +28,7 @@ fn pattern() -> Vec<u8> {
 }
 
 fn end(role: Role) -> Connection {
-    let config = Config::default().max_message_size(u64::MAX);
-    match role {
-        Role::Client => Connection::client(config, [7; 32]),
-        Role::Server => Connection::server(config),
-    }
+    connection(role, &Config::default().max_message_size(u64::MAX))
 }
 
 /// The receiving end of one long message.

@@ -30,6 +30,8 @@ macro_rules! over {
             mod keepalive;
             #[path = "opening.rs"]
             mod opening;
+            #[path = "parts.rs"]
+            mod parts;
             #[path = "send.rs"]
             mod send;
             #[path = "sink.rs"]
@@ -48,5 +50,6 @@ over!(on_tokio, over_tokio);
 over!(on_futures, over_futures);
 
 mod tokio_closing;
+mod tokio_keepalive;
 mod tokio_opening;
 mod tokio_server;

@@ -12,7 +12,7 @@ use crate::support::{
     BINARY, LONG, ROLES, close_code, connection, decode, pattern, spawn, to,
 };
 
-fn tcp() -> (TcpStream, TcpStream) {
+pub(crate) fn tcp() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     (listener.accept().unwrap().0, peer)

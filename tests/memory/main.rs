@@ -1,5 +1,5 @@
 //! What connections hold, by an allocator that counts what the current thread does. A binary of its own, for there is one
-//! global allocator. What counts over several threads has a file in `tests/` itself.
+//! global allocator. What counts over a whole process is in `tests/process`.
 
 #![allow(clippy::duplicate_mod, reason = "each adapter runs the same modules")]
 

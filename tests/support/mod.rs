@@ -90,3 +90,17 @@ impl<T> Running<T> {
 pub(crate) fn pattern(len: usize) -> Vec<u8> {
     (0..len).map(|i| (i % 251) as u8).collect()
 }
+
+/// `text` in three fragments, with pings between them.
+pub(crate) fn text_in_fragments(role: bowline::Role, text: &str) -> Vec<u8> {
+    let (a, rest) = text.as_bytes().split_at(text.len() / 3);
+    let (b, c) = rest.split_at(rest.len() / 2);
+    [
+        fragment_to(role, false, TEXT, a),
+        to(role, PING, b"1"),
+        fragment_to(role, false, CONTINUATION, b),
+        to(role, PING, b"2"),
+        fragment_to(role, true, CONTINUATION, c),
+    ]
+    .concat()
+}

@@ -1,28 +1,26 @@
-//! Nothing is left in a `tokio::Server` of connections that come and go in any state: attack battery R21. Alone in its process,
-//! which is what it measures.
-
-#![cfg(feature = "tokio")]
-
-#[path = "support/counting.rs"]
-mod counting;
-mod support;
+//! Nothing is left in a `tokio::Server` of connections that come and go in any state: attack battery R21.
 
 use std::future::ready;
 use std::io;
 
+use crate::counting;
+use crate::support::LONG;
+use crate::support::server::{bounded, connect, echo, enter, open};
 use bowline::Config;
 use bowline::tokio::Server;
-use support::LONG;
-use support::server::{bounded, connect, echo, enter, open};
 use tokio::io::{AsyncWriteExt, DuplexStream};
 use tokio::net::{TcpListener, TcpStream};
 
 /// Battery R21.
-#[tokio::test]
-async fn nothing_is_left_of_a_hundred_thousand_who_come_and_go() {
-    let server = Server::new(Config::default());
-    come_and_go(&server).await;
-    sockets_come_and_go(&server).await;
+#[test]
+fn nothing_is_left_of_a_hundred_thousand_who_come_and_go() {
+    let _turn = crate::turn();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let server = Server::new(Config::default());
+        come_and_go(&server).await;
+        sockets_come_and_go(&server).await;
+    });
 }
 
 async fn come_and_go(server: &Server) {
