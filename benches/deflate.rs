@@ -7,9 +7,9 @@ use std::time::Instant;
 
 use bowline::handshake::{Accept, ServerHandshake};
 use bowline::{Config, Connection, Deflate, Progress, RecvBuf, SendBuf};
-use common::floor::{WRITE_FROM, xor};
+use common::Sink;
+use common::floor::{WRITE_FROM, put_len, xor};
 use common::wire::{Agreed, Client, DEFAULT_LEVELS, Packer, REQUEST, TAIL, Unpacker, Wire};
-use common::{Sink, put_len};
 
 /// The sizes, and how many messages: more than a window, and than an L1 cache holds.
 const SIZES: [(&str, usize, usize); 2] = [("1 KiB", 1 << 10, 512), ("16 KiB", 16 << 10, 64)];

@@ -9,7 +9,8 @@ mod echo;
 
 use std::hint::black_box;
 
-use common::{Receive, Send, Sink, Work, core, floor, put_len};
+use common::frames::frame_with;
+use common::{Receive, Send, Sink, Work, core, floor};
 
 /// How many bytes a socket's own buffer would hold.
 const SINK: usize = 128 << 10;
@@ -30,10 +31,7 @@ fn send(mut sender: impl Send, count: u64) {
 
 /// A server's frame of one message.
 fn answer(work: &Work) -> Vec<u8> {
-    let mut frame = vec![0x82];
-    put_len(&mut frame, 0, work.payload.len());
-    frame.extend(&work.payload);
-    frame
+    frame_with(0x82, None, &work.payload)
 }
 
 /// Echoes `count` messages. The length shows that none is lost.

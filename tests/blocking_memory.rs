@@ -1,8 +1,9 @@
-//! The memory that blocked threads lend each other, with a counting allocator (docs/design.md decision 3).
+//! What threads that block lend each other, by a counting allocator (docs/design.md decision 3). In a process of its own:
+//! what threads have lent is the process's, and any other thread may take it.
 
 #![cfg(feature = "std")]
 
-#[path = "common/counting.rs"]
+#[path = "support/counting.rs"]
 mod counting;
 mod support;
 

@@ -1,15 +1,18 @@
 //! Messages of more than 4 GiB, in parts, in constant memory.
 //!
 //! Each takes seconds in a release build and minutes without one, so they run when asked for:
-//! `cargo test --release --test large_messages -- --ignored`. `GIB=64` in the environment sets another size.
+//! `cargo test --release --test large_messages -- --ignored`. `GIB=64` in the environment sets another size. They have a
+//! binary of their own, so that nothing else has to be built for that.
 
-#[path = "common/counting.rs"]
+#[path = "support/counting.rs"]
 mod counting;
+mod support;
 
 use std::time::Instant;
 
 use bowline::{Config, Connection, MessageRef, Progress, RecvBuf, Role, SendBuf};
 use counting::{MIB, peak, read};
+use support::{Form, connection, header_with, masked_with};
 
 /// A little more than a 32-bit length can say.
 fn length() -> u64 {
@@ -25,11 +28,7 @@ fn pattern() -> Vec<u8> {
 }
 
 fn end(role: Role) -> Connection {
-    let config = Config::default().max_message_size(u64::MAX);
-    match role {
-        Role::Client => Connection::client(config, [7; 32]),
-        Role::Server => Connection::server(config),
-    }
+    connection(role, &Config::default().max_message_size(u64::MAX))
 }
 
 /// The receiving end of one long message.
@@ -88,15 +87,9 @@ fn a_frame_of_more_than_4_gib_is_received() {
     for role in [Role::Server, Role::Client] {
         in_constant_memory(&format!("one frame, to a {role:?}"), || {
             let mut far = Far::new(role);
-            let mut header = vec![0x82, if role == Role::Server { 0xFF } else { 0x7F }];
-            header.extend(length().to_be_bytes());
-            let mut wire = pattern();
-            if role == Role::Server {
-                let key = [1, 2, 3, 4];
-                header.extend(key);
-                wire.iter_mut().zip(key.iter().cycle()).for_each(|(byte, key)| *byte ^= key);
-            }
-            far.receive(&header);
+            let key = (role == Role::Server).then_some([1, 2, 3, 4]);
+            let wire = masked_with(key.unwrap_or_default(), &pattern());
+            far.receive(&header_with(0x82, key, Form::SixtyFour, length()));
             let mut left = length();
             while left > 0 {
                 let n = left.min(PATTERN as u64);

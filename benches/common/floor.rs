@@ -3,6 +3,22 @@
 
 use super::{Numbers, Receive, Send, Sink, Source, Work};
 
+/// A payload length as a header has it, after a mask bit. It is measured, so it allocates no header.
+#[inline]
+pub fn put_len(out: &mut Vec<u8>, mask: u8, len: usize) {
+    match len {
+        0..126 => out.push(mask | len as u8),
+        126..0x1_0000 => {
+            out.push(mask | 126);
+            out.extend((len as u16).to_be_bytes());
+        }
+        _ => {
+            out.push(mask | 127);
+            out.extend((len as u64).to_be_bytes());
+        }
+    }
+}
+
 /// Writes `from` XOR the repeated key to `to`, in one pass.
 #[inline]
 pub fn copy_xor(to: &mut [u8], from: &[u8], key: [u8; 4]) {

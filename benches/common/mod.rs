@@ -5,14 +5,19 @@
 
 pub mod core;
 pub mod floor;
+#[path = "../../tests/support/protocol/frames.rs"]
+pub mod frames;
 pub mod json;
 pub mod wire;
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
+use bowline::Role;
 use criterion::Criterion;
 use criterion::measurement::WallTime;
+
+use frames::{BINARY, decode, frame_with};
 
 pub type Group<'a> = criterion::BenchmarkGroup<'a, WallTime>;
 
@@ -111,11 +116,7 @@ impl Work {
                     _ => 0,
                 };
                 let fin = if i + 1 == frames { 0x80 } else { 0 };
-                let key = numbers.key();
-                stream.push(fin | opcode);
-                put_len(&mut stream, 0x80, piece.len());
-                stream.extend(key);
-                stream.extend(piece.iter().zip(key.iter().cycle()).map(|(b, k)| b ^ k));
+                stream.extend(frame_with(fin | opcode, Some(numbers.key()), piece));
             }
         }
         Self { name, payload, is_text, frame, stream, messages: messages as u64 }
@@ -164,22 +165,8 @@ impl Work {
     }
 }
 
-pub fn put_len(out: &mut Vec<u8>, mask: u8, len: usize) {
-    match len {
-        0..126 => out.push(mask | len as u8),
-        126..0x1_0000 => {
-            out.push(mask | 126);
-            out.extend((len as u16).to_be_bytes());
-        }
-        _ => {
-            out.push(mask | 127);
-            out.extend((len as u64).to_be_bytes());
-        }
-    }
-}
-
-/// A socket to read from: the same frames for ever. A read is one memcpy of as many bytes as there is room for,
-/// up to the end of the stream.
+/// A socket to read from: the same frames for ever. A read is one memcpy of as much as there is room
+/// for, up to the end of the stream.
 pub struct Source<'a> {
     pub stream: &'a [u8],
     at: usize,
@@ -307,12 +294,7 @@ pub fn send<'a, S: Send>(
     masked: bool,
     open: impl Fn(&'a Work, Sink) -> S,
 ) {
-    let header = |len| {
-        let mut header = vec![0x82];
-        put_len(&mut header, if masked { 0x80 } else { 0 }, len);
-        header
-    };
-    let size = header(work.payload.len()).len() + if masked { 4 } else { 0 } + work.payload.len();
+    let size = frame_with(0x82, masked.then_some([0; 4]), &work.payload).len();
     let whole = |work: &'a Work| {
         // Every byte, outside of the measurement.
         let count = 40;
@@ -320,13 +302,12 @@ pub fn send<'a, S: Send>(
         sender.send(count as u64);
         let sink = sender.into_sink();
         assert_eq!(sink.written, (count * size) as u64, "{name}");
-        for frame in sink.buffer.chunks(size) {
-            let (head, payload) = frame.split_at(size - work.payload.len());
-            let header = header(work.payload.len());
-            let key = head.strip_prefix(&header[..]).expect("the header is wrong");
-            let key = if masked { key } else { &[0] };
-            let mut payload = payload.iter().zip(key.iter().cycle()).map(|(b, k)| b ^ k);
-            assert!(work.payload.iter().all(|b| payload.next() == Some(*b)), "{name}");
+        let role = if masked { Role::Client } else { Role::Server };
+        let frames = decode(role, &sink.buffer);
+        assert_eq!(frames.len(), count, "{name}");
+        for frame in frames {
+            assert_eq!((frame.fin, frame.opcode), (true, BINARY), "{name}");
+            assert!(frame.payload == work.payload, "{name}");
         }
         open(work, Sink::new(SINK))
     };

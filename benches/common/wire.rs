@@ -1,9 +1,11 @@
 //! A client that compresses: what it sends, and how it reads the answers. It uses only zlib-rs.
 
+use bowline::Role;
 use zlib_rs::{Deflate, DeflateConfig, DeflateFlush, Inflate, InflateFlush};
 
+use super::Numbers;
+use super::frames::{CONTINUATION, TEXT, decode_extended, frame_with};
 use super::json::Records;
-use super::{Numbers, put_len};
 
 /// The end of an empty block that flushes. RFC 7692 §7.2.1 leaves it out.
 pub const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
@@ -85,11 +87,7 @@ impl Wire {
                 }
                 None => (0x81, message.as_bytes()),
             };
-            let key = keys.key();
-            frames.push(first);
-            put_len(&mut frames, 0x80, payload.len());
-            frames.extend(key);
-            frames.extend(payload.iter().zip(key.iter().cycle()).map(|(b, k)| b ^ k));
+            frames.extend(frame_with(first, Some(keys.key()), payload));
             ends.push(frames.len());
         }
         Self { messages, frames, ends }
@@ -188,29 +186,16 @@ impl Client {
     }
 
     /// The one message that these frames make.
-    pub fn message(&mut self, mut frames: &[u8]) -> Vec<u8> {
-        let (mut payload, mut packed, mut fin) = (Vec::new(), false, false);
-        for i in 0.. {
-            if frames.is_empty() {
-                break;
-            }
-            assert!(!fin, "more than a message");
-            fin = frames[0] & 0x80 != 0;
-            match (i, frames[0] & 0x7F) {
-                (0, 0x41) if self.unpacker.is_some() => packed = true,
-                (0, 0x01) => {}
-                (1.., 0x00) => {}
-                _ => panic!("{:#x}", frames[0]),
-            }
-            let (len, header) = match frames[1] {
-                126 => (u16::from_be_bytes([frames[2], frames[3]]) as usize, 4),
-                127 => panic!("a long frame"),
-                len => (len as usize, 2),
-            };
-            payload.extend(&frames[header..header + len]);
-            frames = &frames[header + len..];
+    pub fn message(&mut self, frames: &[u8]) -> Vec<u8> {
+        let frames = decode_extended(Role::Server, frames);
+        let (first, last) = (frames.first().expect("a frame"), frames.len() - 1);
+        let packed = first.marked;
+        assert!(!packed || self.unpacker.is_some(), "{first:?} was not agreed on");
+        for (i, frame) in frames.iter().enumerate() {
+            let opcode = if i == 0 { TEXT } else { CONTINUATION };
+            assert_eq!((frame.opcode, frame.fin), (opcode, i == last), "frames of one message");
         }
-        assert!(fin, "half a message");
+        let mut payload: Vec<u8> = frames.into_iter().flat_map(|frame| frame.payload).collect();
         match &mut self.unpacker {
             Some(unpacker) if packed => {
                 payload.extend(TAIL);

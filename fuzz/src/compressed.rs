@@ -2,9 +2,9 @@
 
 use bowline::{Config, Deflate, Message, Progress, Role};
 
-use crate::common::inflate::Terms;
-use crate::common::model::{self, Compression};
-use crate::common::*;
+use crate::support::inflate::Terms;
+use crate::support::model::{self, Compression};
+use crate::support::*;
 use crate::{Input, in_parts, split};
 
 /// How a target begins:
@@ -102,7 +102,7 @@ fn build(role: Role, places: &[usize], bytes: &[u8]) -> Vec<u8> {
             continue;
         };
         if flags & 8 != 0 {
-            wire.extend(to(role, true, PING, b"between"));
+            wire.extend(to(role, PING, b"between"));
         }
         let fin = flags & 1 == 0;
         let opcode = match open {

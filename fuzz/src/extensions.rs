@@ -6,9 +6,9 @@ use bowline::handshake::{
 };
 use bowline::{Config, Connection, Deflate, RecvBuf, Role, SendBuf};
 
-use crate::common::inflate::Terms;
-use crate::common::model::{self, Compression};
-use crate::common::*;
+use crate::support::inflate::Terms;
+use crate::support::model::{self, Compression};
+use crate::support::*;
 
 const NAME: &str = "Sec-WebSocket-Extensions";
 

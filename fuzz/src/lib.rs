@@ -4,14 +4,14 @@
 //! | settings | count | places, `count % 8` of them, 16 bits each | the bytes |
 //! ```
 
-#[path = "../../tests/common/mod.rs"]
-mod common;
+#[path = "../../tests/support/protocol/mod.rs"]
+mod support;
 
 pub mod compressed;
 pub mod extensions;
 
 use bowline::{Budget, Config, Message, Progress, Role};
-use common::*;
+use support::*;
 
 struct Input<'a> {
     settings: u8,
@@ -172,7 +172,7 @@ pub fn utf8(data: &[u8]) {
         for (i, piece) in pieces.iter().enumerate() {
             let last = i + 1 == pieces.len();
             let opcode = if i == 0 { TEXT } else { CONTINUATION };
-            wire.extend(to(role, last, opcode, piece));
+            wire.extend(fragment_to(role, last, opcode, piece));
             if let Some(bad) = bad
                 && at.is_none()
                 && (bad < before + piece.len() || last)

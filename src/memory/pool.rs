@@ -43,10 +43,10 @@ mod local {
         pool.try_with(|pool| pool.borrow_mut().pop()).ok().flatten()
     }
 
-    fn push<T>(pool: &'static LocalKey<Pool<T>>, buffer: T) {
+    fn push<T>(pool: &'static LocalKey<Pool<T>>, cap: usize, buffer: T) {
         let _ = pool.try_with(|pool| {
             let mut pool = pool.borrow_mut();
-            if pool.len() < CAP {
+            if pool.len() < cap {
                 pool.push(buffer);
             }
         });
@@ -61,7 +61,7 @@ mod local {
     }
 
     pub(super) fn give_back(buffer: Box<[u8]>) {
-        push(of(buffer.len()), buffer);
+        push(of(buffer.len()), CAP, buffer);
     }
 
     /// Swaps `buffer`, which is empty, with the buffer that was given back last.
@@ -79,7 +79,7 @@ mod local {
         let mut last = Vec::new();
         swap_send(&mut last);
         if last.capacity() > 0 {
-            push(&SEND, last);
+            push(&SEND, CAP, last);
         }
         let _ = SEND.try_with(|pool| {
             let mut pool = pool.borrow_mut();
@@ -94,7 +94,7 @@ mod local {
     }
 
     pub(super) fn give_back_send(buffer: Vec<u8>) {
-        push(&SEND, buffer);
+        push(&SEND, CAP - 1, buffer);
     }
 
     // docs/security.md promises this bound on what a thread keeps.

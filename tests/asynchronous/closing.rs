@@ -124,6 +124,7 @@ fn close_refuses_what_cannot_be_sent_and_leaves_the_connection_open() {
     let (mut ws, far) = open(Role::Server, &no_timeouts());
     for (code, reason, refusal) in [
         (1005, "why".into(), Refusal::CloseCode),
+        (1006, "".into(), Refusal::CloseCode),
         (1000, "x".repeat(124), Refusal::CloseReasonTooLong),
     ] {
         match finish(ws.close(code, &reason)) {
@@ -190,6 +191,54 @@ fn a_server_closes_at_once() {
 }
 
 #[test]
+fn an_end_without_close_says_where_the_bytes_stopped() {
+    // Battery T05 to T07.
+    let role = Role::Server;
+    let whole = to(role, TEXT, b"abc");
+    let begun = fragment_to(role, false, TEXT, b"ab");
+    let cases = [
+        (vec![], Truncation::BetweenMessages, 0),
+        (whole.clone(), Truncation::BetweenMessages, 1),
+        (vec![0x82, 0xff, 0, 0], Truncation::InHeader, 0),
+        ([&whole[..], &whole[..1]].concat(), Truncation::InHeader, 1),
+        ([&whole[..], &whole[..7]].concat(), Truncation::InPayload, 1),
+        (begun.clone(), Truncation::InMessage, 0),
+        ([&begun[..], &to(role, PING, b"p")[..]].concat(), Truncation::InMessage, 0),
+        (to(role, PING, b"ping")[..8].to_vec(), Truncation::InPayload, 0),
+    ];
+    for (wire, truncation, messages) in cases {
+        for split in [false, true] {
+            let (mut ws, far) = open(role, &Config::default());
+            far.push(&wire);
+            far.eof();
+            for _ in 0..messages {
+                assert_eq!(
+                    finish(ws.recv()).unwrap(),
+                    Some("abc".into()),
+                    "what was whole is delivered"
+                );
+            }
+            let expected = End::PeerGone(truncation);
+            if split {
+                let (_sender, mut receiver) = ws.split();
+                assert!(matches!(finish(receiver.recv()), Err(Error::Ended(end)) if end == expected));
+                assert!(matches!(finish(receiver.recv()), Err(Error::Ended(end)) if end == expected));
+            } else {
+                for _ in 0..3 {
+                    assert!(matches!(finish(ws.recv()), Err(Error::Ended(end)) if end == expected));
+                }
+                assert!(matches!(finish(ws.recv_part()), Err(Error::Ended(end)) if end == expected));
+                assert_eq!((ws.end(), expected.code().get()), (Some(&expected), 1006));
+                match finish(ws.send("late")) {
+                    Err(Error::Send(error)) => assert_eq!(error.refusal(), Refusal::Closed),
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn errors_of_the_stream_end_the_connection() {
     let refused = |ws: &mut WebSocket<Io>| match finish(ws.send("late")) {
         Err(Error::Send(error)) => assert_eq!(error.refusal(), Refusal::Closed),
@@ -199,13 +248,15 @@ fn errors_of_the_stream_end_the_connection() {
         let (mut ws, far) = open(role, &no_timeouts());
         far.lock().read_error = Some(ErrorKind::ConnectionReset);
         for _ in 0..2 {
-            assert!(matches!(finish(ws.recv()), Err(Error::Ended(End::PeerGone(_)))));
+            let end = End::PeerGone(Truncation::BetweenMessages);
+            assert!(matches!(finish(ws.recv()), Err(Error::Ended(gone)) if gone == end));
         }
         refused(&mut ws);
 
         let (mut ws, far) = open(role, &no_timeouts());
         far.lock().read_error = Some(ErrorKind::Other);
-        assert!(matches!(finish(ws.recv()), Err(Error::Io(_))), "whatever it was is told once");
+        let told = finish(ws.recv());
+        assert!(matches!(told, Err(Error::Io(e)) if e.kind() == ErrorKind::Other), "it is told once");
         refused(&mut ws);
         assert!(matches!(finish(ws.recv()), Err(Error::Ended(End::PeerGone(_)))));
 

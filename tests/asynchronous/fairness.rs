@@ -1,5 +1,5 @@
-//! Peers that never stop. Streams in memory and no clock: a timeout of zero has run out
-//! whenever it is looked at (attack battery R15, R16, T03).
+//! Peers that never stop. Streams in memory, and a timeout of zero, which has run out whenever it is looked at (attack
+//! battery R15, R16, T03).
 
 use std::cell::Cell;
 use std::future::Future;
@@ -8,10 +8,14 @@ use std::task::Context;
 use std::time::Duration;
 
 use bowline::{Config, End, Initiator, Role, Timeout};
+use futures_util::{FutureExt, StreamExt};
 use smol::future::or;
+use tokio::io::AsyncWriteExt;
 use super::adapter::*;
 use crate::support::stream::{Wakes, cancelled, finish, poll};
 use crate::support::*;
+
+const MESSAGES: usize = 20_000;
 
 #[test]
 fn a_peer_that_never_stops_does_not_starve_the_other_tasks_of_its_thread() {
@@ -30,8 +34,164 @@ fn a_peer_that_never_stops_does_not_starve_the_other_tasks_of_its_thread() {
                 smol::future::yield_now().await;
             }
         };
-        run(or(flood, other));
+        block_on(or(flood, other));
     }
+}
+
+/// Runs beside a task that counts how often it gets a turn, on the same thread; fails unless that is often enough.
+fn shares_its_thread<F: Future>(what: &str, future: F) {
+    let turns = Cell::new(0);
+    let other = async {
+        loop {
+            turns.set(turns.get() + 1);
+            smol::future::yield_now().await;
+        }
+    };
+    block_on(or(async { drop(future.await) }, other));
+    assert!(turns.get() >= 50, "{what}: the other task had {} turns", turns.get());
+}
+
+#[test]
+fn whatever_receives_lets_the_other_tasks_of_its_thread_run() {
+    let role = Role::Server;
+    let wire = to(role, TEXT, b"again").repeat(50);
+    let endless = |wire: &[u8]| {
+        let (ws, far) = open(role, &Config::default());
+        far.lock().endless = wire.to_vec();
+        ws
+    };
+    shares_its_thread("recv", async {
+        let mut ws = endless(&wire);
+        for _ in 0..MESSAGES {
+            ws.recv().await.unwrap().unwrap();
+        }
+    });
+    shares_its_thread("recv_borrowed and feed", async {
+        let mut ws = endless(&wire);
+        for _ in 0..MESSAGES {
+            let (message, mut out) = ws.recv_borrowed().await.unwrap().unwrap();
+            out.feed(message).unwrap();
+        }
+    });
+    shares_its_thread("recv_part", async {
+        let mut ws = endless(&wire);
+        for _ in 0..MESSAGES {
+            ws.recv_part().await.unwrap().unwrap();
+        }
+    });
+    shares_its_thread("a half", async {
+        let (_sender, mut receiver) = endless(&wire).split();
+        for _ in 0..MESSAGES {
+            receiver.recv().await.unwrap().unwrap();
+        }
+    });
+    shares_its_thread("Stream", async {
+        let mut ws = endless(&wire);
+        for _ in 0..MESSAGES {
+            ws.next().await.unwrap().unwrap();
+        }
+    });
+}
+
+#[test]
+fn frames_that_give_no_message_let_the_other_tasks_run_too() {
+    // Pings are answered inside recv, and the rest of a message that was read in part is skipped there.
+    let role = Role::Server;
+    for (what, first, wire) in [
+        ("pings", vec![], to(role, PING, b"p")),
+        ("pongs", vec![], to(role, PONG, b"p")),
+        (
+            "fragments",
+            fragment_to(role, false, BINARY, &[1; 64]),
+            fragment_to(role, false, CONTINUATION, &[0; 64]),
+        ),
+    ] {
+        let (mut ws, far) = open(role, &Config::default().max_message_size(u64::MAX));
+        far.push(&first);
+        if !first.is_empty() {
+            assert!(finish(ws.recv_part()).unwrap().unwrap().first);
+        }
+        far.change(|s| (s.endless, s.chunk) = (wire.repeat(10), 300));
+        // It never has a message, so it is stopped from outside: if it lets go of the thread. A starved thread cannot
+        // time itself out; the end of the stream wakes it up in the end.
+        let (stop, stopped) = std::sync::mpsc::channel::<()>();
+        let watched = far.clone();
+        let watchdog = std::thread::spawn(move || {
+            if stopped.recv_timeout(LONG) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+                watched.change(|s| {
+                    (s.endless, s.read_error) = (vec![], Some(std::io::ErrorKind::Other));
+                });
+            }
+        });
+        let receiving = async {
+            let result = ws.recv().await;
+            panic!("{what}: {result:?}");
+        };
+        let other = async {
+            for _ in 0..100 {
+                smol::future::yield_now().await;
+            }
+        };
+        block_on(or(receiving, other));
+        drop(stop);
+        watchdog.join().unwrap();
+    }
+}
+
+#[test]
+fn messages_that_came_in_one_read_are_given_in_turns() {
+    let (mut ws, far) = open(Role::Server, &Config::default());
+    far.lock().endless = to(Role::Server, TEXT, b"again").repeat(1_000);
+    let mut at_once = 0;
+    while let Some(message) = ws.recv().now_or_never() {
+        message.unwrap().unwrap();
+        at_once += 1;
+        assert!(at_once <= 128, "no other task has a turn");
+    }
+    assert!(at_once > 100, "{at_once}: a turn is worth its price");
+}
+
+#[test]
+fn large_messages_that_are_ready_are_given_in_turns_of_a_mebibyte() {
+    let role = Role::Server;
+    let wire = to(role, BINARY, &[7; 20 << 10]);
+    for in_a_read in [1, 2] {
+        let (mut ws, far) = open(role, &Config::default());
+        far.change(|s| (s.endless, s.chunk) = (wire.clone(), in_a_read * wire.len()));
+        let mut at_once = 0;
+        while let Some(message) = ws.recv().now_or_never() {
+            message.unwrap().unwrap();
+            at_once += 1;
+            assert!(at_once <= (1 << 20) / (20 << 10), "no other task has a turn");
+        }
+        assert!(at_once > 20, "{at_once}: a turn is worth its price");
+    }
+}
+
+#[test]
+fn a_flood_of_empty_messages_waits_in_the_socket_and_not_in_memory() {
+    // Battery R15: whoever does not call recv reads nothing.
+    let role = Role::Server;
+    let (ours, mut peer) = tokio::io::duplex(4096);
+    let connection = connection(role, &Config::default());
+    let mut ws = WebSocket::from_connection(wrap(ours), connection, bowline::RecvBuf::new());
+    block_on(async {
+        let flood = start_task(async move {
+            let wire = to(role, TEXT, b"").repeat(1000);
+            for _ in 0..100 {
+                peer.write_all(&wire).await.unwrap();
+            }
+            peer.write_all(&close_to(role, 1000)).await.unwrap();
+            peer
+        });
+        let mut received = 0;
+        while let Some(message) = ws.recv().await.unwrap() {
+            assert_eq!(message, "".into());
+            received += 1;
+        }
+        assert_eq!(received, 100_000);
+        flood.await;
+    });
 }
 
 #[test]

@@ -79,7 +79,7 @@ fn a_send_that_was_dropped_is_minded_by_the_receiving_half() {
             let (ws, far) = open(role, &config);
             let (mut sender, mut receiver) = ws.split();
             far.room(0);
-            let result = run(async {
+            let result = block_on(async {
                 let mut recv = Box::pin(receiver.recv());
                 if while_waiting {
                     assert!(poll(recv.as_mut()).is_pending());

@@ -244,6 +244,6 @@ fn an_answer_that_the_client_does_not_take_is_given_up() {
     far.push(UPGRADE.as_bytes());
     let soon = Duration::from_millis(20);
     let config = Config::default().handshake_timeout(soon).close_timeout(Duration::ZERO);
-    let error = run(accept(stream, config)).unwrap_err();
+    let error = block_on(accept(stream, config)).unwrap_err();
     assert!(matches!(error, Error::Request(RequestError::TimedOut)), "{error:?}");
 }

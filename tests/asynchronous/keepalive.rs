@@ -33,9 +33,9 @@ fn a_peer_that_takes_everything_and_says_nothing_is_found_dead() {
                 far.room(room);
                 let result = if split {
                     let (_sender, mut receiver) = ws.split();
-                    run(receiver.recv())
+                    block_on(receiver.recv())
                 } else {
-                    run(ws.recv())
+                    block_on(ws.recv())
                 };
                 assert!(
                     matches!(result, Err(Error::Ended(End::TimedOut(Timeout::Keepalive)))),
@@ -67,12 +67,12 @@ fn a_peer_that_answers_is_kept_and_its_round_trip_is_known() {
             let (message, round_trip) = if split {
                 let (_sender, mut receiver) = ws.split();
                 assert_eq!(receiver.round_trip(), None);
-                let message = run(or(receiver.recv(), answering));
+                let message = block_on(or(receiver.recv(), answering));
                 // It is taken at the first wait behind the pong.
                 assert!(poll(pin!(receiver.recv())).is_pending());
                 (message, receiver.round_trip())
             } else {
-                let message = run(or(ws.recv(), answering));
+                let message = block_on(or(ws.recv(), answering));
                 assert!(poll(pin!(ws.recv())).is_pending());
                 (message, ws.round_trip())
             };
@@ -92,7 +92,7 @@ fn no_two_connections_ping_with_the_same_payload() {
         let pinged = async {
             seen.push(ping(&far, Role::Server).await);
         };
-        run(or(async { drop(ws.recv().await) }, pinged));
+        block_on(or(async { drop(ws.recv().await) }, pinged));
     }
     assert_eq!(seen.len(), 3);
     seen.sort();

@@ -14,6 +14,8 @@ macro_rules! over {
         mod $name {
             use crate::support::$adapter as adapter;
 
+            #[path = "broadcast.rs"]
+            mod broadcast;
             #[path = "cancel.rs"]
             mod cancel;
             #[path = "closing.rs"]
@@ -28,10 +30,14 @@ macro_rules! over {
             mod keepalive;
             #[path = "opening.rs"]
             mod opening;
+            #[path = "parts.rs"]
+            mod parts;
             #[path = "send.rs"]
             mod send;
             #[path = "sink.rs"]
             mod sink;
+            #[path = "sockets.rs"]
+            mod sockets;
             #[path = "split.rs"]
             mod split;
             #[path = "timers.rs"]
@@ -43,8 +49,7 @@ macro_rules! over {
 over!(on_tokio, over_tokio);
 over!(on_futures, over_futures);
 
-mod futures_closing;
-mod tokio_broadcast;
 mod tokio_closing;
-mod tokio_fairness;
+mod tokio_keepalive;
+mod tokio_opening;
 mod tokio_server;

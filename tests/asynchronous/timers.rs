@@ -236,7 +236,7 @@ fn a_timeout_that_no_clock_reaches_is_none() {
 /// Waits for `future` on a runtime that polls it only when it is woken.
 fn woken<T>(what: &str, future: impl Future<Output = T>) -> T {
     eprintln!("{what}");
-    run(future)
+    block_on(future)
 }
 
 #[test]
@@ -286,6 +286,20 @@ fn a_timer_wakes_whoever_waits_for_it() {
     }
 }
 
+#[test]
+fn a_timer_that_runs_out_in_a_flood_is_seen() {
+    // Battery T03, with a stream that is always ready.
+    for wire in [to(Role::Server, BINARY, &[0; 5000]), to(Role::Server, PING, b"p")] {
+        // Many frames with each read, and one.
+        for (repeat, chunk) in [(10, usize::MAX), (1, wire.len())] {
+            let (mut ws, far) = open(Role::Server, &Config::default().close_timeout(SHORT));
+            far.change(|s| (s.endless, s.chunk) = (wire.repeat(repeat), chunk));
+            let closed = woken("close", ws.close(1000, "")).unwrap();
+            assert_eq!(closed.end, End::TimedOut(Timeout::Close));
+        }
+    }
+}
+
 /// Gives what the future gives at its second poll, which whatever wakes it first brings about.
 async fn second_poll<F: Future>(mut future: Pin<&mut F>) -> Poll<F::Output> {
     let mut polls = 0;
@@ -310,7 +324,7 @@ fn a_timer_that_is_over_after_its_deadline_moved_is_set_anew() {
         far.push(&whole[..8]);
         far.room(0);
         finish(ws.feed("stuck")).unwrap();
-        let result = run(async {
+        let result = block_on(async {
             let mut recv = pin!(ws.recv());
             // Before the short one is over, what it was for is done.
             let first = poll_fn(|cx| Poll::Ready(recv.as_mut().poll(cx))).await;

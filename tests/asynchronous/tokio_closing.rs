@@ -2,16 +2,15 @@
 //! R04, R13), with tokio's paused clock: a second passes when nobody has anything else to do.
 
 use std::future::Future;
-use std::io::ErrorKind;
 use std::pin::pin;
 use std::time::Duration;
 
+use crate::support::over_tokio::open;
 use crate::support::stream::*;
 use crate::support::*;
 use bowline::tokio::WebSocket;
-use bowline::{Config, End, Error, Initiator, RecvBuf, Refusal, Role, Rule, Timeout, Truncation};
+use bowline::{Config, End, Error, RecvBuf, Refusal, Role, Timeout};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, timeout};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -29,50 +28,6 @@ fn assert_took(since: Instant, expected: Duration) {
         took >= expected && took < expected + SECOND,
         "it took {took:?} instead of {expected:?}"
     );
-}
-
-async fn tcp() -> (TcpStream, TcpStream) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let (ours, peer) = tokio::join!(listener.accept(), TcpStream::connect(address));
-    (ours.unwrap().0, peer.unwrap())
-}
-
-#[tokio::test]
-async fn a_violations_close_arrives_at_a_peer_that_keeps_sending() {
-    // A close with unread input would send a reset, which destroys what was sent last (docs/design.md decision 6).
-    for role in ROLES {
-        let (ours, peer) = tcp().await;
-        let mut ws =
-            WebSocket::from_connection(ours, connection(role, &Config::default()), RecvBuf::new());
-        let (mut read, mut write) = peer.into_split();
-        let writing = tokio::spawn(async move {
-            write.write_all(&to(role, 0x3, b"bad")).await.unwrap();
-            let filler = to(role, BINARY, &vec![0; 60_000]);
-            for _ in 0..16 {
-                if write.write_all(&filler).await.is_err() {
-                    break;
-                }
-            }
-            // Held open: the end has to come from the other side.
-            write
-        });
-        let reading = tokio::spawn(async move {
-            let mut wire = Vec::new();
-            read.read_to_end(&mut wire).await.expect("a reset instead of an end");
-            wire
-        });
-        let serving = tokio::spawn(async move {
-            let error = ws.recv().await.unwrap_err();
-            assert!(
-                matches!(error, Error::Ended(End::Failed(e)) if e.rule() == Rule::ReservedOpcode)
-            );
-        });
-        let wire = timeout(LONG, reading).await.expect("the write side was not shut").unwrap();
-        assert_eq!(close_code(&frames(role, &wire)[0]), 1002);
-        drop(timeout(LONG, writing).await.unwrap().unwrap());
-        timeout(LONG, serving).await.unwrap().unwrap();
-    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -120,18 +75,6 @@ async fn after_a_violation_input_is_discarded_until_the_end_or_one_mib_or_the_cl
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_write_side_is_shut_before_input_is_discarded() {
-    let role = Role::Server;
-    let (mut ws, far) = open(role, &Config::default());
-    far.push(&to(role, 0xF, b"bad"));
-    assert!(poll(pin!(ws.recv())).is_pending(), "the peer has not ended its side");
-    assert_eq!(close_code(&far.frames(role)[0]), 1002);
-    assert!(far.lock().shut);
-    far.eof();
-    assert!(finish(ws.recv()).is_err());
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_peer_that_never_answers_close_is_given_up_at_the_close_timeout() {
     for role in ROLES {
         let (mut ws, far) = open(role, &Config::default());
@@ -168,24 +111,6 @@ async fn bytes_that_drip_do_not_prolong_the_close_timeout() {
     assert!((4..=6).contains(&closed.discarded));
     drop(ws);
     bounded(dripping).await.unwrap();
-}
-
-#[tokio::test]
-async fn a_peer_that_floods_after_our_close_is_dropped_at_the_close_timeout() {
-    // Battery T03, with a stream that is always ready.
-    for wire in [to(Role::Server, BINARY, &[0; 5000]), to(Role::Server, PING, b"p")] {
-        let config = Config::default().close_timeout(Duration::from_millis(50));
-        let (mut ws, far) = open(Role::Server, &config);
-        far.lock().endless = wire.repeat(10);
-        let closed = timeout(LONG, ws.close(1000, "")).await.expect("for ever").unwrap();
-        assert_eq!(closed.end, End::TimedOut(Timeout::Close));
-
-        // One frame with each read.
-        let (mut ws, far) = open(Role::Server, &config);
-        far.change(|s| (s.endless, s.chunk) = (wire.clone(), wire.len()));
-        let closed = timeout(LONG, ws.close(1000, "")).await.expect("for ever").unwrap();
-        assert_eq!(closed.end, End::TimedOut(Timeout::Close));
-    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -249,206 +174,6 @@ async fn a_client_waits_for_the_servers_end_but_not_longer_than_the_close_timeou
     assert!(far.lock().shut);
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_server_closes_at_once() {
-    for ours_first in [false, true] {
-        let (mut ws, far) = open(Role::Server, &Config::default());
-        let start = Instant::now();
-        if ours_first {
-            ws.start_close(1001, "").await.unwrap();
-        }
-        far.push(&close_to(Role::Server, 1001));
-        assert_eq!(bounded(ws.recv()).await.unwrap(), None);
-        assert_took(start, Duration::ZERO);
-        assert!(far.lock().shut, "the peer sees the end now");
-        let initiator = if ours_first { Initiator::Local } else { Initiator::Remote };
-        assert!(matches!(ws.end(), Some(End::Closed { initiator: who, .. }) if *who == initiator));
-        assert_eq!(far.frames(Role::Server).len(), 1, "one Close each way");
-    }
-}
-
-#[tokio::test]
-async fn both_ends_may_close_at_once() {
-    // Battery T04: each takes the other's Close for the answer.
-    let (ours, peer) = tcp().await;
-    let config = Config::default();
-    let mut server =
-        WebSocket::from_connection(ours, connection(Role::Server, &config), RecvBuf::new());
-    let mut client =
-        WebSocket::from_connection(peer, connection(Role::Client, &config), RecvBuf::new());
-    server.start_close(1000, "").await.unwrap();
-    client.start_close(1001, "").await.unwrap();
-    let serving = tokio::spawn(async move { server.close(1000, "").await.unwrap() });
-    let closed = timeout(LONG, client.close(1000, "")).await.unwrap().unwrap();
-    for (closed, code) in [(closed, 1000), (serving.await.unwrap(), 1001)] {
-        assert!(matches!(closed.end, End::Closed { initiator: Initiator::Local, .. }));
-        assert_eq!(closed.end.code().get(), code);
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_end_without_close_says_where_the_bytes_stopped() {
-    // Battery T05 to T07.
-    let role = Role::Server;
-    let whole = to(role, TEXT, b"abc");
-    let begun = fragment_to(role, false, TEXT, b"ab");
-    let cases = [
-        (vec![], Truncation::BetweenMessages, 0),
-        (whole.clone(), Truncation::BetweenMessages, 1),
-        (vec![0x82, 0xff, 0, 0], Truncation::InHeader, 0),
-        ([&whole[..], &whole[..1]].concat(), Truncation::InHeader, 1),
-        ([&whole[..], &whole[..7]].concat(), Truncation::InPayload, 1),
-        (begun.clone(), Truncation::InMessage, 0),
-        ([&begun[..], &to(role, PING, b"p")[..]].concat(), Truncation::InMessage, 0),
-        (to(role, PING, b"ping")[..8].to_vec(), Truncation::InPayload, 0),
-    ];
-    for (wire, truncation, messages) in cases {
-        for split in [false, true] {
-            let (mut ws, far) = open(role, &Config::default());
-            far.push(&wire);
-            far.eof();
-            for _ in 0..messages {
-                assert_eq!(
-                    ws.recv().await.unwrap(),
-                    Some("abc".into()),
-                    "what was whole is delivered"
-                );
-            }
-            let expected = End::PeerGone(truncation);
-            if split {
-                let (_sender, mut receiver) = ws.split();
-                assert!(matches!(receiver.recv().await, Err(Error::Ended(end)) if end == expected));
-                assert!(matches!(receiver.recv().await, Err(Error::Ended(end)) if end == expected));
-            } else {
-                for _ in 0..3 {
-                    assert!(matches!(ws.recv().await, Err(Error::Ended(end)) if end == expected));
-                }
-                assert!(matches!(ws.recv_part().await, Err(Error::Ended(end)) if end == expected));
-                assert_eq!((ws.end(), expected.code().get()), (Some(&expected), 1006));
-                match ws.send("late").await {
-                    Err(Error::Send(error)) => assert_eq!(error.refusal(), Refusal::Closed),
-                    other => panic!("{other:?}"),
-                }
-            }
-        }
-    }
-}
-
-#[tokio::test]
-async fn a_reset_is_a_peer_that_is_gone() {
-    // A socket that is dropped with unread input is reset. Battery T08.
-    let (ours, peer) = tcp().await;
-    let mut ws = WebSocket::from_connection(
-        ours,
-        connection(Role::Server, &Config::default()),
-        RecvBuf::new(),
-    );
-    ws.send("never read").await.unwrap();
-    peer.readable().await.unwrap();
-    drop(peer);
-    for _ in 0..2 {
-        let result = timeout(LONG, ws.recv()).await.unwrap();
-        assert!(matches!(result, Err(Error::Ended(End::PeerGone(_)))), "{result:?}");
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn errors_of_the_stream_end_the_connection() {
-    let role = Role::Server;
-    let (mut ws, far) = open(role, &Config::default());
-    far.lock().read_error = Some(ErrorKind::ConnectionReset);
-    for _ in 0..2 {
-        assert!(matches!(
-            ws.recv().await,
-            Err(Error::Ended(End::PeerGone(Truncation::BetweenMessages)))
-        ));
-    }
-    let (mut ws, far) = open(role, &Config::default());
-    far.lock().read_error = Some(ErrorKind::Other);
-    assert!(matches!(ws.recv().await, Err(Error::Io(e)) if e.kind() == ErrorKind::Other));
-    assert!(matches!(ws.recv().await, Err(Error::Ended(End::PeerGone(_)))));
-    assert!(ws.send("x").await.is_err());
-
-    // What cannot be sent is lost, but what the peer said last may still be read.
-    let (mut ws, far) = open(role, &Config::default());
-    far.lock().write_error = Some(ErrorKind::BrokenPipe);
-    far.push(&[to(role, TEXT, b"last"), close_to(role, 1001)].concat());
-    ws.feed("x").await.unwrap();
-    assert_eq!(ws.recv().await.unwrap(), Some("last".into()));
-    assert_eq!(ws.recv().await.unwrap(), None);
-    assert_eq!(ws.end().unwrap().code().get(), 1001);
-}
-
-#[tokio::test(start_paused = true)]
-async fn messages_after_start_close_still_come_and_close_counts_what_it_drops() {
-    // docs/design.md decision 16.
-    for role in ROLES {
-        let wire = |role| {
-            let data =
-                [to(role, TEXT, b"1"), to(role, PING, b"p"), to(role, BINARY, b"2")].concat();
-            [data, fragment_to(role, false, TEXT, b"3"), fragment_to(role, true, CONTINUATION, b"")]
-                .concat()
-        };
-        let (mut ws, far) = open(role, &Config::default());
-        ws.start_close(1000, "").await.unwrap();
-        far.push(&[wire(role), close_to(role, 1000)].concat());
-        far.eof();
-        for expected in ["1", "2", "3"] {
-            assert_eq!(ws.recv().await.unwrap().unwrap().as_bytes(), expected.as_bytes());
-        }
-        assert_eq!(ws.recv().await.unwrap(), None);
-        let sent = far.frames(role);
-        let opcodes: Vec<_> = sent.iter().map(|frame| frame.opcode).collect();
-        assert_eq!(
-            opcodes,
-            [CLOSE, PONG],
-            "a ping that came before the peer's Close is answered (§5.5.2)"
-        );
-
-        for report in [false, true] {
-            let (mut ws, far) = open(role, &Config::default().report_control_frames(report));
-            far.push(&[wire(role), close_to(role, 4001)].concat());
-            far.eof();
-            let closed = ws.close(1000, "").await.unwrap();
-            assert_eq!(
-                (closed.discarded, closed.end.code().get()),
-                (3, 4001),
-                "only messages count"
-            );
-            // It was closed: to close again changes nothing.
-            let again = ws.close(1000, "").await.unwrap();
-            assert_eq!((again.discarded, again.end), (0, closed.end));
-        }
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn close_refuses_what_cannot_be_sent_and_leaves_the_connection_open() {
-    let (mut ws, far) = open(Role::Server, &Config::default());
-    match ws.close(1006, "").await {
-        Err(Error::Send(error)) => assert_eq!(error.refusal(), Refusal::CloseCode),
-        other => panic!("{other:?}"),
-    }
-    match ws.close(1000, &"x".repeat(124)).await {
-        Err(Error::Send(error)) => assert_eq!(error.refusal(), Refusal::CloseReasonTooLong),
-        other => panic!("{other:?}"),
-    }
-    ws.send("open").await.unwrap();
-    assert_eq!(far.frames(Role::Server).len(), 1);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_violation_while_closing_is_the_end_of_it() {
-    let role = Role::Server;
-    let (mut ws, far) = open(role, &Config::default());
-    far.push(&[to(role, TEXT, b"x"), to(role, 0x4, b"")].concat());
-    far.eof();
-    let closed = ws.close(1000, "").await.unwrap();
-    assert_eq!(closed.discarded, 1);
-    assert!(matches!(closed.end, End::Failed(_)));
-    assert_eq!(far.frames(role).len(), 1, "our Close was sent already");
-}
-
 // Timeouts.
 
 #[tokio::test(start_paused = true)]
@@ -483,7 +208,7 @@ async fn a_frame_that_comes_too_slowly_is_given_up_and_the_peer_is_told() {
         assert!((20 * SECOND..27 * SECOND).contains(&took), "{took:?}");
         let mut wire = Vec::new();
         from_us.read_to_end(&mut wire).await.unwrap();
-        assert_eq!(close_code(&frames(role, &wire)[0]), 1008);
+        assert_eq!(close_code(&decode(role, &wire)[0]), 1008);
         bounded(dripping).await.unwrap();
     }
 }
@@ -628,7 +353,7 @@ async fn send_to_a_peer_that_takes(amount: usize) -> (Result<(), Error>, Vec<u8>
 async fn a_peer_that_takes_a_kibibyte_in_every_period_is_slow_and_not_gone() {
     let (sent, wire) = send_to_a_peer_that_takes(1024).await;
     sent.unwrap();
-    assert_eq!(frames(Role::Server, &wire)[0].payload, pattern(5000));
+    assert_eq!(decode(Role::Server, &wire)[0].payload, pattern(5000));
     // Less would hold the queue for days.
     let (sent, _) = send_to_a_peer_that_takes(100).await;
     assert!(matches!(sent, Err(Error::Ended(End::TimedOut(Timeout::Send)))), "{sent:?}");

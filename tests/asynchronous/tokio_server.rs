@@ -1,12 +1,13 @@
 //! `tokio::Server`: limits on who comes in, and an orderly shutdown of all. Attack battery T14, R23.
 
-use std::future::{Future, pending, ready};
+use std::future::{pending, ready};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::support::LONG;
+use crate::support::server::{bounded, connect, echo, enter, open};
 use bowline::handshake::{Accept, ClientRequest, ConnectError, Request, Response};
 use bowline::tokio::{Server, Shutdown, WebSocket};
 use bowline::{Config, End, Error, Message};
@@ -16,40 +17,6 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 const SECOND: Duration = Duration::from_secs(1);
-
-async fn bounded<F: Future>(future: F) -> F::Output {
-    timeout(LONG, future).await.expect("it waits for ever")
-}
-
-async fn echo<S: AsyncRead + AsyncWrite + Unpin>(mut ws: WebSocket<S>, _: Request) {
-    while let Ok(Some(message)) = ws.recv().await {
-        if ws.send(message).await.is_err() {
-            break;
-        }
-    }
-}
-
-async fn connect<S: AsyncRead + AsyncWrite + Unpin>(stream: S) -> Result<WebSocket<S>, Error> {
-    let request = ClientRequest::new("ws://a/chat").unwrap();
-    Ok(bowline::tokio::client(stream, &request, Config::default()).await?.0)
-}
-
-/// A client in memory whose connection the server has begun to serve.
-async fn enter<F: Future<Output = ()> + Send + 'static>(
-    server: &Server,
-    handler: impl FnOnce(WebSocket<DuplexStream>, Request) -> F + Send + 'static,
-) -> DuplexStream {
-    let (near, far) = duplex(4096);
-    bounded(server.serve(ready(Ok(far)), handler)).await;
-    near
-}
-
-async fn open<F: Future<Output = ()> + Send + 'static>(
-    server: &Server,
-    handler: impl FnOnce(WebSocket<DuplexStream>, Request) -> F + Send + 'static,
-) -> WebSocket<DuplexStream> {
-    bounded(connect(enter(server, handler).await)).await.unwrap()
-}
 
 /// Receives until the end; gives it.
 fn end_of<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(

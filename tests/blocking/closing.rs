@@ -7,7 +7,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-use crate::support::blocking::{Pipe, open};
+use crate::support::blocking::{Io, open};
 use crate::support::*;
 use bowline::blocking::{BlockingStream, Incoming, WebSocket, accept};
 use bowline::handshake::RequestError;
@@ -27,10 +27,8 @@ fn tcp() -> (TcpStream, TcpStream) {
     (listener.accept().unwrap().0, peer)
 }
 
-/// Receives in a thread, so that a hang fails. Gives back the connection.
-fn recv_in_time(
-    mut ws: WebSocket<Pipe>,
-) -> (Result<Option<bowline::Message>, Error>, WebSocket<Pipe>) {
+/// Receives in a thread, so that a hang fails; gives the connection back.
+fn recv_in_time(mut ws: WebSocket<Io>) -> (Result<Option<bowline::Message>, Error>, WebSocket<Io>) {
     in_time("recv", move || (ws.recv(), ws))
 }
 
@@ -70,7 +68,7 @@ fn a_violations_close_arrives_at_a_peer_that_keeps_sending() {
                 );
             });
             let wire = reading.wait("the write side was not shut");
-            assert_eq!(close_code(&frames(role, &wire)[0]), 1002);
+            assert_eq!(close_code(&decode(role, &wire)[0]), 1002);
             drop(writing.wait("writing"));
             serving.wait("serving");
         }
@@ -84,7 +82,7 @@ fn after_a_violation_input_is_discarded_until_the_end_or_the_close_timeout() {
         far.push(&[to(role, 0xF, b"bad"), vec![0; 700_000]].concat());
         let receiving = spawn(move || recv_in_time(ws).0);
         far.wait_for("the write side is shut while it still reads", |s| {
-            s.write_shut && s.blocked_readers > 0
+            s.shut && s.blocked_readers > 0
         });
         far.push(&[0; 1000]);
         far.eof();
@@ -213,10 +211,10 @@ fn a_client_waits_for_the_servers_end_but_not_longer_than_the_close_timeout() {
     far.wait_for("Close is answered and the end waited for", |s| {
         !s.writes.is_empty() && s.blocked_readers > 0
     });
-    assert!(!far.lock().write_shut, "the server is first");
+    assert!(!far.lock().shut, "the server is first");
     far.eof();
     assert_eq!(receiving.wait_at_most(SOON, "recv"), None);
-    assert!(far.lock().write_shut);
+    assert!(far.lock().shut);
 }
 
 #[test]
@@ -231,7 +229,7 @@ fn a_server_closes_at_once() {
         let (result, ws) = recv_in_time(ws);
         assert_eq!(result.unwrap(), None);
         assert!(start.elapsed() < SOON);
-        assert!(far.lock().write_shut, "the peer sees the end now");
+        assert!(far.lock().shut, "the peer sees the end now");
         let initiator = if ours_first { Initiator::Local } else { Initiator::Remote };
         assert!(matches!(ws.end(), Some(End::Closed { initiator: who, .. }) if *who == initiator));
         assert_eq!(far.frames(Role::Server).len(), 1, "one Close each way");
@@ -486,7 +484,7 @@ fn dripping(
     role: Role,
     config: &Config,
     pings: bool,
-) -> (WebSocket<Pipe>, crate::support::blocking::Far) {
+) -> (WebSocket<Io>, crate::support::blocking::Far) {
     let (ws, far) = open(role, config);
     if pings {
         far.push(&to(role, PING, b"").repeat(10_000));
@@ -622,7 +620,7 @@ fn the_longest_durations_never_run_out_and_the_shortest_end_at_once() {
             let is_short = time < SHORT;
             in_time("a connection", move || {
                 // With the handshake; zero is over before the request could come.
-                let (stream, far) = crate::support::blocking::pipe();
+                let (stream, far) = crate::support::blocking::io();
                 far.push(
                     b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
                     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
@@ -690,7 +688,7 @@ fn a_frame_that_comes_too_slowly_is_given_up_and_the_peer_is_told() {
         );
         assert!((SHORT * 2..SOON).contains(&start.elapsed()), "{:?}", start.elapsed());
         assert_eq!(close_code(&far.frames(role)[0]), 1008);
-        assert!(far.lock().write_shut);
+        assert!(far.lock().shut);
     }
 }
 
@@ -770,7 +768,7 @@ fn a_client_that_sends_nothing_or_too_slowly_is_answered_at_the_handshake_timeou
     // Battery R01, R02.
     for drip in [false, true] {
         let config = Config::default().handshake_timeout(SHORT * 2).close_timeout(SHORT);
-        let (stream, far) = crate::support::blocking::pipe();
+        let (stream, far) = crate::support::blocking::io();
         if drip {
             far.push(b"GET /");
             far.push(&[b'a'; 4000]);
@@ -781,14 +779,14 @@ fn a_client_that_sends_nothing_or_too_slowly_is_answered_at_the_handshake_timeou
         assert!(matches!(result, Err(Error::Request(RequestError::TimedOut))), "{result:?}");
         assert!((SHORT * 2..SOON).contains(&start.elapsed()), "{:?}", start.elapsed());
         assert!(far.written().starts_with(b"HTTP/1.1 408 "));
-        assert!(far.lock().write_shut);
+        assert!(far.lock().shut);
         assert_eq!(far.lock().handles, 0);
     }
 }
 
 #[test]
 fn the_users_read_timeout_is_the_same_after_the_handshake() {
-    let (stream, far) = crate::support::blocking::pipe();
+    let (stream, far) = crate::support::blocking::io();
     far.user_read_timeout(Some(Duration::from_millis(1234)));
     far.push(
         b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\

@@ -7,6 +7,8 @@ mod support;
 
 mod closing;
 mod connect;
+mod keepalive;
 mod nonblocking;
+mod parts;
 mod send;
 mod split;

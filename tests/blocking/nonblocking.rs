@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::support::blocking::{Far, Pipe, open, pipe};
+use crate::support::blocking::{Far, Io, io, open};
 use crate::support::*;
 use bowline::blocking::{BlockingStream, Incoming, WebSocket, accept, client};
 use bowline::handshake::{Accept, ClientRequest, ConnectError, RequestError};
@@ -25,7 +25,7 @@ fn assert_would_block<T: std::fmt::Debug>(result: Result<T, Error>) {
 }
 
 /// A WebSocket whose stream is in non-blocking mode.
-fn nonblocking(role: Role, config: &Config) -> (WebSocket<Pipe>, Far) {
+fn nonblocking(role: Role, config: &Config) -> (WebSocket<Io>, Far) {
     let (ws, far) = open(role, config);
     ws.get_ref().set_nonblocking(true).unwrap();
     (ws, far)
@@ -147,7 +147,7 @@ fn close_goes_on_where_it_would_block() {
         }
         assert!(ws.close(1000, "bye").unwrap().end.is_clean());
         assert_eq!(far.frames(role).len(), 1);
-        assert!(far.lock().write_shut);
+        assert!(far.lock().shut);
     }
 }
 
@@ -195,7 +195,7 @@ fn halves_give_would_block_too() {
 #[test]
 fn an_opening_handshake_needs_a_blocking_stream_and_says_so() {
     let in_nonblocking = || {
-        let (stream, far) = pipe();
+        let (stream, far) = io();
         stream.set_nonblocking(true).unwrap();
         (stream, far)
     };
@@ -246,7 +246,7 @@ fn waits(kind: ErrorKind) -> bool {
 
 /// A stream that gives an error at one operation, or from it on.
 struct Faulty {
-    pipe: Pipe,
+    pipe: Io,
     kind: ErrorKind,
     for_ever: bool,
     counts: Arc<Counts>,
@@ -325,7 +325,7 @@ impl BlockingStream for Faulty {
 }
 
 fn faulty(kind: ErrorKind, at: usize, for_ever: bool) -> (Faulty, Far, Arc<Counts>) {
-    let (pipe, far) = pipe();
+    let (pipe, far) = io();
     let counts = Arc::new(Counts { at: at.into(), ..Counts::default() });
     (Faulty { pipe, kind, for_ever, counts: Arc::clone(&counts) }, far, counts)
 }
@@ -455,7 +455,7 @@ fn a_fault_at_any_operation_ends_in_an_error_or_is_no_fault_and_nothing_hangs() 
                     && !for_ever
                     && let Some(end) = wire.windows(4).position(|bytes| bytes == b"\r\n\r\n")
                 {
-                    let _ = frames(role, &wire[end + 4..]);
+                    let _ = decode(role, &wire[end + 4..]);
                 }
                 assert_eq!(far.lock().handles, 0);
                 if !hit {
@@ -467,7 +467,7 @@ fn a_fault_at_any_operation_ends_in_an_error_or_is_no_fault_and_nothing_hangs() 
 }
 
 /// A stream that takes nothing more, and says so with a zero.
-struct Zero(Pipe);
+struct Zero(Io);
 
 impl Read for Zero {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -488,7 +488,7 @@ impl Write for Zero {
 #[test]
 fn a_write_that_takes_no_byte_is_an_error_and_what_the_peer_said_last_is_read() {
     let role = Role::Server;
-    let (pipe, far) = pipe();
+    let (pipe, far) = io();
     let stream = bowline::blocking::Plain(Zero(pipe));
     let connection = connection(role, &Config::default());
     let mut ws = WebSocket::from_connection(stream, connection, RecvBuf::new()).unwrap();
@@ -505,7 +505,7 @@ fn a_write_that_takes_no_byte_is_an_error_and_what_the_peer_said_last_is_read() 
             other => panic!("{other:?}"),
         }
     });
-    let (pipe, _far) = crate::support::blocking::pipe();
+    let (pipe, _far) = crate::support::blocking::io();
     let request = ClientRequest::new("ws://localhost/").unwrap();
     let result = client(bowline::blocking::Plain(Zero(pipe)), &request, Config::default());
     match result.map(drop) {

@@ -6,13 +6,13 @@
 use std::io::{Cursor, ErrorKind, Read, Write};
 use std::time::Duration;
 
-use crate::support::blocking::{Far, Pipe, open};
+use crate::support::blocking::{Far, Io, open};
 use crate::support::*;
 use bowline::blocking::{Plain, WebSocket};
 use bowline::{Config, Connection, End, Error, Message, MessageRef, RecvBuf, Refusal, Role};
 
 /// Receives until the stream has no more, as an application with a read timeout of its own does.
-fn wait_once(ws: &mut WebSocket<Pipe>, far: &Far) {
+fn wait_once(ws: &mut WebSocket<Io>, far: &Far) {
     far.user_read_timeout(Some(Duration::from_millis(1)));
     match ws.recv() {
         Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => {}
@@ -322,7 +322,7 @@ fn into_inner_gives_the_bytes_that_were_read_and_not_used() {
 #[test]
 fn a_connection_begins_with_the_bytes_that_were_read_behind_its_handshake() {
     for role in ROLES {
-        let (stream, far) = crate::support::blocking::pipe();
+        let (stream, far) = crate::support::blocking::io();
         let early = [to(role, TEXT, b"early"), to(role, TEXT, b"half")].concat();
         let (now, later) = early.split_at(early.len() - 2);
         let input = RecvBuf::with_unread(now);
@@ -485,7 +485,7 @@ fn any_read_and_write_will_do_as_a_plain_stream() {
     assert_eq!(kinds, [true, false]);
     assert!(matches!(ws.end(), Some(End::Closed { .. })));
     let (stream, _) = ws.into_inner().unwrap();
-    let sent = frames(role, &stream.0.output);
+    let sent = decode(role, &stream.0.output);
     assert_eq!(sent.iter().map(|f| f.opcode).collect::<Vec<_>>(), [TEXT, PONG, BINARY, CLOSE]);
     assert_eq!(close_code(&sent[3]), 1001);
 }

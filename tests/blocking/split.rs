@@ -8,12 +8,12 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use crate::support::blocking::{Far, Pipe, open};
+use crate::support::blocking::{Far, Io, open};
 use crate::support::*;
 use bowline::blocking::{BlockingStream, RecvHalf, SendHalf, WebSocket};
 use bowline::{Config, End, Error, Initiator, Message, RecvBuf, Refusal, Role, Timeout};
 
-fn halves(role: Role, config: &Config) -> (SendHalf<Pipe>, RecvHalf<Pipe>, Far) {
+fn halves(role: Role, config: &Config) -> (SendHalf<Io>, RecvHalf<Io>, Far) {
     let (ws, far) = open(role, config);
     let (sender, receiver) = ws.split().unwrap();
     (sender, receiver, far)
@@ -126,7 +126,7 @@ fn pongs_and_close_leave_while_the_sender_is_blocked_and_the_receiver_never_bloc
         far.room(usize::MAX);
         let _sender = sending.wait("send");
         far.wait_for("both pongs", |s| {
-            payloads(&frames(role, &s.writes.concat()), PONG) == [b"1", b"2"]
+            payloads(&decode(role, &s.writes.concat()), PONG) == [b"1", b"2"]
         });
         far.push(&close_to(role, 1000));
         far.eof();
@@ -255,7 +255,7 @@ fn without_its_receiving_half_a_sender_closes_unconfirmed() {
         assert_eq!(sender.close(1001, "").unwrap(), Some(End::Unconfirmed));
         let sent = far.frames(role);
         assert_eq!((sent[0].payload.as_slice(), close_code(&sent[1])), (&b"still"[..], 1001));
-        assert!(far.lock().write_shut, "the peer is told that no more comes");
+        assert!(far.lock().shut, "the peer is told that no more comes");
         match sender.send("late") {
             Err(Error::Send(error)) => assert_eq!(error.refusal(), Refusal::Closed),
             other => panic!("{other:?}"),
@@ -270,7 +270,7 @@ fn with_its_receiving_half_a_sender_leaves_the_end_to_it() {
     let role = Role::Server;
     let (mut sender, mut receiver, far) = halves(role, &Config::default());
     assert_eq!(sender.close(1001, "bye").unwrap(), None);
-    assert!(!far.lock().write_shut);
+    assert!(!far.lock().shut);
     far.push(&[to(role, TEXT, b"last words"), close_to(role, 1001)].concat());
     let receiver = in_time("recv", move || {
         assert_eq!(receiver.recv().unwrap(), Some("last words".into()));

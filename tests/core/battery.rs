@@ -2,7 +2,7 @@
 //! a case for ever, so there are gaps. Each case is cut in every way, put after other frames, and followed by another. The
 //! classes of the cases are covered completely.
 
-use crate::common::*;
+use crate::support::*;
 use bowline::{Config, Message, Role, Rule};
 
 enum Expect {
@@ -115,7 +115,7 @@ fn each_case_has_its_reaction_however_it_is_cut() {
 #[test]
 fn c20_the_longest_ping_is_answered_with_the_same_bytes() {
     for role in ROLES {
-        let outcome = run(role, &to(role, true, PING, &[b'x'; 125]), &Config::default());
+        let outcome = run(role, &to(role, PING, &[b'x'; 125]), &Config::default());
         assert_eq!(outcome.sent, [(PONG, vec![b'x'; 125])]);
     }
 }
@@ -132,7 +132,7 @@ fn c32_125_bytes_have_no_16_bit_length() {
 #[test]
 fn c43_two_fragments_that_are_too_much_together_fail_at_the_second_header() {
     for role in ROLES {
-        let first = to(role, false, BINARY, &vec![0; 600 << 10]);
+        let first = fragment_to(role, false, BINARY, &vec![0; 600 << 10]);
         let head = header(0x80, role == Role::Server, Form::SixtyFour, 600 << 10);
         let bytes = [&first[..], &head].concat();
         run(role, &bytes, &Config::default()).assert_failed(Rule::MessageTooBig, first.len());
@@ -142,7 +142,7 @@ fn c43_two_fragments_that_are_too_much_together_fail_at_the_second_header() {
 #[test]
 fn c68_the_longest_reason_is_no_violation() {
     for role in ROLES {
-        let bytes = to(role, true, CLOSE, &close_payload(1000, &[b'r'; 123]));
+        let bytes = to(role, CLOSE, &close_payload(1000, &[b'r'; 123]));
         let outcome = run(role, &bytes, &Config::default());
         assert_eq!(outcome.sent, [(CLOSE, close_payload(1000, &[b'r'; 123]))]);
     }
@@ -151,14 +151,14 @@ fn c68_the_longest_reason_is_no_violation() {
 #[test]
 fn c76_a_flood_of_empty_fragments_is_ended() {
     for role in ROLES {
-        let mut bytes = to(role, false, TEXT, b"");
-        let one = to(role, false, CONTINUATION, b"");
+        let mut bytes = fragment_to(role, false, TEXT, b"");
+        let one = fragment_to(role, false, CONTINUATION, b"");
         bytes.extend(one.repeat(1_100));
         let at = 1_024 * one.len();
         run(role, &bytes, &Config::default()).assert_failed(Rule::TooManyFragments, at);
         // So is one of fragments that each bring one byte.
-        let mut bytes = to(role, false, TEXT, b"x");
-        let one = to(role, false, CONTINUATION, b"x");
+        let mut bytes = fragment_to(role, false, TEXT, b"x");
+        let one = fragment_to(role, false, CONTINUATION, b"x");
         bytes.extend(one.repeat(1_100));
         let at = 1_057 * one.len();
         run(role, &bytes, &Config::default()).assert_failed(Rule::TooManyFragments, at);
@@ -168,8 +168,8 @@ fn c76_a_flood_of_empty_fragments_is_ended() {
 #[test]
 fn c77_a_flood_of_pings_with_nobody_reading_costs_4_kib_and_does_not_stop_messages() {
     for role in ROLES {
-        let ping = to(role, true, PING, &[b'p'; 125]);
-        let hello = to(role, true, TEXT, b"Hello");
+        let ping = to(role, PING, &[b'p'; 125]);
+        let hello = to(role, TEXT, b"Hello");
         for at_once in [1, 100, 20_000] {
             let mut side = Side::new(role, Config::default());
             for _ in 0..20_000 / at_once {
@@ -187,7 +187,7 @@ fn c77_a_flood_of_pings_with_nobody_reading_costs_4_kib_and_does_not_stop_messag
 
 /// A connection that is open, and one in the middle of a text message.
 fn before(role: Role) -> [Vec<u8>; 2] {
-    [vec![], to(role, false, TEXT, b"a")]
+    [vec![], fragment_to(role, false, TEXT, b"a")]
 }
 
 #[test]
@@ -318,7 +318,7 @@ fn after_every_case_that_goes_on_an_echo_still_works() {
             let mut side = Side::new(role, Config::default());
             side.receive(&hex(digits));
             side.events.clear();
-            side.receive(&to(role, true, TEXT, b"Hello"));
+            side.receive(&to(role, TEXT, b"Hello"));
             assert_eq!(side.events, [Message::from("Hello")], "{id}");
             side.connection.send("Hello", &mut side.out).unwrap();
             assert_eq!(side.take_sent(), [(TEXT, b"Hello".to_vec())]);

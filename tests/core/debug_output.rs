@@ -2,7 +2,7 @@
 
 use std::fmt::{Debug, Display};
 
-use crate::common::*;
+use crate::support::*;
 use bowline::{Config, Message, MessageRef, Prepared, Refusal, Role, SendError, Text};
 use bytes::Bytes;
 
@@ -78,7 +78,7 @@ fn a_refused_message_is_given_back_and_not_shown() {
 fn a_part_and_a_frame_that_is_half_queued_do_not_show_their_payload() {
     for role in ROLES {
         let mut side = Side::new(role, Config::default());
-        side.fill(&to(role, false, TEXT, SECRET.as_bytes()));
+        side.fill(&fragment_to(role, false, TEXT, SECRET.as_bytes()));
         let progress = side.connection.advance_parts(&mut side.input, &mut side.out);
         assert_eq!(progress, Ok(bowline::Progress::Event));
         assert_silent_debug(&side.input.part().unwrap());
@@ -97,8 +97,8 @@ fn replies_do_not_show_what_the_peer_sent() {
         let Side { connection, mut input, .. } = side;
         let (mut receiver, _, mut replies) = connection.into_halves();
         let bytes = [
-            to(role, true, PING, SECRET.as_bytes()),
-            to(role, true, CLOSE, &close_payload(1000, SECRET.as_bytes())),
+            to(role, PING, SECRET.as_bytes()),
+            to(role, CLOSE, &close_payload(1000, SECRET.as_bytes())),
         ]
         .concat();
         input.space()[..bytes.len()].copy_from_slice(&bytes);
@@ -113,10 +113,10 @@ fn buffers_do_not_show_their_content() {
     for role in ROLES {
         let secret = b"SECRETSECRETSECRETSECRET";
         let mut side = Side::new(role, Config::default());
-        side.fill(&to(role, false, BINARY, secret));
+        side.fill(&fragment_to(role, false, BINARY, secret));
         assert_eq!(side.advance(), Ok(bowline::Progress::NeedInput));
         side.connection.send(&secret[..], &mut side.out).unwrap();
-        side.receive(&to(role, true, PING, secret));
+        side.receive(&to(role, PING, secret));
         let shown = format!("{:?} {:?} {:?}", side.connection, side.input, side.out);
         for form in [format!("{secret:?}"), "SECRET".to_string()] {
             let form = form.trim_matches(['[', ']']);
@@ -131,7 +131,7 @@ fn buffers_do_not_show_their_content() {
 fn a_buffer_does_not_show_what_another_connection_left_in_it() {
     let secret = b"SECRETSECRETSECRETSECRET";
     let mut one = Side::new(Role::Client, Config::default());
-    one.receive(&to(Role::Client, true, BINARY, secret));
+    one.receive(&to(Role::Client, BINARY, secret));
     drop(one);
     let mut other = Side::new(Role::Client, Config::default());
     other.fill(b"\x81");

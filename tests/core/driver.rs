@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::common::*;
+use crate::support::*;
 use bowline::handshake::{
     Accept, ClientHandshake, ClientRequest, ConnectError, Driver, DriverEvent, InvalidRequest,
     RequestError, Response,
@@ -162,12 +162,12 @@ fn session(role: Role) -> Vec<u8> {
         Role::Client => response(),
     };
     let frames = [
-        to(role, true, TEXT, "Grüße".as_bytes()),
-        to(role, true, PING, b"?"),
-        to(role, false, BINARY, &[1, 2]),
-        to(role, true, CONTINUATION, &[3]),
-        to(role, true, CLOSE, &close_payload(1000, b"")),
-        // Bytes after Close are ignored (RFC 6455 §5.5.1).
+        to(role, TEXT, "Grüße".as_bytes()),
+        to(role, PING, b"?"),
+        fragment_to(role, false, BINARY, &[1, 2]),
+        to(role, CONTINUATION, &[3]),
+        to(role, CLOSE, &close_payload(1000, b"")),
+        // What follows Close is not looked at (RFC 6455 §5.5.1).
         b"\xFF\xFF".to_vec(),
     ];
     [start, frames.concat()].concat()
@@ -330,7 +330,7 @@ fn after_a_broken_rule_close_leaves_then_the_write_side_is_shut_then_the_rest_is
         let mut driver = open(role, Config::default());
         // RFC 6455 §5.1: the mask is wrong for this role.
         let wrong = frame(true, 0, TEXT, b"x", role == Role::Client);
-        fill(&mut driver, &[to(role, true, TEXT, b"good"), wrong, vec![0; 5000]].concat());
+        fill(&mut driver, &[to(role, TEXT, b"good"), wrong, vec![0; 5000]].concat());
         let all = run(&mut driver);
         let [Message(good), Ended(End::Failed(error))] = &all[..] else { panic!("{all:?}") };
         assert_eq!(good, b"good");
@@ -408,7 +408,7 @@ fn a_close_that_is_not_answered_ends_after_the_close_timeout() {
         assert_eq!((all, sent(role, &wire)), (vec![], vec![(CLOSE, close_payload(1001, b""))]));
         assert_eq!(driver.deadline(SECOND), Some(6 * SECOND));
         // Messages that the peer sent before still come. There is no reply to them.
-        fill(&mut driver, &to(role, true, TEXT, b"late"));
+        fill(&mut driver, &to(role, TEXT, b"late"));
         assert_eq!(settle(&mut driver), (vec![Message(b"late".into())], vec![]));
         driver.on_time(6 * SECOND);
         let (all, wire) = settle(&mut driver);
@@ -424,7 +424,7 @@ fn a_close_of_ours_that_is_answered_ends_at_once_for_a_server_and_after_the_peer
         let (connection, out) = driver.connection().unwrap();
         connection.start_close(1000, "", out).unwrap();
         take(&mut driver);
-        fill(&mut driver, &to(role, true, CLOSE, &close_payload(1000, b"")));
+        fill(&mut driver, &to(role, CLOSE, &close_payload(1000, b"")));
         let ended = Closed(Initiator::Local, 1000);
         // RFC 6455 §7.1.1: the server closes first.
         match role {
@@ -476,7 +476,8 @@ fn the_end_of_the_input_ends_the_handshake() {
 fn the_end_of_the_input_ends_the_connection_wherever_it_comes() {
     for role in ROLES {
         for end in ENDS {
-            let (whole, first) = (to(role, true, TEXT, b"Hello"), to(role, false, TEXT, b"Hello"));
+            let (whole, first) =
+                (to(role, TEXT, b"Hello"), fragment_to(role, false, TEXT, b"Hello"));
             for (bytes, place) in [
                 (&[][..], Truncation::BetweenMessages),
                 (&whole[..1], Truncation::InHeader),
@@ -533,7 +534,7 @@ fn while_the_queue_is_full_no_message_is_given_and_none_is_read() {
     for role in ROLES {
         let timeouts = |config: Config| config.progress_timeout(SECOND).send_timeout(None);
         let mut driver = open(role, timeouts(Config::default().max_send_queue(1000)));
-        let message = to(role, true, BINARY, &[7; 400]);
+        let message = to(role, BINARY, &[7; 400]);
         fill(&mut driver, &message.repeat(5));
         let given = |driver: &mut Driver| run(driver).len();
         assert_eq!(given(&mut driver), 3, "the third fills the queue");
@@ -565,7 +566,7 @@ fn after_our_close_messages_come_though_the_queue_is_full() {
     connection.start_close(1000, "", out).unwrap();
     assert!(driver.wants_read());
     let role = Role::Server;
-    fill(&mut driver, &[to(role, true, TEXT, b"a"), to(role, true, CLOSE, b"")].concat());
+    fill(&mut driver, &[to(role, TEXT, b"a"), to(role, CLOSE, b"")].concat());
     let all = run(&mut driver);
     assert!(matches!(&all[..], [Message(_), Closed(Initiator::Local, 0)]), "{all:?}");
     assert_eq!(sent(role, &take(&mut driver)).len(), 2);
@@ -575,7 +576,7 @@ fn after_our_close_messages_come_though_the_queue_is_full() {
 #[test]
 fn a_peer_that_takes_nothing_ends_the_connection() {
     let mut driver = server(Config::default().max_send_queue(10).send_timeout(20 * SECOND));
-    fill(&mut driver, &to(Role::Server, true, BINARY, &[7; 400]));
+    fill(&mut driver, &to(Role::Server, BINARY, &[7; 400]));
     assert_eq!(run(&mut driver).len(), 1);
     assert_eq!(driver.deadline(SECOND), Some(21 * SECOND));
     driver.on_time(21 * SECOND);
@@ -604,7 +605,7 @@ fn before_a_clean_end_a_peer_that_takes_bytes_has_the_close_timeout_again() {
     let mut driver = server(Config::default().close_timeout(5 * SECOND));
     let (connection, out) = driver.connection().unwrap();
     connection.send(&[0; 5000][..], out).unwrap();
-    fill(&mut driver, &to(Role::Server, true, CLOSE, b""));
+    fill(&mut driver, &to(Role::Server, CLOSE, b""));
     assert_eq!(run(&mut driver), [Closed(Initiator::Remote, 0)]);
     assert_eq!(driver.deadline(SECOND), Some(6 * SECOND));
     driver.sent(1024);
@@ -616,7 +617,7 @@ fn pongs_that_had_to_wait_follow_when_the_earlier_ones_have_left() {
     for role in ROLES {
         let mut driver = open(role, Config::default());
         for number in 0..100 {
-            fill(&mut driver, &to(role, true, PING, &[number; 125]));
+            fill(&mut driver, &to(role, PING, &[number; 125]));
             assert_eq!(run(&mut driver), []);
         }
         let first = sent(role, &take(&mut driver));
@@ -637,10 +638,10 @@ fn after_a_failed_write_the_peers_close_is_still_read() {
         let (connection, out) = driver.connection().unwrap();
         connection.send("lost too", out).unwrap();
         assert!(!driver.wants_write());
-        fill(&mut driver, &to(role, true, TEXT, b"a"));
+        fill(&mut driver, &to(role, TEXT, b"a"));
         assert_eq!(settle(&mut driver), (vec![Message(b"a".into())], vec![]));
         assert_eq!(driver.deadline(SECOND), None, "nothing waits to be taken");
-        fill(&mut driver, &to(role, true, CLOSE, &close_payload(1000, b"")));
+        fill(&mut driver, &to(role, CLOSE, &close_payload(1000, b"")));
         let (all, wire) = settle(&mut driver);
         assert_eq!(all[0], Closed(Initiator::Remote, 1000));
         assert!(wire.is_empty());
@@ -665,7 +666,7 @@ fn a_silent_peer_is_pinged() {
     let (all, wire) = settle(&mut driver);
     let frames = sent(Role::Server, &wire);
     assert!(matches!(&frames[..], [(PING, payload)] if payload.len() == 8) && all.is_empty());
-    fill(&mut driver, &to(Role::Server, true, PONG, &frames[0].1));
+    fill(&mut driver, &to(Role::Server, PONG, &frames[0].1));
     assert_eq!(settle(&mut driver), (vec![], vec![]));
     assert!(driver.deadline(40 * SECOND) > Some(60 * SECOND));
 }

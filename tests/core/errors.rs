@@ -2,7 +2,7 @@
 
 use std::error::Error as _;
 
-use crate::common::*;
+use crate::support::*;
 use bowline::{
     Budget, CloseAnswer, CloseCode, Config, End, Message, MessageRef, ProtocolError, Refusal, Role,
     Rule, SendError, Timeout, Truncation,
@@ -52,8 +52,8 @@ fn said(config: &Config, bytes: &[u8]) -> String {
 #[test]
 fn a_broken_rule_says_its_section_its_numbers_and_its_place() {
     let head = |len| header(0x82, true, Form::SixtyFour, len);
-    let close = |code| to(Role::Server, true, CLOSE, &close_payload(code, b"why"));
-    let text = to(Role::Server, true, TEXT, b"Hello");
+    let close = |code| to(Role::Server, CLOSE, &close_payload(code, b"why"));
+    let text = to(Role::Server, TEXT, b"Hello");
     let config = Config::default();
     let cases = [
         (vec![0xF1], "5.2: reserved bit set in a frame header (byte 0)"),
@@ -64,7 +64,7 @@ fn a_broken_rule_says_its_section_its_numbers_and_its_place() {
         ),
         (
             [
-                to(Role::Server, false, TEXT, &[b'x'; 1_000]),
+                fragment_to(Role::Server, false, TEXT, &[b'x'; 1_000]),
                 header(0x80, true, Form::SixtyFour, 1 << 20),
             ]
             .concat(),
@@ -79,8 +79,8 @@ fn a_broken_rule_says_its_section_its_numbers_and_its_place() {
         (close(0), "7.4: close code 0 is not allowed on the wire (byte 6)"),
         (
             [
-                to(Role::Server, false, TEXT, b""),
-                to(Role::Server, false, CONTINUATION, b"").repeat(1_100),
+                fragment_to(Role::Server, false, TEXT, b""),
+                fragment_to(Role::Server, false, CONTINUATION, b"").repeat(1_100),
             ]
             .concat(),
             "10.4: message with little payload has more fragments than max_fragments of 1,024 (byte 6144)",
@@ -98,7 +98,7 @@ fn a_broken_rule_says_its_section_its_numbers_and_its_place() {
     );
     let config = Config::default().max_frame_size(999);
     let text = "10.4: frame of 1,000 bytes exceeds max_frame_size of 999 (byte 0)";
-    let bytes = to(Role::Server, true, TEXT, &[b'x'; 1_000]);
+    let bytes = to(Role::Server, TEXT, &[b'x'; 1_000]);
     assert_eq!(said(&config, &bytes), format!("peer violated RFC 6455 section {text}"));
 }
 
@@ -236,14 +236,14 @@ fn a_send_after_the_end_says_how_the_connection_ended() {
     let endings: [(Ending, &str); 7] = [
         (
             |side| {
-                let _ = side.try_receive(&to(side.role, true, CLOSE, &close_payload(4000, b"why")));
+                let _ = side.try_receive(&to(side.role, CLOSE, &close_payload(4000, b"why")));
             },
             "closed by the peer, code 4000",
         ),
         (
             |side| {
                 side.connection.start_close(1000, "", &mut side.out).unwrap();
-                let _ = side.try_receive(&to(side.role, true, CLOSE, b""));
+                let _ = side.try_receive(&to(side.role, CLOSE, b""));
             },
             "closed by us, code 1005",
         ),
@@ -254,7 +254,7 @@ fn a_send_after_the_end_says_how_the_connection_ended() {
         ),
         (
             |side| {
-                side.receive(&to(side.role, false, TEXT, b"begun"));
+                side.receive(&fragment_to(side.role, false, TEXT, b"begun"));
                 let now = std::time::Duration::from_secs(100);
                 let _ = side.connection.deadline(now, &side.input, &side.out);
                 side.connection.on_time(2 * now, &side.input, &mut side.out);
@@ -264,7 +264,7 @@ fn a_send_after_the_end_says_how_the_connection_ended() {
         (|side| side.connection.transport_failed(&side.input), "peer gone without Close"),
         (
             |side| {
-                side.fill(&to(side.role, true, TEXT, b"x")[..1]);
+                side.fill(&to(side.role, TEXT, b"x")[..1]);
                 side.input.eof();
                 let _ = side.advance();
             },
@@ -331,7 +331,7 @@ fn every_end_has_a_text() {
     }
     // A reason cannot forge a line of a log.
     let mut side = Side::new(Role::Server, Config::default());
-    side.receive(&to(Role::Server, true, CLOSE, &close_payload(4000, b"a\nb\x1b[31m")));
+    side.receive(&to(Role::Server, CLOSE, &close_payload(4000, b"a\nb\x1b[31m")));
     let said = side.connection.end().unwrap().to_string();
     assert_eq!(said, r#"closed by the peer, code 4000, reason "a\nb\u{1b}[31m""#);
 }

@@ -1,6 +1,6 @@
 //! The work of decoding, whatever frames the peer sends: [`Receiver::work`](bowline::Receiver::work).
 
-use crate::common::*;
+use crate::support::*;
 use bowline::{Config, Progress, Receiver, RecvBuf, Replies, Role};
 
 /// The work for these bytes, by whole messages or in parts.
@@ -44,16 +44,16 @@ fn take_in(
 #[test]
 fn every_kind_of_frame_is_work() {
     for role in ROLES {
-        let whole = |opcode, payload: &[u8]| to(role, true, opcode, payload);
-        let open = to(role, false, BINARY, b"");
+        let whole = |opcode, payload: &[u8]| to(role, opcode, payload);
+        let open = fragment_to(role, false, BINARY, b"");
         let cases = [
             ("short messages", vec![], whole(BINARY, b"")),
             ("messages", vec![], whole(TEXT, &[b'x'; 300])),
             ("long messages", vec![], whole(BINARY, &vec![0; 70_000])),
             ("pings", vec![], whole(PING, b"")),
             ("pongs", vec![], whole(PONG, b"12345")),
-            ("empty fragments", open.clone(), to(role, false, CONTINUATION, b"")),
-            ("fragments", open.clone(), to(role, false, CONTINUATION, b"123")),
+            ("empty fragments", open.clone(), fragment_to(role, false, CONTINUATION, b"")),
+            ("fragments", open.clone(), fragment_to(role, false, CONTINUATION, b"123")),
             ("pings between fragments", open, whole(PING, b"")),
         ];
         for (what, before, frame) in cases {
@@ -73,8 +73,9 @@ fn every_kind_of_frame_is_work() {
 #[test]
 fn what_is_skipped_of_a_message_is_work() {
     for role in ROLES {
-        let first = to(role, false, BINARY, &[0; 100]);
-        let rest = [to(role, false, CONTINUATION, &[0; 5_000]), to(role, true, CONTINUATION, b"")];
+        let first = fragment_to(role, false, BINARY, &[0; 100]);
+        let rest =
+            [fragment_to(role, false, CONTINUATION, &[0; 5_000]), to(role, CONTINUATION, b"")];
         let connection = Side::new(role, Config::default()).connection;
         let (mut receiver, _, mut replies) = connection.into_halves();
         let mut input = RecvBuf::with_unread(&first);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::common::*;
+use crate::support::*;
 use bowline::{
     CloseCode, Config, Connection, End, Initiator, Progress, Refusal, Role, SendState, Timeout,
 };
@@ -107,7 +107,7 @@ fn the_pong_keeps_it_alive_and_tells_the_round_trip() {
         let (mut side, mut ping) = asked(role);
         let mut now = 31 * SECOND;
         for i in 1..10 {
-            side.receive(&to(role, true, PONG, &ping));
+            side.receive(&to(role, PONG, &ping));
             assert_eq!(side.events, [], "an automatic pong is not reported");
             let round_trip = Duration::from_millis(50 * i);
             now += round_trip;
@@ -130,7 +130,7 @@ fn pongs_are_reported_to_those_who_want_them() {
         assert_eq!(deadline(&mut side, SECOND), Some(2 * SECOND));
         on_time(&mut side, 2 * SECOND);
         let ping = take_ping(&mut side);
-        side.receive(&to(role, true, PONG, &ping));
+        side.receive(&to(role, PONG, &ping));
         assert_eq!(side.events, [bowline::Message::Pong(ping.into())]);
         assert_eq!(deadline(&mut side, 3 * SECOND), Some(4 * SECOND));
     }
@@ -147,12 +147,12 @@ fn nothing_but_the_right_pong_looks_alive() {
             assert!(deadline(&mut side, SECOND).is_some());
             for second in 2..60 {
                 for pong in [&b""[..], b"a", &[0; 8], &[0; 125]] {
-                    side.receive(&to(role, true, PONG, pong));
+                    side.receive(&to(role, PONG, pong));
                 }
-                side.receive(&to(role, true, PING, b"I live"));
-                // Nor do messages with too little payload.
-                side.receive(&to(role, true, TEXT, &[b'a'; 30]));
-                side.receive(&to(role, true, BINARY, b""));
+                side.receive(&to(role, PING, b"I live"));
+                // Nor do messages that come to too little.
+                side.receive(&to(role, TEXT, &[b'a'; 30]));
+                side.receive(&to(role, BINARY, b""));
                 on_time(&mut side, second * SECOND);
                 let pings = side.take_sent().into_iter().filter(|sent| sent.0 == PING).count();
                 if pings > 0 {
@@ -181,7 +181,7 @@ fn a_pong_that_is_nearly_right_is_wrong() {
         }
         for pong in wrong {
             let (mut side, _) = asked(role);
-            side.receive(&to(role, true, PONG, &pong));
+            side.receive(&to(role, PONG, &pong));
             assert_eq!(deadline(&mut side, 32 * SECOND), Some(41 * SECOND));
             on_time(&mut side, 41 * SECOND);
             assert_dead(&mut side);
@@ -193,14 +193,14 @@ fn a_pong_that_is_nearly_right_is_wrong() {
 fn a_pong_answers_one_ping_only() {
     for role in ROLES {
         let (mut side, first) = asked(role);
-        side.receive(&to(role, true, PONG, &first));
+        side.receive(&to(role, PONG, &first));
         assert_eq!(deadline(&mut side, 32 * SECOND), Some(62 * SECOND));
-        // Before the next ping it does not count, and it does not answer that ping either.
-        side.receive(&to(role, true, PONG, &first));
+        // Before the next is asked it counts for nothing, nor as its answer.
+        side.receive(&to(role, PONG, &first));
         assert_eq!(deadline(&mut side, 50 * SECOND), Some(62 * SECOND));
         on_time(&mut side, 62 * SECOND);
         assert_ne!(take_ping(&mut side), first);
-        side.receive(&to(role, true, PONG, &first));
+        side.receive(&to(role, PONG, &first));
         on_time(&mut side, 72 * SECOND);
         assert_dead(&mut side);
     }
@@ -211,10 +211,10 @@ fn a_kibibyte_of_payload_is_life_and_a_byte_less_is_not() {
     for role in ROLES {
         // In whole messages, in fragments, and in a message that never ends.
         let forms: [fn(Role, usize) -> Vec<u8>; 3] = [
-            |role, len| to(role, true, BINARY, &vec![0; len]),
+            |role, len| to(role, BINARY, &vec![0; len]),
             |role, len| {
                 let (half, rest) = (vec![0; len / 2], vec![0; len - len / 2]);
-                [to(role, false, BINARY, &half), to(role, true, CONTINUATION, &rest)].concat()
+                [fragment_to(role, false, BINARY, &half), to(role, CONTINUATION, &rest)].concat()
             },
             |role, len| {
                 let head = header(0x82, role == Role::Server, Form::SixtyFour, 1 << 20);
@@ -249,10 +249,10 @@ fn a_kibibyte_of_payload_is_life_and_a_byte_less_is_not() {
 fn payload_before_a_ping_does_not_answer_it() {
     for role in ROLES {
         let mut side = pinging(role);
-        side.receive(&to(role, true, BINARY, &[0; 1_000]));
+        side.receive(&to(role, BINARY, &[0; 1_000]));
         on_time(&mut side, 31 * SECOND);
         let _ = take_ping(&mut side);
-        side.receive(&to(role, true, BINARY, &[0; 1_000]));
+        side.receive(&to(role, BINARY, &[0; 1_000]));
         on_time(&mut side, 41 * SECOND);
         assert_dead(&mut side);
     }
@@ -290,7 +290,7 @@ fn a_large_frame_in_front_of_the_pong_is_waited_for() {
         // The old pongs after the frame do not count. The last one does.
         for (i, (_, ping)) in pings.iter().enumerate() {
             assert_eq!(side.connection.round_trip(), None);
-            side.receive(&to(role, true, PONG, ping));
+            side.receive(&to(role, PONG, ping));
             now += SECOND;
             on_time(&mut side, now);
             assert_eq!(side.connection.round_trip().is_some(), i == 3);
@@ -328,7 +328,7 @@ fn payloads_differ_and_cannot_be_told_from_each_other() {
             now = deadline(&mut side, now).unwrap();
             on_time(&mut side, now);
             let ping = take_ping(&mut side);
-            side.receive(&to(Role::Server, true, PONG, &ping));
+            side.receive(&to(Role::Server, PONG, &ping));
             payloads.push(ping);
         }
         payloads
@@ -375,15 +375,15 @@ fn pings_of_the_user_go_beside() {
         let mut side = pinging(role);
         side.connection.ping(b"mine", &mut side.out).unwrap();
         assert_eq!(side.take_sent(), [(PING, b"mine".to_vec())]);
-        side.receive(&to(role, true, PONG, b"mine"));
+        side.receive(&to(role, PONG, b"mine"));
         assert_eq!(deadline(&mut side, 2 * SECOND), Some(31 * SECOND));
         assert_eq!(side.connection.round_trip(), None);
         on_time(&mut side, 31 * SECOND);
         let ping = take_ping(&mut side);
         side.connection.ping(b"mine", &mut side.out).unwrap();
         let _ = side.take_out();
-        side.receive(&to(role, true, PONG, b"mine"));
-        side.receive(&to(role, true, PONG, &ping));
+        side.receive(&to(role, PONG, b"mine"));
+        side.receive(&to(role, PONG, &ping));
         assert_eq!(deadline(&mut side, 32 * SECOND), Some(62 * SECOND));
     }
 }
@@ -414,10 +414,10 @@ fn pings_do_not_pile_up_for_a_peer_that_sends_and_does_not_read() {
             now += SECOND;
             on_time(&mut side, now);
             assert_eq!(side.connection.end(), None);
-            side.receive(&to(role, true, BINARY, &[0; 2_000]));
+            side.receive(&to(role, BINARY, &[0; 2_000]));
             side.events.clear();
             assert!(deadline(&mut side, now + TICK).is_some());
-            side.receive(&to(role, true, PING, b"and you?"));
+            side.receive(&to(role, PING, b"and you?"));
             assert!(side.out.len() <= 500, "{} bytes wait", side.out.len());
         }
         let sent = side.take_sent();
@@ -524,7 +524,7 @@ fn a_round_trip_begins_when_the_ping_has_left() {
         let wire = side.take_out();
         let ping = decode(role, &wire).pop().unwrap();
         assert!(deadline(&mut side, 39 * SECOND).is_some());
-        side.receive(&to(role, true, PONG, &ping.payload));
+        side.receive(&to(role, PONG, &ping.payload));
         assert!(deadline(&mut side, 40 * SECOND).is_some());
         assert_eq!(side.connection.round_trip(), Some(SECOND));
     }
@@ -539,9 +539,9 @@ fn a_ping_is_counted_among_the_pongs_that_wait() {
             let mut side = Side::new(role, config);
             assert!(deadline(&mut side, SECOND).is_some());
             // Half of the limit is for what is queued. One pong more would fit, but no ping.
-            side.receive(&to(role, true, PING, &vec![b'x'; len]));
+            side.receive(&to(role, PING, &vec![b'x'; len]));
             while side.out.len() + 6 <= 250 {
-                side.receive(&to(role, true, PING, b""));
+                side.receive(&to(role, PING, b""));
             }
             let before = side.out.len();
             on_time(&mut side, 31 * SECOND);
@@ -621,9 +621,9 @@ fn an_idle_connection_is_closed_in_an_orderly_way() {
         assert_eq!(side.take_sent(), [(CLOSE, close_payload(1001, b""))]);
         // What the peer sent before still comes.
         assert_eq!(deadline(&mut side, 61 * SECOND), Some(66 * SECOND));
-        side.receive(&to(role, true, TEXT, b"Hello"));
+        side.receive(&to(role, TEXT, b"Hello"));
         assert_eq!(side.events, [text("Hello")]);
-        let _ = side.try_receive(&to(role, true, CLOSE, &close_payload(1001, b"")));
+        let _ = side.try_receive(&to(role, CLOSE, &close_payload(1001, b"")));
         match side.connection.end() {
             Some(End::Closed { initiator: Initiator::Local, code: Some(code), .. }) => {
                 assert_eq!(*code, CloseCode::GOING_AWAY);
@@ -648,10 +648,10 @@ fn an_idle_peer_that_does_not_answer_the_close_is_left() {
 fn messages_and_their_parts_postpone_it_and_control_frames_do_not() {
     for role in ROLES {
         for bytes in [
-            to(role, true, TEXT, b"a"),
-            to(role, true, TEXT, b""),
-            to(role, false, BINARY, b"a"),
-            [to(role, false, BINARY, b""), to(role, true, CONTINUATION, b"")].concat(),
+            to(role, TEXT, b"a"),
+            to(role, TEXT, b""),
+            fragment_to(role, false, BINARY, b"a"),
+            [fragment_to(role, false, BINARY, b""), to(role, CONTINUATION, b"")].concat(),
         ] {
             let mut side = idling(role);
             side.receive(&bytes);
@@ -660,10 +660,10 @@ fn messages_and_their_parts_postpone_it_and_control_frames_do_not() {
             assert!(!side.connection.close_sent());
         }
         for bytes in [
-            to(role, true, PING, b"a"),
-            to(role, true, PONG, b""),
+            to(role, PING, b"a"),
+            to(role, PONG, b""),
             header(0x81, role == Role::Server, Form::Seven, 5),
-            to(role, false, BINARY, b""),
+            fragment_to(role, false, BINARY, b""),
         ] {
             let mut side = idling(role);
             for _ in 0..if bytes[0] & 0x08 != 0 { 100 } else { 1 } {
@@ -695,9 +695,9 @@ fn both_timers_run_beside_the_others() {
         let config = Config::default().ping_interval(10 * SECOND).idle_timeout(15 * SECOND);
         let mut side = Side::new(role, config.progress_timeout(7 * SECOND));
         assert_eq!(deadline(&mut side, SECOND), Some(11 * SECOND));
-        side.receive(&to(role, false, BINARY, b"a"));
+        side.receive(&fragment_to(role, false, BINARY, b"a"));
         assert_eq!(deadline(&mut side, 2 * SECOND), Some(9 * SECOND));
-        side.receive(&to(role, true, CONTINUATION, b""));
+        side.receive(&to(role, CONTINUATION, b""));
         assert_eq!(deadline(&mut side, 3 * SECOND), Some(11 * SECOND));
         on_time(&mut side, 11 * SECOND);
         let _ = take_ping(&mut side);

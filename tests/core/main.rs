@@ -1,7 +1,7 @@
 //! The protocol core, in memory and with time as an argument: a file for each section of RFC 6455, or behaviour.
 
-#[path = "../common/mod.rs"]
-mod common;
+#[path = "../support/mod.rs"]
+mod support;
 
 mod battery;
 mod debug_output;

@@ -1,6 +1,6 @@
 //! Messages in parts: received as they come, sent before their length is known.
 
-use crate::common::*;
+use crate::support::*;
 use bowline::{
     Config, Connection, Message, MessageRef, Progress, RecvBuf, Refusal, Role, Rule, SendBuf,
     Truncation,
@@ -59,7 +59,7 @@ fn join(parts: &[Owned]) -> Vec<Message> {
 fn parts_come_as_the_bytes_come_not_as_the_peer_cut_its_fragments() {
     for role in ROLES {
         let mut side = Side::new(role, Config::default());
-        let bytes = to(role, true, BINARY, b"0123456789");
+        let bytes = to(role, BINARY, b"0123456789");
         let head = bytes.len() - 10;
         side.fill(&bytes[..head]);
         assert_eq!(parts(&mut side), []);
@@ -71,17 +71,17 @@ fn parts_come_as_the_bytes_come_not_as_the_peer_cut_its_fragments() {
 
         // Three fragments in one read are one part.
         let bytes = [
-            to(role, false, TEXT, b"ab"),
-            to(role, false, CONTINUATION, b"cd"),
-            to(role, false, CONTINUATION, b"ef"),
+            fragment_to(role, false, TEXT, b"ab"),
+            fragment_to(role, false, CONTINUATION, b"cd"),
+            fragment_to(role, false, CONTINUATION, b"ef"),
         ];
         side.fill(&bytes.concat());
         assert_eq!(parts(&mut side), [Owned(text("abcdef"), true, false)]);
         // The end of a message may bring nothing.
-        side.fill(&to(role, true, CONTINUATION, b""));
+        side.fill(&to(role, CONTINUATION, b""));
         assert_eq!(parts(&mut side), [Owned(text(""), false, true)]);
         // A message that is there is one part.
-        side.fill(&[to(role, true, TEXT, b"one"), to(role, true, TEXT, b"")].concat());
+        side.fill(&[to(role, TEXT, b"one"), to(role, TEXT, b"")].concat());
         let whole = [Owned(text("one"), true, true), Owned(text(""), true, true)];
         assert_eq!(parts(&mut side), whole);
     }
@@ -92,15 +92,15 @@ fn parts_of_a_message_are_the_message_however_it_is_cut() {
     let long = "κόσμε 𝄞 €".repeat(20);
     for role in ROLES {
         let bytes = [
-            to(role, true, TEXT, long.as_bytes()),
-            to(role, false, TEXT, b"\xe2"),
-            to(role, true, PING, b"?"),
-            to(role, false, CONTINUATION, b"\x82"),
-            to(role, true, CONTINUATION, b"\xac"),
-            to(role, true, BINARY, &[0xff; 30]),
-            to(role, false, BINARY, b""),
-            to(role, true, CONTINUATION, b""),
-            to(role, true, TEXT, b"Hello"),
+            to(role, TEXT, long.as_bytes()),
+            fragment_to(role, false, TEXT, b"\xe2"),
+            to(role, PING, b"?"),
+            fragment_to(role, false, CONTINUATION, b"\x82"),
+            to(role, CONTINUATION, b"\xac"),
+            to(role, BINARY, &[0xff; 30]),
+            fragment_to(role, false, BINARY, b""),
+            to(role, CONTINUATION, b""),
+            to(role, TEXT, b"Hello"),
         ]
         .concat();
         let expected = [text(&long), text("€"), binary(&[0xff; 30]), binary(b""), text("Hello")];
@@ -128,7 +128,7 @@ fn at_most_three_bytes_of_a_character_are_held_back() {
     for role in ROLES {
         for character in ["é", "€", "𝄞"] {
             let payload = format!("ab{character}cd");
-            let bytes = to(role, true, TEXT, payload.as_bytes());
+            let bytes = to(role, TEXT, payload.as_bytes());
             let head = bytes.len() - payload.len();
             for cut in 1..character.len() {
                 let mut side = Side::new(role, Config::default());
@@ -140,9 +140,9 @@ fn at_most_three_bytes_of_a_character_are_held_back() {
             }
             // Only the beginning of a character is no part yet.
             let mut side = Side::new(role, Config::default());
-            side.fill(&to(role, false, TEXT, &character.as_bytes()[..1]));
+            side.fill(&fragment_to(role, false, TEXT, &character.as_bytes()[..1]));
             assert_eq!(parts(&mut side), []);
-            side.fill(&to(role, false, CONTINUATION, &character.as_bytes()[1..]));
+            side.fill(&fragment_to(role, false, CONTINUATION, &character.as_bytes()[1..]));
             assert_eq!(parts(&mut side), [Owned(text(character), true, false)]);
         }
     }
@@ -159,7 +159,7 @@ fn a_part_can_be_taken_and_the_message_goes_on() {
             } else {
                 (BINARY, Seeded(8).bytes(size))
             };
-            let bytes = to(role, true, opcode, &payload);
+            let bytes = to(role, opcode, &payload);
             // Odd ones are in the middle of a character.
             for places in [
                 vec![size / 2],
@@ -186,11 +186,11 @@ fn a_part_can_be_taken_and_the_message_goes_on() {
 fn the_rest_of_a_message_is_skipped_when_it_is_no_longer_asked_for_in_parts() {
     for role in ROLES {
         let bytes = [
-            to(role, false, TEXT, "begin €".as_bytes()),
-            to(role, true, PING, b"?"),
-            to(role, false, CONTINUATION, "more €".as_bytes()),
-            to(role, true, CONTINUATION, "end €".as_bytes()),
-            to(role, true, TEXT, b"next"),
+            fragment_to(role, false, TEXT, "begin €".as_bytes()),
+            to(role, PING, b"?"),
+            fragment_to(role, false, CONTINUATION, "more €".as_bytes()),
+            to(role, CONTINUATION, "end €".as_bytes()),
+            to(role, TEXT, b"next"),
         ]
         .concat();
         for at in 1..20 {
@@ -217,16 +217,16 @@ fn the_rest_of_a_message_is_skipped_when_it_is_no_longer_asked_for_in_parts() {
 fn a_message_of_which_bytes_were_skipped_is_not_taken_up_again() {
     for role in ROLES {
         let mut side = Side::new(role, Config::default());
-        side.fill(&to(role, false, TEXT, b"begin"));
+        side.fill(&fragment_to(role, false, TEXT, b"begin"));
         assert_eq!(parts(&mut side), [Owned(text("begin"), true, false)]);
-        side.receive(&to(role, false, CONTINUATION, b" skipped"));
+        side.receive(&fragment_to(role, false, CONTINUATION, b" skipped"));
         assert_eq!(side.events, []);
-        // A last part now would make a message with a missing piece.
-        side.fill(&to(role, false, CONTINUATION, b" more"));
+        // A last part now would make a message with a hole in it.
+        side.fill(&fragment_to(role, false, CONTINUATION, b" more"));
         assert_eq!(parts(&mut side), []);
-        side.fill(&to(role, true, CONTINUATION, b" end"));
+        side.fill(&to(role, CONTINUATION, b" end"));
         assert_eq!(parts(&mut side), []);
-        side.fill(&to(role, true, TEXT, b"next"));
+        side.fill(&to(role, TEXT, b"next"));
         assert_eq!(parts(&mut side), [Owned(text("next"), true, true)]);
     }
 }
@@ -235,10 +235,10 @@ fn a_message_of_which_bytes_were_skipped_is_not_taken_up_again() {
 fn what_is_skipped_is_still_held_to_the_rules() {
     for role in ROLES {
         let mut side = Side::new(role, Config::default());
-        let first = to(role, false, TEXT, b"begin");
+        let first = fragment_to(role, false, TEXT, b"begin");
         side.fill(&first);
         assert_eq!(parts(&mut side).len(), 1);
-        let bad = to(role, true, CONTINUATION, b"ab\xff");
+        let bad = to(role, CONTINUATION, b"ab\xff");
         let error = side.try_receive(&bad).unwrap_err();
         let at = (first.len() + bad.len() - 1) as u64;
         assert_eq!((error.rule(), error.offset()), (Rule::InvalidUtf8, at));
@@ -248,7 +248,7 @@ fn what_is_skipped_is_still_held_to_the_rules() {
 #[test]
 fn parts_may_be_asked_for_in_the_middle_of_a_message() {
     for role in ROLES {
-        let bytes = to(role, true, TEXT, b"0123456789");
+        let bytes = to(role, TEXT, b"0123456789");
         let head = bytes.len() - 10;
         let mut side = Side::new(role, Config::default());
         side.receive(&bytes[..head + 3]);
@@ -267,17 +267,20 @@ fn the_same_rules_hold_in_parts() {
     for role in ROLES {
         let cases = [
             (
-                [to(role, false, TEXT, b"ab"), to(role, true, CONTINUATION, b"\xff")],
+                [fragment_to(role, false, TEXT, b"ab"), to(role, CONTINUATION, b"\xff")],
                 Rule::InvalidUtf8,
             ),
             (
-                [to(role, false, TEXT, b"\xc3"), to(role, true, CONTINUATION, b"")],
+                [fragment_to(role, false, TEXT, b"\xc3"), to(role, CONTINUATION, b"")],
                 Rule::InvalidUtf8,
             ),
-            ([to(role, false, TEXT, b"ab"), to(role, true, TEXT, b"")], Rule::ExpectedContinuation),
-            ([to(role, true, TEXT, b"ab"), to(role, true, 3, b"")], Rule::ReservedOpcode),
             (
-                [to(role, false, BINARY, &[1; 60]), to(role, true, CONTINUATION, &[1; 60])],
+                [fragment_to(role, false, TEXT, b"ab"), to(role, TEXT, b"")],
+                Rule::ExpectedContinuation,
+            ),
+            ([to(role, TEXT, b"ab"), to(role, 3, b"")], Rule::ReservedOpcode),
+            (
+                [fragment_to(role, false, BINARY, &[1; 60]), to(role, CONTINUATION, &[1; 60])],
                 Rule::MessageTooBig,
             ),
         ];
@@ -315,9 +318,9 @@ fn the_same_rules_hold_in_parts() {
 fn control_frames_come_whole_between_parts_where_they_are_reported() {
     for role in ROLES {
         let mut side = Side::new(role, Config::default().report_control_frames(true));
-        side.fill(&to(role, false, TEXT, b"a"));
+        side.fill(&fragment_to(role, false, TEXT, b"a"));
         assert_eq!(parts(&mut side), [Owned(text("a"), true, false)]);
-        side.fill(&[to(role, true, PING, b"?"), to(role, true, CONTINUATION, b"b")].concat());
+        side.fill(&[to(role, PING, b"?"), to(role, CONTINUATION, b"b")].concat());
         let ping = Message::Ping(b"?".to_vec().into());
         assert_eq!(parts(&mut side), [Owned(ping, true, true), Owned(text("b"), false, true)]);
     }
@@ -327,7 +330,7 @@ fn control_frames_come_whole_between_parts_where_they_are_reported() {
 fn a_peer_that_goes_in_the_middle_has_sent_parts_and_no_last_one() {
     for role in ROLES {
         let mut side = Side::new(role, Config::default());
-        side.fill(&to(role, false, TEXT, b"a"));
+        side.fill(&fragment_to(role, false, TEXT, b"a"));
         side.input.eof();
         let mut seen = Vec::new();
         let progress = loop {
@@ -503,8 +506,8 @@ mod compressed {
     use bowline::Deflate;
 
     use super::*;
-    use crate::common::deflate::Token::{Literal, Match};
-    use crate::common::deflate::{Blocks, literals, marked, run_of};
+    use crate::support::deflate::Token::{Literal, Match};
+    use crate::support::deflate::{Blocks, literals, marked, run_of};
 
     fn config() -> Config {
         Config::default().deflate(Deflate::high_compression().threshold(0))
@@ -538,10 +541,10 @@ mod compressed {
             let (a, b) = halves.split_at(100);
             let bytes = [
                 marked(role, false, TEXT, a),
-                to(role, true, PING, b"?"),
-                to(role, false, CONTINUATION, b""),
-                to(role, true, CONTINUATION, b),
-                to(role, true, TEXT, b"plain"),
+                to(role, PING, b"?"),
+                fragment_to(role, false, CONTINUATION, b""),
+                to(role, CONTINUATION, b),
+                to(role, TEXT, b"plain"),
                 marked(role, true, BINARY, &fixed(&[0xff; 30])),
                 marked(role, true, BINARY, b"\0"),
                 marked(role, true, TEXT, &Blocks::new().fixed(false, &[Match(9, 39)]).message()),
@@ -594,11 +597,8 @@ mod compressed {
         let next = Blocks::new().fixed(false, &[Match(7, 7), Literal(b'!')]).message();
         for role in ROLES {
             let (a, b) = payload.split_at(payload.len() / 2);
-            let fragments = [
-                marked(role, false, TEXT, a),
-                to(role, true, PING, b"?"),
-                to(role, true, CONTINUATION, b),
-            ];
+            let fragments =
+                [marked(role, false, TEXT, a), to(role, PING, b"?"), to(role, CONTINUATION, b)];
             for wire in [marked(role, true, TEXT, &payload), fragments.concat()] {
                 let wire = [wire, marked(role, true, TEXT, &next)].concat();
                 for at in [20, 500, a.len() + 30, wire.len()] {
@@ -673,15 +673,15 @@ mod compressed {
             side.receive(&marked(role, false, TEXT, &blocks[0]));
             assert_eq!(side.events, []);
             assert_eq!(parts(&mut side), [Owned(text("012"), true, false)]);
-            side.fill(&to(role, false, CONTINUATION, &blocks[1]));
+            side.fill(&fragment_to(role, false, CONTINUATION, &blocks[1]));
             assert_eq!(parts(&mut side), [Owned(text("345"), false, false)]);
             // At most three bytes of a character are held back.
-            let wire = to(role, false, CONTINUATION, &blocks[2]);
+            let wire = fragment_to(role, false, CONTINUATION, &blocks[2]);
             side.fill(&wire[..wire.len() - 1]);
             assert_eq!(parts(&mut side), [Owned(text("67"), false, false)]);
             side.fill(&wire[wire.len() - 1..]);
             assert_eq!(parts(&mut side), [Owned(text("€"), false, false)]);
-            side.fill(&to(role, true, CONTINUATION, b"\0"));
+            side.fill(&to(role, CONTINUATION, b"\0"));
             assert_eq!(parts(&mut side), [Owned(text(""), false, true)]);
         }
     }

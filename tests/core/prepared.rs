@@ -1,6 +1,6 @@
 //! A message that is encoded once and sent on many connections.
 
-use crate::common::*;
+use crate::support::*;
 use bowline::{Config, Connection, Message, MessageRef, Prepared, Refusal, Role, SendBuf};
 
 #[test]

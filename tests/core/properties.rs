@@ -1,6 +1,6 @@
 //! Properties of the core on random inputs: round trips, no panics, and the same result however they are cut.
 
-use crate::common::*;
+use crate::support::*;
 use bowline::{Config, Message, Progress, Role};
 use bytes::Bytes;
 use proptest::collection::vec;
@@ -160,9 +160,9 @@ proptest! {
             at.sort_unstable();
             for (i, piece) in cut(payload, &at).into_iter().enumerate() {
                 let opcode = if i == 0 { opcode } else { CONTINUATION };
-                bytes.extend(to(role, i == at.len(), opcode, piece));
+                bytes.extend(fragment_to(role, i == at.len(), opcode, piece));
                 if let Some((_, Some(len))) = fragments.get(i) {
-                    bytes.extend(to(role, true, PONG, &vec![0xFF; *len]));
+                    bytes.extend(to(role, PONG, &vec![0xFF; *len]));
                 }
             }
             expected.push(message);

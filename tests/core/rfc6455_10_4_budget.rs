@@ -1,7 +1,7 @@
 //! RFC 6455 §10.4: a memory budget that connections share. What they keep is counted. A connection that would keep too
 //! much is closed with 1013. Nothing stays counted.
 
-use crate::common::*;
+use crate::support::*;
 use bowline::{Budget, Config, End, Message, MessageRef, Progress, Refusal, Role};
 
 const FREE: usize = 4 << 10;
@@ -13,7 +13,7 @@ fn config(budget: &Budget) -> Config {
 
 /// All but the last `short` bytes of a message.
 fn most_of(role: Role, len: usize, short: usize) -> Vec<u8> {
-    let mut bytes = to(role, true, BINARY, &vec![7; len]);
+    let mut bytes = to(role, BINARY, &vec![7; len]);
     bytes.truncate(bytes.len() - short);
     bytes
 }
@@ -38,7 +38,7 @@ fn a_message_counts_while_it_is_assembled_and_no_longer() {
         for at_once in [100, 4_096, usize::MAX] {
             let budget = Budget::new(1 << 20);
             let mut side = Side::new(role, config(&budget));
-            let bytes = to(role, true, BINARY, &vec![7; 300 * KIB]);
+            let bytes = to(role, BINARY, &vec![7; 300 * KIB]);
             let (last, most) = bytes.split_last().unwrap();
             for piece in most.chunks(at_once.min(most.len())) {
                 side.receive(piece);
@@ -78,7 +78,7 @@ fn who_would_keep_more_than_is_left_is_sent_away_and_the_others_go_on() {
             assert_eq!(budget.used(), used, "what was refused is given back at once");
             assert!(most <= budget.limit());
             assert_sent_away(&mut second);
-            first.receive(&to(role, true, BINARY, &vec![7; 600 * KIB])[part.len()..]);
+            first.receive(&to(role, BINARY, &vec![7; 600 * KIB])[part.len()..]);
             assert_eq!(first.events.len(), 1);
             assert_eq!(budget.used(), 0);
         }
@@ -109,7 +109,7 @@ fn small_messages_pass_where_nothing_is_left() {
     for role in ROLES {
         let budget = Budget::new(0);
         let mut side = Side::new(role, config(&budget));
-        let bytes = to(role, true, TEXT, &[b'x'; 4_000]);
+        let bytes = to(role, TEXT, &[b'x'; 4_000]);
         // Cut anywhere, and many at once.
         for at in [1, 7, 2_000] {
             side.receive(&bytes[..at]);
@@ -133,19 +133,19 @@ fn fragments_and_what_came_behind_a_control_frame_count() {
     for role in ROLES {
         let budget = Budget::new(100 * KIB);
         let mut side = Side::new(role, config(&budget).report_control_frames(true));
-        side.receive(&to(role, false, BINARY, &[1; 8_000]));
+        side.receive(&fragment_to(role, false, BINARY, &[1; 8_000]));
         assert_eq!(budget.used(), 8_000);
-        side.receive(&to(role, true, PING, b"p"));
+        side.receive(&to(role, PING, b"p"));
         assert_eq!(budget.used(), 8_000, "the message is still there");
-        side.receive(&to(role, false, CONTINUATION, &[1; 2_000]));
+        side.receive(&fragment_to(role, false, CONTINUATION, &[1; 2_000]));
         assert_eq!(budget.used(), 10_000);
-        side.receive(&to(role, true, CONTINUATION, b""));
+        side.receive(&to(role, CONTINUATION, b""));
         assert_eq!(budget.used(), 0);
         // The next one comes the short way again, whole, and in pieces.
-        side.receive(&to(role, true, BINARY, &[1; 8_000]));
+        side.receive(&to(role, BINARY, &[1; 8_000]));
         side.receive(&most_of(role, 8_000, 500));
         assert_eq!(budget.used(), 7_500);
-        side.receive(&to(role, true, BINARY, &[7; 8_000])[most_of(role, 8_000, 500).len()..]);
+        side.receive(&to(role, BINARY, &[7; 8_000])[most_of(role, 8_000, 500).len()..]);
         assert_eq!(budget.used(), 0);
         assert_eq!(side.events.len(), 4);
     }
@@ -156,7 +156,7 @@ fn a_message_in_parts_takes_nothing_of_the_budget() {
     for role in ROLES {
         let budget = Budget::new(0);
         let mut side = Side::new(role, config(&budget).max_message_size(u64::MAX));
-        let bytes = to(role, true, TEXT, "ü".repeat(1 << 20).as_bytes());
+        let bytes = to(role, TEXT, "ü".repeat(1 << 20).as_bytes());
         let mut got = 0;
         for piece in bytes.chunks(10_001) {
             side.fill(piece);
@@ -185,7 +185,7 @@ fn nothing_stays_counted_however_a_connection_ends() {
             assert!(side.try_receive(&[vec![0; 100_000], bytes].concat()).is_err());
         },
         |side| {
-            let rest = [vec![0; 100_000], to(side.role, true, CLOSE, b"")].concat();
+            let rest = [vec![0; 100_000], to(side.role, CLOSE, b"")].concat();
             assert_eq!(side.try_receive(&rest), Ok(Progress::Ended));
         },
         |side| {
@@ -381,7 +381,7 @@ fn what_does_not_fit_the_budget_is_given_back_and_the_connection_goes_on() {
             (0..1_000).find_map(|_| side.connection.send(&*"x".repeat(1_000), &mut side.out).err());
         assert_eq!(refused.unwrap().refusal(), Refusal::OverBudget);
         // Replies and Close are not refused.
-        side.receive(&to(role, true, PING, b"p"));
+        side.receive(&to(role, PING, b"p"));
         let _ = other.take_out();
         let mut left = side.take_sent();
         assert_eq!(left.pop().unwrap(), (PONG, b"p".to_vec()));

@@ -1,24 +1,20 @@
 //! RFC 6455 §10.4: limits on frames, messages, fragments and the send queue.
 
-use crate::common::*;
+use crate::support::*;
 use bowline::{Config, Message, MessageRef, Refusal, Role, Rule};
 
 const MIB: usize = 1 << 20;
-
-fn announced(role: Role, first: u8, len: u64) -> Vec<u8> {
-    header(first, role == Role::Server, Form::minimal(len), len)
-}
 
 #[test]
 fn by_default_a_message_may_have_1_mib_and_no_more() {
     for role in ROLES {
         let payload = vec![b'x'; MIB];
-        let bytes = to(role, true, BINARY, &payload);
+        let bytes = to(role, BINARY, &payload);
         run(role, &bytes, &Config::default()).assert_delivers(&[binary(&payload)]);
         // One more fails by its header.
         for len in [MIB as u64 + 1, 1 << 32, (1 << 55) + 1, (1 << 63) - 1] {
             for first in [0x81, 0x82, 0x01, 0x02] {
-                let bytes = announced(role, first, len);
+                let bytes = header_to(role, first, len);
                 run(role, &bytes, &Config::default()).assert_failed(Rule::MessageTooBig, 0);
             }
         }
@@ -31,21 +27,24 @@ fn by_default_a_message_may_have_1_mib_and_no_more() {
 fn the_limit_is_on_the_sum_of_the_fragments_and_fires_at_a_header() {
     for role in ROLES {
         let config = Config::default().max_message_size(1_000);
-        let open = [to(role, false, BINARY, &[1; 600]), to(role, false, CONTINUATION, &[2; 300])];
+        let open = [
+            fragment_to(role, false, BINARY, &[1; 600]),
+            fragment_to(role, false, CONTINUATION, &[2; 300]),
+        ];
         let open = open.concat();
-        let exactly = [&open[..], &to(role, true, CONTINUATION, &[3; 100])].concat();
+        let exactly = [&open[..], &to(role, CONTINUATION, &[3; 100])].concat();
         let expected = [&[1; 600][..], &[2; 300], &[3; 100]].concat();
         run(role, &exactly, &config).assert_delivers(&[binary(&expected)]);
 
         for (first, len) in [(0x80, 101), (0x00, 101), (0x80, 1_000), (0x00, 126)] {
-            let bytes = [&open[..], &announced(role, first, len)].concat();
+            let bytes = [&open[..], &header_to(role, first, len)].concat();
             let outcome = run(role, &bytes, &config);
             outcome.assert_failed(Rule::MessageTooBig, open.len());
         }
         // The sum does not overflow.
         for limit in [1_000, u64::MAX / 2] {
             let config = Config::default().max_message_size(limit).max_frame_size(u64::MAX);
-            let bytes = [&open[..], &announced(role, 0x80, u64::MAX >> 1)].concat();
+            let bytes = [&open[..], &header_to(role, 0x80, u64::MAX >> 1)].concat();
             let outcome = run(role, &bytes, &config);
             outcome.assert_failed(Rule::MessageTooBig, open.len());
         }
@@ -65,9 +64,9 @@ fn a_message_that_is_all_there_is_not_let_through_for_that() {
                 Config::default().max_frame_size(limit).max_message_size(limit * 2),
             ] {
                 let fits = vec![7; limit as usize];
-                let bytes = to(role, true, BINARY, &fits);
+                let bytes = to(role, BINARY, &fits);
                 feed(role, &[&bytes], &config, Style::Borrow).assert_delivers(&[binary(&fits)]);
-                let bytes = to(role, true, BINARY, &vec![7; limit as usize + 1]);
+                let bytes = to(role, BINARY, &vec![7; limit as usize + 1]);
                 let outcome = feed(role, &[&bytes], &config, Style::Borrow);
                 assert_eq!(outcome.events, [], "{limit}");
                 assert!(
@@ -86,19 +85,19 @@ fn a_message_that_is_all_there_is_not_let_through_for_that() {
 fn a_frame_may_have_a_limit_of_its_own() {
     for role in ROLES {
         let config = Config::default().max_frame_size(200);
-        let whole = to(role, true, BINARY, &[7; 200]);
+        let whole = to(role, BINARY, &[7; 200]);
         run(role, &whole, &config).assert_delivers(&[binary(&[7; 200])]);
-        run(role, &announced(role, 0x82, 201), &config).assert_failed(Rule::FrameTooBig, 0);
+        run(role, &header_to(role, 0x82, 201), &config).assert_failed(Rule::FrameTooBig, 0);
         // Fragments may still make a message that is larger than that, each with the limit.
-        let mut bytes = to(role, false, BINARY, &[7; 200]);
-        bytes.extend(to(role, false, CONTINUATION, &[7; 200]));
-        let ended = [&bytes[..], &to(role, true, CONTINUATION, &[7; 200])].concat();
+        let mut bytes = fragment_to(role, false, BINARY, &[7; 200]);
+        bytes.extend(fragment_to(role, false, CONTINUATION, &[7; 200]));
+        let ended = [&bytes[..], &to(role, CONTINUATION, &[7; 200])].concat();
         run(role, &ended, &config).assert_delivers(&[binary(&[7; 600])]);
-        let over = [&bytes[..], &announced(role, 0x80, 201)].concat();
+        let over = [&bytes[..], &header_to(role, 0x80, 201)].concat();
         run(role, &over, &config).assert_failed(Rule::FrameTooBig, bytes.len());
         // A frame limit above the message's changes nothing for the message.
         let config = Config::default().max_message_size(100).max_frame_size(200);
-        run(role, &announced(role, 0x82, 101), &config).assert_failed(Rule::MessageTooBig, 0);
+        run(role, &header_to(role, 0x82, 101), &config).assert_failed(Rule::MessageTooBig, 0);
     }
 }
 
@@ -106,10 +105,10 @@ fn a_frame_may_have_a_limit_of_its_own() {
 fn limits_are_not_on_control_frames() {
     for role in ROLES {
         let config = Config::default().max_message_size(0).max_frame_size(0);
-        let outcome = run(role, &to(role, true, PING, &[7; 125]), &config);
+        let outcome = run(role, &to(role, PING, &[7; 125]), &config);
         assert_eq!(outcome.sent, [(PONG, vec![7; 125])]);
-        run(role, &to(role, true, TEXT, b""), &config).assert_delivers(&[text("")]);
-        run(role, &announced(role, 0x81, 1), &config).assert_failed(Rule::FrameTooBig, 0);
+        run(role, &to(role, TEXT, b""), &config).assert_delivers(&[text("")]);
+        run(role, &header_to(role, 0x81, 1), &config).assert_failed(Rule::FrameTooBig, 0);
     }
 }
 
@@ -119,7 +118,7 @@ fn fragments(role: Role, count: usize, size: usize, fin: bool) -> Vec<u8> {
     let mut bytes = Vec::new();
     for i in 0..count {
         let opcode = if i == 0 { BINARY } else { CONTINUATION };
-        bytes.extend(to(role, fin && i + 1 == count, opcode, &payload));
+        bytes.extend(fragment_to(role, fin && i + 1 == count, opcode, &payload));
     }
     bytes
 }
@@ -138,7 +137,7 @@ fn by_default_a_message_may_have_1024_fragments_that_bring_nothing() {
             run(role, &bytes, &config).assert_failed(Rule::TooManyFragments, open.len());
         }
         // Control frames are not fragments.
-        let bytes = [&open[..], &to(role, true, PONG, b"").repeat(10)].concat();
+        let bytes = [&open[..], &to(role, PONG, b"").repeat(10)].concat();
         run(role, &bytes, &config).assert_delivers(&[]);
     }
     assert_eq!(Rule::TooManyFragments.close_code(), 1008);
@@ -155,7 +154,7 @@ fn payload_earns_further_fragments() {
             for size in [0, 1, 2, 7, 16, 31] {
                 let allowed = (1..).find(|n| *n >= limit as usize + n * size / 32).unwrap();
                 let open = fragments(role, allowed, size, false);
-                let one_more = [&open[..], &to(role, true, CONTINUATION, b"")].concat();
+                let one_more = [&open[..], &to(role, CONTINUATION, b"")].concat();
                 let outcome = feed(role, &[&one_more], &config, Style::Borrow);
                 outcome.assert_failed(Rule::TooManyFragments, open.len());
                 let ended = fragments(role, allowed, size, true);
@@ -169,11 +168,11 @@ fn payload_earns_further_fragments() {
         }
         // Earned by a large fragment before, not by one that is only announced.
         let config = Config::default().max_fragments(1);
-        let large = to(role, false, BINARY, &[b'x'; 320]);
-        let rest = to(role, false, CONTINUATION, b"").repeat(10);
+        let large = fragment_to(role, false, BINARY, &[b'x'; 320]);
+        let rest = fragment_to(role, false, CONTINUATION, b"").repeat(10);
         let bytes = [&large[..], &rest].concat();
         run(role, &bytes, &config).assert_delivers(&[]);
-        let bytes = [&bytes[..], &announced(role, 0x80, 100_000)].concat();
+        let bytes = [&bytes[..], &header_to(role, 0x80, 100_000)].concat();
         let at = large.len() + rest.len();
         run(role, &bytes, &config).assert_failed(Rule::TooManyFragments, at);
     }
@@ -186,7 +185,7 @@ fn each_message_has_its_own_count_of_fragments() {
         let bytes = fragments(role, 3, 1, true).repeat(5);
         let expected = vec![binary(b"xxx"); 5];
         run(role, &bytes, &config).assert_delivers(&expected);
-        let bytes = to(role, true, TEXT, b"a").repeat(10);
+        let bytes = to(role, TEXT, b"a").repeat(10);
         run(role, &bytes, &config).assert_delivers(&vec![text("a"); 10]);
     }
 }

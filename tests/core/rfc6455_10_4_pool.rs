@@ -1,7 +1,7 @@
 //! What one connection received is not shown to another: buffers of the pool come back cleared
 //! (RFC 6455 §10.4).
 
-use crate::common::*;
+use crate::support::*;
 #[cfg(feature = "deflate")]
 use bowline::Role;
 use bowline::{Config, Message, Progress, RecvBuf};
@@ -34,7 +34,7 @@ fn a_buffer_that_goes_back_to_the_pool_is_cleared_as_far_as_it_was_used() {
             for fin in [true, false] {
                 for give_back in ["released", "dropped", "discarded", "taken", "parts"] {
                     let mut side = Side::new(role, Config::default());
-                    let bytes = to(role, fin, BINARY, &secret(len));
+                    let bytes = fragment_to(role, fin, BINARY, &secret(len));
                     let mut at = 0;
                     let mut taken = Vec::new();
                     while at < bytes.len() {
@@ -79,8 +79,8 @@ fn the_rest_after_a_message_that_took_its_buffer_is_cleared() {
     for role in ROLES {
         for (size, rest) in [(20_000, 100), (29_000, 1_000), (110_000, 20_000)] {
             let mut side = Side::new(role, Config::default());
-            let mut bytes = to(role, true, TEXT, &secret(size));
-            bytes.extend(&to(role, false, TEXT, &secret(rest)));
+            let mut bytes = to(role, TEXT, &secret(size));
+            bytes.extend(&fragment_to(role, false, TEXT, &secret(rest)));
             side.fill(&bytes);
             assert_eq!(side.advance(), Ok(Progress::Event));
             let message = side.input.take_event().unwrap();

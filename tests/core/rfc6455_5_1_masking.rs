@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::common::*;
+use crate::support::*;
 use bowline::{Config, Connection, Message, MessageRef, Role, Rule, SendBuf};
 
 #[test]
@@ -21,7 +21,7 @@ fn a_server_must_close_upon_a_frame_that_is_not_masked_and_a_client_upon_one_tha
             }
         }
         // Inside a message, too.
-        let open = to(role, false, TEXT, b"a");
+        let open = fragment_to(role, false, TEXT, b"a");
         let wrong = frame(true, 0, CONTINUATION, b"b", role == Role::Client);
         let outcome = run(role, &[&open[..], &wrong].concat(), &Config::default());
         outcome.assert_failed(rule, open.len());
@@ -36,10 +36,7 @@ fn payloads_are_unmasked_with_any_key_at_any_length_however_they_are_cut() {
     for key in keys {
         for len in (0..=40).chain([125, 126, 200]) {
             let payload = Seeded(len as u64).bytes(len);
-            let mut bytes = header(0x82, true, Form::minimal(len as u64), len as u64);
-            let at = bytes.len() - 4;
-            bytes[at..].copy_from_slice(&key);
-            bytes.extend(masked_with(key, &payload));
+            let bytes = frame_with(0x82, Some(key), &payload);
             run(Role::Server, &bytes, &Config::default()).assert_delivers(&[binary(&payload)]);
         }
     }
@@ -47,17 +44,11 @@ fn payloads_are_unmasked_with_any_key_at_any_length_however_they_are_cut() {
 
 #[test]
 fn each_fragment_and_each_control_frame_between_has_its_own_key() {
-    let with = |first: u8, key: [u8; 4], payload: &[u8]| {
-        let mut bytes = vec![first, 0x80 | payload.len() as u8];
-        bytes.extend(key);
-        bytes.extend(masked_with(key, payload));
-        bytes
-    };
     let bytes = [
-        with(0x01, [1, 2, 3, 4], b"abcde"),
-        with(0x89, [5, 6, 7, 8], b"ping"),
-        with(0x00, [9, 10, 11, 12], b"fgh"),
-        with(0x80, [13, 14, 15, 16], b"ijklm"),
+        frame_with(0x01, Some([1, 2, 3, 4]), b"abcde"),
+        frame_with(0x89, Some([5, 6, 7, 8]), b"ping"),
+        frame_with(0x00, Some([9, 10, 11, 12]), b"fgh"),
+        frame_with(0x80, Some([13, 14, 15, 16]), b"ijklm"),
     ];
     let outcome = run(Role::Server, &bytes.concat(), &Config::default());
     assert_eq!(outcome.events, [text("abcdefghijklm")]);
@@ -80,7 +71,7 @@ fn one_of_each(role: Role) -> Vec<Frame> {
     connection.send_part("first", false, out).unwrap();
     connection.send_part("middle", false, out).unwrap();
     connection.send_part("", true, out).unwrap();
-    side.receive(&to(role, true, PING, b"answer me"));
+    side.receive(&to(role, PING, b"answer me"));
     side.connection.start_close(1000, "bye", &mut side.out).unwrap();
     assert!(shared.iter().all(|&byte| byte == 8), "a payload that others hold was masked in place");
     side.take_frames()

@@ -1,6 +1,6 @@
 //! RFC 6455 §5.2: the base framing protocol.
 
-use crate::common::*;
+use crate::support::*;
 use bowline::{Config, Message, Progress, Role, Rule};
 
 fn reserved_opcodes() -> impl Iterator<Item = u8> {
@@ -12,7 +12,7 @@ fn every_length_form_is_received() {
     for role in ROLES {
         for len in [0, 1, 2, 124, 125, 126, 127, 128, 255, 256, 65_535, 65_536, 70_000] {
             let payload = Seeded(9).bytes(len);
-            let bytes = to(role, true, BINARY, &payload);
+            let bytes = to(role, BINARY, &payload);
             run(role, &bytes, &Config::default()).assert_delivers(&[binary(&payload)]);
         }
     }
@@ -77,7 +77,7 @@ fn the_minimal_number_of_bytes_must_be_used_to_encode_the_length() {
             }
         }
         // A continuation frame is no exception.
-        let open = to(role, false, TEXT, b"a");
+        let open = fragment_to(role, false, TEXT, b"a");
         let bytes = [&open[..], &header(0x80, masked, Form::Sixteen, 5)].concat();
         let outcome = run(role, &bytes, &Config::default());
         outcome.assert_failed(Rule::NonMinimalLength, open.len());
@@ -119,7 +119,7 @@ fn reserved_bits_must_be_0_with_every_opcode() {
                 }
             }
             // Inside a message.
-            let open = to(role, false, TEXT, b"a");
+            let open = fragment_to(role, false, TEXT, b"a");
             for opcode in [CONTINUATION, PING, PONG, CLOSE] {
                 let bytes = frame(true, rsv, opcode, b"", role == Role::Server);
                 let outcome = run(role, &[&open[..], &bytes].concat(), &Config::default());
@@ -136,7 +136,7 @@ fn an_unknown_opcode_must_fail_the_connection() {
         for opcode in reserved_opcodes() {
             for fin in [true, false] {
                 for payload in [&b""[..], b"abc"] {
-                    let bytes = to(role, fin, opcode, payload);
+                    let bytes = fragment_to(role, fin, opcode, payload);
                     run(role, &bytes, &Config::default()).assert_failed(Rule::ReservedOpcode, 0);
                 }
                 // A length that never comes does not hide it: the first byte decides.
@@ -145,8 +145,8 @@ fn an_unknown_opcode_must_fail_the_connection() {
                 run(role, &head, &Config::default()).assert_failed(Rule::ReservedOpcode, 0);
                 run(role, &[first], &Config::default()).assert_failed(Rule::ReservedOpcode, 0);
             }
-            let open = to(role, false, TEXT, b"a");
-            let bytes = [&open[..], &to(role, true, opcode, b"")].concat();
+            let open = fragment_to(role, false, TEXT, b"a");
+            let bytes = [&open[..], &to(role, opcode, b"")].concat();
             run(role, &bytes, &Config::default()).assert_failed(Rule::ReservedOpcode, open.len());
         }
     }
@@ -188,7 +188,7 @@ fn a_rule_fires_at_the_first_byte_that_decides_it() {
             run(role, before, &Config::default()).assert_delivers(&[]);
         }
         // The same inside a message.
-        let open = to(role, false, TEXT, b"a");
+        let open = fragment_to(role, false, TEXT, b"a");
         for first in [0x81, 0x82, 0x01, 0x02] {
             let bytes = [&open[..], &[first]].concat();
             let outcome = run(role, &bytes, &Config::default());
@@ -204,12 +204,12 @@ fn the_offset_is_that_of_the_header_behind_all_that_came_before() {
         let mut events = Vec::new();
         for len in [0, 5, 125, 126, 300] {
             let payload = vec![b'x'; len];
-            bytes.extend(to(role, true, BINARY, &payload));
-            bytes.extend(to(role, true, PONG, b"abc"));
+            bytes.extend(to(role, BINARY, &payload));
+            bytes.extend(to(role, PONG, b"abc"));
             events.push(binary(&payload));
         }
         let at = bytes.len();
-        bytes.extend(to(role, true, 0x5, b"never parsed"));
+        bytes.extend(to(role, 0x5, b"never parsed"));
         let outcome = run(role, &bytes, &Config::default());
         outcome.assert_failed(Rule::ReservedOpcode, at);
         assert_eq!(outcome.events, events);
@@ -237,7 +237,7 @@ fn the_examples_of_section_5_7() {
 #[test]
 fn a_buffer_may_begin_with_bytes_that_were_read_before() {
     for role in ROLES {
-        let bytes = [to(role, true, TEXT, b"Hello"), to(role, true, BINARY, &[7; 5_000])].concat();
+        let bytes = [to(role, TEXT, b"Hello"), to(role, BINARY, &[7; 5_000])].concat();
         for cut in 0..=40 {
             let mut side = Side::new(role, Config::default());
             side.input = bowline::RecvBuf::with_unread(&bytes[..cut]);
@@ -255,7 +255,7 @@ fn a_taken_event_leaves_the_bytes_behind_it() {
     for role in ROLES {
         for len in [0, 100, 4_096, 4_097, 16_384, 20_000, 32_768, 40_000, 100_000] {
             let payload = Seeded(3).bytes(len);
-            let bytes = [to(role, true, BINARY, &payload), to(role, true, TEXT, b"next")].concat();
+            let bytes = [to(role, BINARY, &payload), to(role, TEXT, b"next")].concat();
             let pieces = [bytes.len(), bytes.len() - 3, 1, len.max(1)];
             for at in pieces {
                 let outcome = feed(role, &cut(&bytes, &[at]), &Config::default(), Style::Take);
@@ -286,8 +286,8 @@ fn an_event_lives_until_the_next_advance_space_or_release() {
             for opcode in [TEXT, PING] {
                 let mut side = Side::new(role, Config::default().report_control_frames(true));
                 assert_eq!(side.input.event(), None);
-                let half = to(role, true, TEXT, b"half");
-                side.fill(&to(role, true, opcode, b"Hello"));
+                let half = to(role, TEXT, b"half");
+                side.fill(&to(role, opcode, b"Hello"));
                 assert_eq!(side.advance(), Ok(Progress::Event));
                 assert_eq!(side.input.event().unwrap().as_bytes(), b"Hello");
                 assert_eq!(side.input.event().unwrap().as_bytes(), b"Hello");

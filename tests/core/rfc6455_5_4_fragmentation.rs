@@ -1,6 +1,6 @@
 //! RFC 6455 §5.4: fragmentation.
 
-use crate::common::*;
+use crate::support::*;
 use bowline::{Config, Message, Rule};
 
 fn message(opcode: u8, payload: &[u8]) -> Message {
@@ -22,7 +22,7 @@ fn the_fragments_of_a_message_are_delivered_as_one() {
                 let mut bytes = Vec::new();
                 for (i, piece) in pieces.iter().enumerate() {
                     let opcode = if i == 0 { opcode } else { CONTINUATION };
-                    bytes.extend(to(role, i + 1 == pieces.len(), opcode, piece));
+                    bytes.extend(fragment_to(role, i + 1 == pieces.len(), opcode, piece));
                 }
                 let expected = message(opcode, b"Hello");
                 run(role, &bytes, &Config::default()).assert_delivers(&[expected]);
@@ -36,11 +36,11 @@ fn a_message_of_empty_fragments_is_an_empty_message() {
     for role in ROLES {
         for opcode in [TEXT, BINARY] {
             for between in 0..3 {
-                let mut bytes = to(role, false, opcode, b"");
+                let mut bytes = fragment_to(role, false, opcode, b"");
                 for _ in 0..between {
-                    bytes.extend(to(role, false, CONTINUATION, b""));
+                    bytes.extend(fragment_to(role, false, CONTINUATION, b""));
                 }
-                bytes.extend(to(role, true, CONTINUATION, b""));
+                bytes.extend(to(role, CONTINUATION, b""));
                 let expected = message(opcode, b"");
                 run(role, &bytes, &Config::default()).assert_delivers(&[expected]);
             }
@@ -56,10 +56,10 @@ fn large_fragments_are_joined_in_order() {
         let mut bytes = Vec::new();
         for (i, piece) in pieces.iter().enumerate() {
             let opcode = if i == 0 { BINARY } else { CONTINUATION };
-            bytes.extend(to(role, i + 1 == pieces.len(), opcode, piece));
-            bytes.extend(to(role, true, PONG, b"between"));
+            bytes.extend(fragment_to(role, i + 1 == pieces.len(), opcode, piece));
+            bytes.extend(to(role, PONG, b"between"));
         }
-        bytes.extend(to(role, true, TEXT, b"next"));
+        bytes.extend(to(role, TEXT, b"next"));
         run(role, &bytes, &Config::default()).assert_delivers(&[binary(&payload), text("next")]);
     }
 }
@@ -68,17 +68,17 @@ fn large_fragments_are_joined_in_order() {
 fn control_frames_may_be_injected_in_the_middle_of_a_fragmented_message() {
     for role in ROLES {
         let fragments = [
-            to(role, false, TEXT, b"ab\xe2\x82"),
-            to(role, false, CONTINUATION, b""),
-            to(role, false, CONTINUATION, b"\xaccd"),
-            to(role, true, CONTINUATION, b"ef"),
+            fragment_to(role, false, TEXT, b"ab\xe2\x82"),
+            fragment_to(role, false, CONTINUATION, b""),
+            fragment_to(role, false, CONTINUATION, b"\xaccd"),
+            to(role, CONTINUATION, b"ef"),
         ];
         for place in 0..=4 {
             for payload in [&b""[..], b"ping", &[0xff; 125]] {
                 let mut frames = fragments.to_vec();
-                frames.insert(place, to(role, true, PING, payload));
-                frames.insert(place, to(role, true, PONG, b"any"));
-                frames.insert(place, to(role, true, PING, b"first"));
+                frames.insert(place, to(role, PING, payload));
+                frames.insert(place, to(role, PONG, b"any"));
+                frames.insert(place, to(role, PING, b"first"));
                 let outcome = run(role, &frames.concat(), &Config::default());
                 assert_eq!(outcome.events, [text("ab€cdef")]);
                 let pongs = [(PONG, b"first".to_vec()), (PONG, payload.to_vec())];
@@ -92,9 +92,9 @@ fn control_frames_may_be_injected_in_the_middle_of_a_fragmented_message() {
 fn a_close_in_the_middle_of_a_fragmented_message_ends_it_undelivered() {
     for role in ROLES {
         let bytes = [
-            to(role, false, TEXT, b"never"),
-            to(role, true, CLOSE, &close_payload(1001, b"")),
-            to(role, true, CONTINUATION, b" delivered"),
+            fragment_to(role, false, TEXT, b"never"),
+            to(role, CLOSE, &close_payload(1001, b"")),
+            to(role, CONTINUATION, b" delivered"),
         ];
         let outcome = run(role, &bytes.concat(), &Config::default());
         assert!(outcome.events.is_empty());
@@ -108,14 +108,14 @@ fn a_continuation_needs_a_message_to_continue() {
     for role in ROLES {
         for fin in [true, false] {
             for payload in [&b""[..], b"Hello"] {
-                let stray = to(role, fin, CONTINUATION, payload);
+                let stray = fragment_to(role, fin, CONTINUATION, payload);
                 let config = Config::default();
                 run(role, &stray, &config).assert_failed(Rule::UnexpectedContinuation, 0);
                 // Neither does a message that has ended have room for more.
                 for before in [
-                    to(role, true, TEXT, b"whole"),
-                    [to(role, false, BINARY, b"a"), to(role, true, CONTINUATION, b"b")].concat(),
-                    to(role, true, PING, b"not a message"),
+                    to(role, TEXT, b"whole"),
+                    [fragment_to(role, false, BINARY, b"a"), to(role, CONTINUATION, b"b")].concat(),
+                    to(role, PING, b"not a message"),
                 ] {
                     let outcome = run(role, &[&before[..], &stray].concat(), &config);
                     outcome.assert_failed(Rule::UnexpectedContinuation, before.len());
@@ -133,10 +133,10 @@ fn the_fragments_of_one_message_must_not_be_interleaved_with_another() {
             for second in [TEXT, BINARY] {
                 for fin in [true, false] {
                     for between in
-                        [vec![], to(role, false, CONTINUATION, b"x"), to(role, true, PONG, b"")]
+                        [vec![], fragment_to(role, false, CONTINUATION, b"x"), to(role, PONG, b"")]
                     {
-                        let open = [to(role, false, first, b"abc"), between].concat();
-                        let bytes = [&open[..], &to(role, fin, second, b"def")].concat();
+                        let open = [fragment_to(role, false, first, b"abc"), between].concat();
+                        let bytes = [&open[..], &fragment_to(role, fin, second, b"def")].concat();
                         let outcome = run(role, &bytes, &Config::default());
                         outcome.assert_failed(Rule::ExpectedContinuation, open.len());
                         assert!(outcome.events.is_empty());
@@ -152,13 +152,13 @@ fn the_fragments_of_one_message_must_not_be_interleaved_with_another() {
 fn messages_follow_one_another_each_with_its_own_type() {
     for role in ROLES {
         let bytes = [
-            to(role, false, TEXT, b"a"),
-            to(role, true, CONTINUATION, b"b"),
-            to(role, false, BINARY, b"\xff"),
-            to(role, true, CONTINUATION, b"\xfe"),
-            to(role, true, TEXT, b"c"),
-            to(role, true, BINARY, b""),
-            to(role, true, TEXT, b""),
+            fragment_to(role, false, TEXT, b"a"),
+            to(role, CONTINUATION, b"b"),
+            fragment_to(role, false, BINARY, b"\xff"),
+            to(role, CONTINUATION, b"\xfe"),
+            to(role, TEXT, b"c"),
+            to(role, BINARY, b""),
+            to(role, TEXT, b""),
         ];
         let expected = [text("ab"), binary(b"\xff\xfe"), text("c"), binary(b""), text("")];
         run(role, &bytes.concat(), &Config::default()).assert_delivers(&expected);

@@ -1,6 +1,6 @@
 //! RFC 6455 §5.5.1 and §7.4: the Close frame, its code and its reason.
 
-use crate::common::*;
+use crate::support::*;
 use bowline::{CloseAnswer, CloseCode, Config, MessageRef, Progress, Refusal, Role, Rule};
 
 /// §7.4.2 and the IANA registry: 1004 is reserved, 1005, 1006 and 1015 must not be set.
@@ -22,7 +22,7 @@ fn assert_closed(outcome: &Outcome, code: Option<u16>, reason: &str) {
 fn every_code_is_received_and_echoed_or_fails_the_connection() {
     for role in ROLES {
         for code in 0..=u16::MAX {
-            let bytes = to(role, true, CLOSE, &close_payload(code, b""));
+            let bytes = to(role, CLOSE, &close_payload(code, b""));
             let outcome = feed(role, &[&bytes], &Config::default(), Style::Borrow);
             if may_be_on_the_wire(code) {
                 assert_closed(&outcome, Some(code), "");
@@ -33,7 +33,7 @@ fn every_code_is_received_and_echoed_or_fails_the_connection() {
         }
         for code in [0, 999, 1000, 1004, 1005, 1006, 1015, 1016, 2999, 3000, 4999, 5000, 65_535] {
             for reason in [&b""[..], b"reason"] {
-                let bytes = to(role, true, CLOSE, &close_payload(code, reason));
+                let bytes = to(role, CLOSE, &close_payload(code, reason));
                 let outcome = run(role, &bytes, &Config::default());
                 if may_be_on_the_wire(code) {
                     assert_closed(&outcome, Some(code), std::str::from_utf8(reason).unwrap());
@@ -83,7 +83,7 @@ fn an_empty_close_is_sent_with_no_status_and_an_empty_reason() {
         assert_eq!(side.take_sent(), [(CLOSE, vec![])]);
         let again = side.connection.start_close(1005, "", &mut side.out).unwrap_err();
         assert_eq!(again.refusal(), Refusal::Closed);
-        side.receive(&to(role, true, CLOSE, b""));
+        side.receive(&to(role, CLOSE, b""));
         assert_eq!(side.connection.end().unwrap().code(), CloseCode::NO_STATUS);
         assert!(side.take_out().is_empty());
     }
@@ -104,7 +104,7 @@ fn the_answer_to_a_close_can_be_chosen() {
     for role in ROLES {
         for (answer, expected) in &cases {
             let config = Config::default().close_answer(answer.clone());
-            let close = to(role, true, CLOSE, &close_payload(4000, b"why"));
+            let close = to(role, CLOSE, &close_payload(4000, b"why"));
             assert_eq!(run(role, &close, &config).sent, [(CLOSE, expected.clone())]);
             // It does not answer a broken rule, nor a Close that this side began.
             let outcome = run(role, &[0xF1], &config);
@@ -131,7 +131,7 @@ fn a_relay_hands_on_every_close_as_it_came() {
     for role in ROLES {
         for body in &bodies {
             let mut near = Side::new(role, Config::default());
-            near.receive(&to(role, true, CLOSE, body));
+            near.receive(&to(role, CLOSE, body));
             let end = near.connection.end().unwrap();
             let mut far = Side::new(role, Config::default());
             far.connection.start_close(end.code(), end.reason(), &mut far.out).unwrap();
@@ -143,7 +143,7 @@ fn a_relay_hands_on_every_close_as_it_came() {
 #[test]
 fn a_close_without_a_body_is_answered_without_a_body() {
     for role in ROLES {
-        let outcome = run(role, &to(role, true, CLOSE, b""), &Config::default());
+        let outcome = run(role, &to(role, CLOSE, b""), &Config::default());
         assert_closed(&outcome, None, "");
     }
 }
@@ -153,7 +153,7 @@ fn the_code_of_a_clean_end_is_the_peers_or_1005() {
     for role in ROLES {
         for (body, code) in [(vec![], 1005), (close_payload(4999, b"why"), 4999)] {
             let mut side = Side::new(role, Config::default());
-            side.receive(&to(role, true, CLOSE, &body));
+            side.receive(&to(role, CLOSE, &body));
             let end = side.connection.end().unwrap();
             assert!(end.is_clean());
             assert_eq!(end.code(), code);
@@ -165,7 +165,7 @@ fn the_code_of_a_clean_end_is_the_peers_or_1005() {
 fn a_body_has_at_least_two_bytes() {
     for role in ROLES {
         for byte in [0x00, 0x03, 0xff] {
-            let bytes = to(role, true, CLOSE, &[byte]);
+            let bytes = to(role, CLOSE, &[byte]);
             run(role, &bytes, &Config::default()).assert_failed(Rule::CloseLength, 0);
         }
     }
@@ -178,7 +178,7 @@ fn a_reason_is_utf_8_of_up_to_123_bytes() {
     for role in ROLES {
         for reason in ["a", "bye", "größer", "\0"].into_iter().chain(long.iter().map(|s| &s[..]))
         {
-            let bytes = to(role, true, CLOSE, &close_payload(1000, reason.as_bytes()));
+            let bytes = to(role, CLOSE, &close_payload(1000, reason.as_bytes()));
             assert_closed(&run(role, &bytes, &Config::default()), Some(1000), reason);
         }
         for reason in [
@@ -192,12 +192,12 @@ fn a_reason_is_utf_8_of_up_to_123_bytes() {
             b"\xe2\x82",
             &[&[b'r'; 122][..], b"\xc3"].concat(),
         ] {
-            let bytes = to(role, true, CLOSE, &close_payload(1000, reason));
+            let bytes = to(role, CLOSE, &close_payload(1000, reason));
             let at = bytes.len() - 2 - reason.len();
             run(role, &bytes, &Config::default()).assert_failed(Rule::CloseReason, at);
         }
         // The code comes first.
-        let bytes = to(role, true, CLOSE, &close_payload(1005, b"\xff"));
+        let bytes = to(role, CLOSE, &close_payload(1005, b"\xff"));
         run(role, &bytes, &Config::default()).assert_failed(Rule::CloseCode, bytes.len() - 3);
     }
     assert_eq!(Rule::CloseReason.close_code(), 1007);
@@ -261,11 +261,11 @@ fn nothing_but_pongs_must_be_sent_after_a_close() {
         side.connection.start_close(1000, "", &mut side.out).unwrap();
         assert_shut(&mut side);
         // A ping has to be answered until the peer's Close (§5.5.2).
-        side.receive(&to(role, true, PING, b"?"));
+        side.receive(&to(role, PING, b"?"));
         let pong = (PONG, b"?".to_vec());
         assert_eq!(side.take_sent(), [(CLOSE, close_payload(1000, b"")), pong]);
         // Not even a second Close, for the peer's.
-        side.receive(&to(role, true, CLOSE, &close_payload(1001, b"")));
+        side.receive(&to(role, CLOSE, &close_payload(1001, b"")));
         assert!(!side.connection.answer(&mut side.out));
         assert_shut(&mut side);
     }
@@ -286,12 +286,12 @@ fn a_close_may_cut_a_message_that_is_being_sent_in_parts() {
 fn what_the_peer_sends_after_its_close_is_ignored() {
     for role in ROLES {
         for late in [
-            to(role, true, TEXT, b"Hello"),
-            to(role, true, PING, b"x"),
-            to(role, true, CLOSE, &close_payload(1002, b"")),
+            to(role, TEXT, b"Hello"),
+            to(role, PING, b"x"),
+            to(role, CLOSE, &close_payload(1002, b"")),
             vec![0xff; 30],
         ] {
-            let bytes = [to(role, true, CLOSE, &close_payload(1000, b"")), late].concat();
+            let bytes = [to(role, CLOSE, &close_payload(1000, b"")), late].concat();
             assert_closed(&run(role, &bytes, &Config::default()), Some(1000), "");
         }
     }
@@ -302,8 +302,8 @@ fn after_the_peers_close_nothing_is_sent_but_the_answer() {
     for role in ROLES {
         let mut side = Side::new(role, Config::default());
         side.connection.send("before", &mut side.out).unwrap();
-        side.receive(&to(role, true, PING, b"?"));
-        let close = to(role, true, CLOSE, &close_payload(3000, b"bye"));
+        side.receive(&to(role, PING, b"?"));
+        let close = to(role, CLOSE, &close_payload(3000, b"bye"));
         assert_eq!(side.try_receive(&close), Ok(Progress::Ended));
         assert!(side.connection.close_sent());
         assert_shut(&mut side);
@@ -326,15 +326,15 @@ fn pongs_that_are_owed_go_before_the_close() {
     // not depend on how the bytes were cut.
     for role in ROLES {
         let before = [
-            to(role, true, PING, b"one"),
-            to(role, true, TEXT, b"Hello"),
-            to(role, true, PING, b"two"),
-            to(role, true, TEXT, b"Hello"),
-            to(role, true, PING, b"three"),
+            to(role, PING, b"one"),
+            to(role, TEXT, b"Hello"),
+            to(role, PING, b"two"),
+            to(role, TEXT, b"Hello"),
+            to(role, PING, b"three"),
         ]
         .concat();
         let pongs = [b"one".to_vec(), b"two".to_vec(), b"three".to_vec()].map(|data| (PONG, data));
-        for (end, close) in [(to(role, true, CLOSE, b""), vec![]), (vec![0xF1], vec![3, 0xEA])] {
+        for (end, close) in [(to(role, CLOSE, b""), vec![]), (vec![0xF1], vec![3, 0xEA])] {
             let outcome = run(role, &[&before[..], &end].concat(), &Config::default());
             assert_eq!(outcome.sent[..3], pongs);
             assert_eq!(outcome.sent[3..], [(CLOSE, close)]);

@@ -1,6 +1,6 @@
 //! RFC 6455 §5.5, §5.5.2, §5.5.3: control frames, pings and pongs.
 
-use crate::common::*;
+use crate::support::*;
 use bowline::{Config, End, Message, MessageRef, Progress, Refusal, Replies, Role, Rule, Timeout};
 
 #[test]
@@ -8,11 +8,11 @@ fn control_frames_must_not_be_fragmented() {
     for role in ROLES {
         for opcode in CONTROL {
             for payload in [&b""[..], b"ab"] {
-                let bytes = to(role, false, opcode, payload);
+                let bytes = fragment_to(role, false, opcode, payload);
                 run(role, &bytes, &Config::default()).assert_failed(Rule::FragmentedControl, 0);
             }
-            let open = to(role, false, TEXT, b"a");
-            let bytes = [open.clone(), to(role, false, opcode, b"")].concat();
+            let open = fragment_to(role, false, TEXT, b"a");
+            let bytes = [open.clone(), fragment_to(role, false, opcode, b"")].concat();
             let outcome = run(role, &bytes, &Config::default());
             outcome.assert_failed(Rule::FragmentedControl, open.len());
         }
@@ -39,7 +39,7 @@ fn control_frames_must_have_a_payload_length_of_125_bytes_or_less() {
                 run(role, &bytes, &Config::default()).assert_failed(Rule::ControlTooLong, 0);
             }
         }
-        let whole = to(role, true, PING, &[b'x'; 126]);
+        let whole = to(role, PING, &[b'x'; 126]);
         run(role, &whole, &Config::default()).assert_failed(Rule::ControlTooLong, 0);
     }
     assert_eq!(Rule::ControlTooLong.close_code(), 1002);
@@ -50,7 +50,7 @@ fn a_pong_has_the_application_data_of_the_ping_that_it_answers() {
     for role in ROLES {
         for len in 0..=125 {
             let payload = Seeded(len as u64).bytes(len);
-            let bytes = to(role, true, PING, &payload);
+            let bytes = to(role, PING, &payload);
             let outcome = if len % 25 == 0 {
                 run(role, &bytes, &Config::default())
             } else {
@@ -68,7 +68,7 @@ fn pings_are_answered_in_order_as_long_as_there_is_room() {
         let mut bytes = Vec::new();
         let mut pongs = Vec::new();
         for i in 0..10 {
-            bytes.extend(to(role, true, PING, &[i; 100]));
+            bytes.extend(to(role, PING, &[i; 100]));
             pongs.push((PONG, vec![i; 100]));
         }
         assert_eq!(run(role, &bytes, &Config::default()).sent, pongs);
@@ -79,7 +79,7 @@ fn pings_are_answered_in_order_as_long_as_there_is_room() {
 fn a_pong_that_nobody_asked_for_is_ignored() {
     for role in ROLES {
         for payload in [&b""[..], b"keepalive", &[0xff; 125]] {
-            let bytes = [to(role, true, PONG, payload), to(role, true, TEXT, b"Hello")].concat();
+            let bytes = [to(role, PONG, payload), to(role, TEXT, b"Hello")].concat();
             run(role, &bytes, &Config::default()).assert_delivers(&[text("Hello")]);
         }
     }
@@ -90,13 +90,13 @@ fn control_frames_are_events_where_they_are_asked_for() {
     let config = Config::default().report_control_frames(true);
     for role in ROLES {
         let bytes = [
-            to(role, true, PONG, b""),
-            to(role, false, TEXT, b"a"),
-            to(role, true, PING, b"ping"),
-            to(role, false, CONTINUATION, b"b"),
-            to(role, true, PONG, &[0xff; 125]),
-            to(role, true, PING, b""),
-            to(role, true, CONTINUATION, b"c"),
+            to(role, PONG, b""),
+            fragment_to(role, false, TEXT, b"a"),
+            to(role, PING, b"ping"),
+            fragment_to(role, false, CONTINUATION, b"b"),
+            to(role, PONG, &[0xff; 125]),
+            to(role, PING, b""),
+            to(role, CONTINUATION, b"c"),
         ];
         let outcome = run(role, &bytes.concat(), &config);
         let ping = |data: &'static [u8]| Message::Ping(data.into());
@@ -169,7 +169,7 @@ fn pongs_that_nobody_reads_stay_within_their_limit_and_the_newest_replaces_the_l
                             let number = (round * together + i).to_be_bytes();
                             let digits = len.min(8);
                             payload[..digits].copy_from_slice(&number[8 - digits..]);
-                            to(role, true, PING, &payload)
+                            to(role, PING, &payload)
                         })
                         .collect();
                     side.receive(&pings);
@@ -189,7 +189,7 @@ fn pongs_that_nobody_reads_stay_within_their_limit_and_the_newest_replaces_the_l
                     assert_eq!(last[len.min(8) - 4..][..4], newest);
                 }
                 // All is as before.
-                side.receive(&to(role, true, PING, b"again"));
+                side.receive(&to(role, PING, b"again"));
                 assert_eq!(side.take_sent(), [(PONG, b"again".to_vec())]);
             }
         }
@@ -204,8 +204,8 @@ fn a_long_pong_that_replaces_a_short_one_stays_within_the_limit() {
             // One read for the half that goes to the `SendBuf`, and one for the half that waits after it.
             for _ in 0..2 {
                 let mut pings: Vec<u8> =
-                    (0..2_000).flat_map(|_| to(role, true, PING, &vec![1; small])).collect();
-                pings.extend(to(role, true, PING, &[2; 125]));
+                    (0..2_000).flat_map(|_| to(role, PING, &vec![1; small])).collect();
+                pings.extend(to(role, PING, &[2; 125]));
                 side.receive(&pings);
             }
             let wire = side.take_out();
@@ -222,7 +222,7 @@ fn the_limit_of_pongs_is_a_setting_and_one_pong_is_always_owed() {
             let config = Config::default().max_pending_pongs(limit);
             let mut side = Side::new(role, config);
             for i in 0..200u8 {
-                side.receive(&to(role, true, PING, &[i; 100]));
+                side.receive(&to(role, PING, &[i; 100]));
             }
             let wire = side.take_out();
             // One in the `SendBuf` and one after it, whatever the limit.
@@ -240,10 +240,10 @@ fn pongs_that_had_to_wait_are_sent_once_the_earlier_ones_have_left() {
         let mut side = Side::new(role, Config::default());
         // More than the half of the limit that may be in the queue.
         let message = "m".repeat(2048);
-        side.receive(&to(role, true, PING, b"one"));
+        side.receive(&to(role, PING, b"one"));
         side.connection.send(&*message, &mut side.out).unwrap();
-        side.receive(&to(role, true, PING, b"two"));
-        side.receive(&to(role, true, PING, b"three"));
+        side.receive(&to(role, PING, b"two"));
+        side.receive(&to(role, PING, b"three"));
         // All but the last byte of the first pong.
         let size = if role == Role::Client { 9 } else { 5 };
         let all = side.out.len();
@@ -275,7 +275,7 @@ fn while_little_waits_each_pong_comes_before_what_is_sent_after_its_ping() {
         let mut side = Side::new(role, Config::default());
         let mut expected = Vec::new();
         for i in 0..20u8 {
-            side.receive(&to(role, true, PING, &[i]));
+            side.receive(&to(role, PING, &[i]));
             side.connection.send(&[i][..], &mut side.out).unwrap();
             expected.extend([(PONG, vec![i]), (BINARY, vec![i])]);
         }
@@ -292,7 +292,7 @@ fn a_pong_leaves_between_the_parts_of_a_message_that_is_being_sent() {
     for role in ROLES {
         let mut side = Side::new(role, Config::default());
         side.connection.send_part("a", false, &mut side.out).unwrap();
-        side.receive(&to(role, true, PING, b"?"));
+        side.receive(&to(role, PING, b"?"));
         side.connection.ping(b"!", &mut side.out).unwrap();
         side.connection.send_part("b", true, &mut side.out).unwrap();
         let frames: Vec<_> = side
@@ -318,7 +318,7 @@ fn pongs_are_queued_although_the_queue_is_full_of_messages() {
         side.connection.send("0123456789", &mut side.out).unwrap();
         let error = side.connection.ping(b"", &mut side.out).unwrap_err();
         assert_eq!(error.refusal(), Refusal::QueueFull);
-        side.receive(&to(role, true, PING, b"?"));
+        side.receive(&to(role, PING, b"?"));
         assert_eq!(side.take_sent().last().unwrap(), &(PONG, b"?".to_vec()));
     }
 }
@@ -327,7 +327,7 @@ fn pongs_are_queued_although_the_queue_is_full_of_messages() {
 fn there_is_one_pong_for_each_ping_however_often_advance_is_called() {
     for role in ROLES {
         let mut side = Side::new(role, Config::default());
-        side.receive(&to(role, true, PING, b"once"));
+        side.receive(&to(role, PING, b"once"));
         for _ in 0..3 {
             assert_eq!(side.advance(), Ok(Progress::NeedInput));
         }
@@ -344,7 +344,7 @@ fn the_halves_hand_replies_over_within_the_same_limit() {
         let (mut input, mut out) = (side.input, side.out);
         assert_eq!(receiver.role(), role);
         for i in 0..200u8 {
-            let bytes = to(role, true, PING, &[i; 100]);
+            let bytes = to(role, PING, &[i; 100]);
             input.space()[..bytes.len()].copy_from_slice(&bytes);
             input.filled(bytes.len());
             let mut newer = Replies::default();
@@ -362,7 +362,7 @@ fn the_halves_hand_replies_over_within_the_same_limit() {
         out.sent(out.len());
 
         // A Close goes with the pongs that were owed before it, and ends the sending half.
-        let bytes = [to(role, true, PING, b"?"), to(role, true, CLOSE, &close_payload(1000, b""))];
+        let bytes = [to(role, PING, b"?"), to(role, CLOSE, &close_payload(1000, b""))];
         let bytes = bytes.concat();
         input.space()[..bytes.len()].copy_from_slice(&bytes);
         input.filled(bytes.len());
@@ -382,11 +382,11 @@ fn the_halves_hand_replies_over_within_the_same_limit() {
 fn a_flood_of_pings_and_what_it_is_owed_are_never_confused_with_messages() {
     for role in ROLES {
         let mut side = Side::new(role, Config::default());
-        let ping = to(role, true, PING, &[b'x'; 125]);
+        let ping = to(role, PING, &[b'x'; 125]);
         for _ in 0..200 {
             side.receive(&ping.repeat(100));
         }
-        side.receive(&to(role, true, TEXT, b"Hello"));
+        side.receive(&to(role, TEXT, b"Hello"));
         assert_eq!(side.events, [text("Hello")]);
         assert!(owed(&mut side) <= 4096);
     }
@@ -399,7 +399,7 @@ fn pings_are_answered_after_our_close_until_the_peers() {
         side.connection.start_close(1000, "", &mut side.out).unwrap();
         assert_eq!(side.take_sent(), [(CLOSE, close_payload(1000, b""))]);
         for payload in [&b"1"[..], b"", &[2; 125]] {
-            side.receive(&to(role, true, PING, payload));
+            side.receive(&to(role, PING, payload));
             assert_eq!(side.take_sent(), [(PONG, payload.to_vec())]);
         }
         // Nothing else is answered: nothing may follow a Close.
@@ -408,8 +408,8 @@ fn pings_are_answered_after_our_close_until_the_peers() {
             assert_eq!(error.refusal(), Refusal::Closed);
         }
         // "Unless it already received a Close frame" (§5.5.2).
-        let close = to(role, true, CLOSE, &close_payload(1000, b""));
-        side.fill(&[to(role, true, PING, b"3"), close, to(role, true, PING, b"4")].concat());
+        let close = to(role, CLOSE, &close_payload(1000, b""));
+        side.fill(&[to(role, PING, b"3"), close, to(role, PING, b"4")].concat());
         assert_eq!(side.advance(), Ok(Progress::Ended));
         assert_eq!(side.take_sent(), []);
     }
@@ -419,9 +419,9 @@ fn pings_are_answered_after_our_close_until_the_peers() {
 fn a_ping_after_the_peers_close_is_not_answered() {
     for role in ROLES {
         let mut side = Side::new(role, Config::default());
-        let close = to(role, true, CLOSE, &close_payload(1000, b""));
-        let ping = to(role, true, PING, b"before");
-        side.fill(&[ping, close, to(role, true, PING, b"after")].concat());
+        let close = to(role, CLOSE, &close_payload(1000, b""));
+        let ping = to(role, PING, b"before");
+        side.fill(&[ping, close, to(role, PING, b"after")].concat());
         assert_eq!(side.advance(), Ok(Progress::Ended));
         assert_eq!(side.advance(), Ok(Progress::Ended));
         let sent: Vec<_> = side.take_sent().into_iter().map(|frame| frame.0).collect();
@@ -440,7 +440,7 @@ fn pongs_after_our_close_stay_within_their_limit_and_do_not_delay_its_timeout() 
         let mut most = 0;
         for n in 0..200 {
             for _ in 0..5 {
-                side.receive(&to(role, true, PING, b"and you?"));
+                side.receive(&to(role, PING, b"and you?"));
                 most = most.max(side.out.len());
             }
             // It reads a little all the time, and so the queue is never empty.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::common::*;
+use crate::support::*;
 use bowline::{
     CloseCode, Config, Connection, End, Initiator, Progress, RecvBuf, Refusal, Role, Rule, SendBuf,
     Timeout, Truncation,
@@ -61,18 +61,18 @@ fn messages_that_come_after_our_close_are_received_until_the_peers() {
     for role in ROLES {
         let mut side = Side::new(role, Config::default());
         // One is under way already.
-        side.receive(&to(role, false, TEXT, b"a"));
+        side.receive(&fragment_to(role, false, TEXT, b"a"));
         side.connection.start_close(1000, "", &mut side.out).unwrap();
         let _ = side.take_out();
-        side.receive(&to(role, true, CONTINUATION, b"b"));
-        side.receive(&to(role, true, PING, b"?"));
+        side.receive(&to(role, CONTINUATION, b"b"));
+        side.receive(&to(role, PING, b"?"));
         for _ in 0..100 {
-            side.receive(&to(role, true, BINARY, &[7; 60_000]));
+            side.receive(&to(role, BINARY, &[7; 60_000]));
             assert_eq!(side.events.pop(), Some(binary(&[7; 60_000])));
         }
         assert_eq!(side.events, [text("ab")]);
         assert_eq!(side.connection.end(), None);
-        let last = [to(role, true, TEXT, b"c"), to(role, true, CLOSE, b"")].concat();
+        let last = [to(role, TEXT, b"c"), to(role, CLOSE, b"")].concat();
         assert_eq!(side.try_receive(&last), Ok(Progress::Ended));
         assert_eq!(side.events, [text("ab"), text("c")]);
         assert_closed(&side, Initiator::Local, None, "");
@@ -86,7 +86,7 @@ fn messages_that_come_after_our_close_are_received_until_the_peers() {
 fn after_a_close_has_come_a_later_one_of_ours_is_refused() {
     for role in ROLES {
         let mut side = Side::new(role, Config::default());
-        let _ = side.try_receive(&to(role, true, CLOSE, &close_payload(1001, b"")));
+        let _ = side.try_receive(&to(role, CLOSE, &close_payload(1001, b"")));
         let error = side.connection.start_close(1000, "", &mut side.out).unwrap_err();
         assert_eq!(error.refusal(), Refusal::Closed);
         assert_closed(&side, Initiator::Remote, Some(1001), "");
@@ -96,15 +96,15 @@ fn after_a_close_has_come_a_later_one_of_ours_is_refused() {
 #[test]
 fn a_peer_that_goes_without_a_close_is_told_apart_by_where_it_stopped() {
     for role in ROLES {
-        let (message, open) = (to(role, true, TEXT, b"Hello"), to(role, false, TEXT, b"Hel"));
-        let close = to(role, true, CLOSE, &close_payload(1000, b""));
+        let (message, open) = (to(role, TEXT, b"Hello"), fragment_to(role, false, TEXT, b"Hel"));
+        let close = to(role, CLOSE, &close_payload(1000, b""));
         let long = header(0x82, role == Role::Server, Form::SixtyFour, 1 << 17);
         let mut cases = vec![
             (vec![], Truncation::BetweenMessages),
             (message.clone(), Truncation::BetweenMessages),
-            (to(role, true, PING, b""), Truncation::BetweenMessages),
+            (to(role, PING, b""), Truncation::BetweenMessages),
             (open.clone(), Truncation::InMessage),
-            ([&open[..], &to(role, true, PING, b"")].concat(), Truncation::InMessage),
+            ([&open[..], &to(role, PING, b"")].concat(), Truncation::InMessage),
             ([&open[..], &[0x80]].concat(), Truncation::InHeader),
             (message[..message.len() - 1].to_vec(), Truncation::InPayload),
             (close[..close.len() - 1].to_vec(), Truncation::InPayload),
@@ -144,9 +144,9 @@ fn a_peer_that_goes_without_a_close_is_told_apart_by_where_it_stopped() {
 #[test]
 fn what_came_whole_before_the_end_of_the_stream_is_delivered_and_no_part_of_more() {
     for role in ROLES {
-        let whole = [to(role, true, TEXT, b"Hello"), to(role, true, BINARY, b"x")].concat();
+        let whole = [to(role, TEXT, b"Hello"), to(role, BINARY, b"x")].concat();
         let more =
-            [to(role, false, TEXT, b"never"), to(role, true, CONTINUATION, b" seen")].concat();
+            [fragment_to(role, false, TEXT, b"never"), to(role, CONTINUATION, b" seen")].concat();
         for at in 0..more.len() {
             let mut side = Side::new(role, Config::default());
             side.fill(&[&whole[..], &more[..at]].concat());
@@ -174,7 +174,7 @@ fn nothing_is_received_once_the_stream_has_ended() {
     for role in ROLES {
         let mut side = Side::new(role, Config::default());
         side.eof();
-        assert_eq!(side.try_receive(&to(role, true, TEXT, b"Hello")), Ok(Progress::Ended));
+        assert_eq!(side.try_receive(&to(role, TEXT, b"Hello")), Ok(Progress::Ended));
         assert_eq!(side.input.event(), None);
         assert!(side.events.is_empty());
     }
@@ -185,12 +185,12 @@ fn a_violation_is_answered_once_and_nothing_is_parsed_after_it() {
     for role in ROLES {
         for (bad, rule) in [
             (vec![0xF1], Rule::ReservedBits),
-            (to(role, true, TEXT, b"\xff"), Rule::InvalidUtf8),
-            (to(role, true, CLOSE, &close_payload(1006, b"")), Rule::CloseCode),
+            (to(role, TEXT, b"\xff"), Rule::InvalidUtf8),
+            (to(role, CLOSE, &close_payload(1006, b"")), Rule::CloseCode),
             (header(0x82, role == Role::Server, Form::SixtyFour, 1 << 30), Rule::MessageTooBig),
         ] {
             let mut side = Side::new(role, Config::default());
-            let good = to(role, true, TEXT, b"Hello");
+            let good = to(role, TEXT, b"Hello");
             let error = side.try_receive(&[&good[..], &bad, &good].concat()).unwrap_err();
             assert_eq!(error.rule(), rule);
             assert_eq!(side.events, [text("Hello")]);
@@ -199,8 +199,8 @@ fn a_violation_is_answered_once_and_nothing_is_parsed_after_it() {
             assert!(side.connection.close_sent());
             // The error stays, whatever else comes.
             side.fill(&good);
-            side.fill(&to(role, true, PING, b"?"));
-            side.fill(&to(role, true, CLOSE, b""));
+            side.fill(&to(role, PING, b"?"));
+            side.fill(&to(role, CLOSE, b""));
             side.input.eof();
             for _ in 0..3 {
                 assert_eq!(side.advance(), Err(error));
@@ -242,8 +242,8 @@ fn a_peer_that_never_answers_our_close_is_given_up_after_the_close_timeout() {
         // Data, pings and parts of messages do not prolong it.
         for i in 1..5 {
             let now = start + i * SECOND;
-            side.receive(&to(role, true, BINARY, &[0; 50_000]));
-            side.receive(&to(role, true, PING, b""));
+            side.receive(&to(role, BINARY, &[0; 50_000]));
+            side.receive(&to(role, PING, b""));
             side.connection.on_time(now, &side.input, &mut side.out);
             assert_eq!(side.connection.end(), None);
             let again = side.connection.deadline(now, &side.input, &side.out);
@@ -273,7 +273,7 @@ fn an_answer_within_the_close_timeout_is_a_clean_end() {
         side.connection.start_close(1000, "", &mut side.out).unwrap();
         let _ = side.take_out();
         assert!(side.connection.deadline(SECOND, &side.input, &side.out).is_some());
-        side.receive(&to(role, true, CLOSE, &close_payload(1000, b"")));
+        side.receive(&to(role, CLOSE, &close_payload(1000, b"")));
         side.connection.on_time(100 * SECOND, &side.input, &mut side.out);
         assert_closed(&side, Initiator::Local, Some(1000), "");
     }
@@ -286,8 +286,8 @@ fn without_a_close_timeout_the_answer_may_take_for_ever() {
         side.connection.start_close(1000, "", &mut side.out).unwrap();
         let _ = side.take_out();
         assert_eq!(side.connection.deadline(SECOND, &side.input, &side.out), None);
-        // A message that is under way still has to make progress.
-        side.receive(&to(role, false, TEXT, b"a"));
+        // A message that is under way has to come on, all the same.
+        side.receive(&fragment_to(role, false, TEXT, b"a"));
         let deadline = side.connection.deadline(SECOND, &side.input, &side.out);
         assert_eq!(deadline, Some(21 * SECOND));
         side.connection.on_time(21 * SECOND, &side.input, &mut side.out);
@@ -305,7 +305,7 @@ fn after_a_clean_close_the_server_leaves_at_once_and_the_client_waits_for_it() {
             if ours_first {
                 side.connection.start_close(1000, "", &mut side.out).unwrap();
             }
-            let _ = side.try_receive(&to(role, true, CLOSE, b""));
+            let _ = side.try_receive(&to(role, CLOSE, b""));
             let mut leave = side.connection.leave();
             match role {
                 Role::Server => assert!(leave.shutdown_first() && leave.is_done()),
@@ -368,7 +368,7 @@ fn an_end_is_normal_only_if_the_peers_close_tells_of_no_error() {
                 if let Some(code) = ours {
                     side.connection.start_close(code, "", &mut side.out).unwrap();
                 }
-                assert_eq!(side.try_receive(&to(role, true, CLOSE, &body)), Ok(Progress::Ended));
+                assert_eq!(side.try_receive(&to(role, CLOSE, &body)), Ok(Progress::Ended));
                 let end = side.connection.end().unwrap();
                 let normal = matches!(code, None | Some(1000 | 1001));
                 assert_eq!((end.is_clean(), end.is_normal()), (true, normal), "{code:?}");
@@ -399,12 +399,12 @@ fn an_end_says_what_it_was() {
     let said = |side: &Side| side.connection.end().unwrap().to_string();
     for role in ROLES {
         let mut side = Side::new(role, Config::default());
-        let _ = side.try_receive(&to(role, true, CLOSE, &close_payload(4000, b"why")));
+        let _ = side.try_receive(&to(role, CLOSE, &close_payload(4000, b"why")));
         assert_eq!(said(&side), "closed by the peer, code 4000, reason \"why\"");
 
         let mut side = Side::new(role, Config::default());
         side.connection.start_close(1000, "", &mut side.out).unwrap();
-        let _ = side.try_receive(&to(role, true, CLOSE, b""));
+        let _ = side.try_receive(&to(role, CLOSE, b""));
         assert_eq!(said(&side), "closed by us, code 1005");
 
         let mut side = Side::new(role, Config::default());
@@ -420,7 +420,7 @@ fn an_end_that_was_told_stays_whatever_is_filled_in_behind_it() {
         let mut connection = Connection::server(Config::default());
         let (mut input, mut out) = (RecvBuf::new(), SendBuf::new());
         input.eof();
-        let frame = to(Role::Server, true, TEXT, b"Hello").repeat(count);
+        let frame = to(Role::Server, TEXT, b"Hello").repeat(count);
         input.space()[..frame.len()].copy_from_slice(&frame);
         input.filled(frame.len());
         for _ in 0..count {

@@ -3,7 +3,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::common::*;
+use crate::support::*;
 use bowline::{Config, Connection, MessageRef, Progress, RecvBuf, Role, SendBuf};
 
 /// Whether lent text is UTF-8, in each way to get it.
@@ -33,11 +33,11 @@ fn a_binary_fragment_of_one_connection_is_not_the_text_of_another() {
     for role in ROLES {
         let binary = &mut Side::new(role, Config::default());
         let text = &mut Side::new(role, Config::default());
-        binary.receive(&to(role, false, BINARY, b"\xff\xfe\xfd"));
-        text.receive(&to(role, false, TEXT, b"a"));
+        binary.receive(&fragment_to(role, false, BINARY, b"\xff\xfe\xfd"));
+        text.receive(&fragment_to(role, false, TEXT, b"a"));
         std::mem::swap(&mut binary.input, &mut text.input);
         for piece in [&b"b"[..], b""] {
-            fill(&mut text.input, &to(role, true, CONTINUATION, piece));
+            fill(&mut text.input, &to(role, CONTINUATION, piece));
             let _ = text.advance();
             assert_sound(&text.input);
             assert_taken_sound(&mut text.input);
@@ -51,10 +51,10 @@ fn the_rest_of_a_character_is_no_text_in_a_buffer_without_its_start() {
     for role in ROLES {
         for parts in [false, true] {
             let mut side = Side::new(role, Config::default());
-            side.receive(&to(role, false, TEXT, b"a\xc3"));
+            side.receive(&fragment_to(role, false, TEXT, b"a\xc3"));
             // The start of the character is lost with the buffer.
             drop(std::mem::take(&mut side.input));
-            fill(&mut side.input, &to(role, true, CONTINUATION, b"\xa9"));
+            fill(&mut side.input, &to(role, CONTINUATION, b"\xa9"));
             let progress = if parts {
                 side.connection.advance_parts(&mut side.input, &mut side.out)
             } else {
@@ -76,13 +76,13 @@ fn pieces(role: Role) -> Vec<Vec<u8>> {
     ] {
         for payload in payloads {
             for fin in [false, true] {
-                let frame = to(role, fin, opcode, payload);
+                let frame = fragment_to(role, fin, opcode, payload);
                 pieces.push(frame[..frame.len() - 1].to_vec());
                 pieces.push(frame);
             }
         }
     }
-    pieces.push(to(role, true, PING, b"\xff"));
+    pieces.push(to(role, PING, b"\xff"));
     pieces
 }
 

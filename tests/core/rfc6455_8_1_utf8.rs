@@ -1,6 +1,6 @@
 //! RFC 6455 §5.6 and §8.1: text is UTF-8 (RFC 3629), and fails at the byte that is not.
 
-use crate::common::*;
+use crate::support::*;
 use bowline::{Config, Role, Rule};
 
 /// The first byte that makes the text invalid, by the standard library: the end of the first prefix that nothing can
@@ -61,7 +61,7 @@ fn invalid_text_fails_at_its_byte_wherever_it_stands() {
             for before in ["", "abc", "größer € 𝄞", &"x".repeat(40), &"€".repeat(50)] {
                 let payload = [before.as_bytes(), invalid, b" and more"].concat();
                 let bad = first_bad(&payload).unwrap();
-                let bytes = to(role, true, TEXT, &payload);
+                let bytes = to(role, TEXT, &payload);
                 let at = bytes.len() - payload.len() + bad;
                 run(role, &bytes, &Config::default()).assert_failed(Rule::InvalidUtf8, at);
                 // The byte is enough: it fails before the rest and the end of the message.
@@ -91,12 +91,12 @@ fn invalid_text_fails_at_its_byte_across_fragments_and_control_frames() {
             let bad = first_bad(&payload).unwrap();
             for place in 0..=payload.len() {
                 for between in
-                    [vec![], to(role, true, PING, b"\xff"), to(role, false, CONTINUATION, b"")]
+                    [vec![], to(role, PING, b"\xff"), fragment_to(role, false, CONTINUATION, b"")]
                 {
                     let (head, tail) = payload.split_at(place);
-                    let first = to(role, false, TEXT, head);
-                    let second = to(role, true, CONTINUATION, tail);
-                    // The place of the byte that decides.
+                    let first = fragment_to(role, false, TEXT, head);
+                    let second = to(role, CONTINUATION, tail);
+                    // Where the byte that decides comes to stand.
                     let at = if bad < place {
                         first.len() - head.len() + bad
                     } else {
@@ -117,15 +117,15 @@ fn a_message_must_not_end_inside_a_character() {
             let last = text.char_indices().last().unwrap().0;
             for end in last + 1..text.len() {
                 let payload = &text.as_bytes()[..end];
-                let whole = to(role, true, TEXT, payload);
+                let whole = to(role, TEXT, payload);
                 // Nothing is wrong before the message has ended.
                 let outcome = run(role, &whole, &Config::default());
                 outcome.assert_failed(Rule::InvalidUtf8, whole.len());
                 assert_eq!(first_bad(payload), Some(end));
 
-                let open = to(role, false, TEXT, payload);
+                let open = fragment_to(role, false, TEXT, payload);
                 run(role, &open, &Config::default()).assert_delivers(&[]);
-                let ended = [open, to(role, true, CONTINUATION, b"")].concat();
+                let ended = [open, to(role, CONTINUATION, b"")].concat();
                 let outcome = run(role, &ended, &Config::default());
                 outcome.assert_failed(Rule::InvalidUtf8, ended.len());
             }
@@ -139,22 +139,22 @@ fn valid_text_may_be_cut_anywhere() {
     for role in ROLES {
         for string in ["", "\0", "κόσμε", "€", "𝄞", "\u{D7FF}\u{E000}", &long] {
             let payload = string.as_bytes();
-            let whole = to(role, true, TEXT, payload);
+            let whole = to(role, TEXT, payload);
             run(role, &whole, &Config::default()).assert_delivers(&[text(string)]);
             for place in 0..=payload.len() {
                 let (head, tail) = payload.split_at(place);
                 let bytes =
-                    [to(role, false, TEXT, head), to(role, true, CONTINUATION, tail)].concat();
+                    [fragment_to(role, false, TEXT, head), to(role, CONTINUATION, tail)].concat();
                 let outcome = feed(role, &[&bytes], &Config::default(), Style::Borrow);
                 outcome.assert_delivers(&[text(string)]);
             }
-            // Each byte is a fragment of its own, with a ping after it.
-            let mut bytes = to(role, false, TEXT, b"");
+            // Each byte a fragment of its own, with a ping behind it.
+            let mut bytes = fragment_to(role, false, TEXT, b"");
             for byte in payload {
-                bytes.extend(to(role, false, CONTINUATION, &[*byte]));
-                bytes.extend(to(role, true, PONG, b"\xff"));
+                bytes.extend(fragment_to(role, false, CONTINUATION, &[*byte]));
+                bytes.extend(to(role, PONG, b"\xff"));
             }
-            bytes.extend(to(role, true, CONTINUATION, b""));
+            bytes.extend(to(role, CONTINUATION, b""));
             let outcome = feed(role, &[&bytes], &Config::default(), Style::Borrow);
             outcome.assert_delivers(&[text(string)]);
         }
@@ -166,7 +166,7 @@ fn every_character_is_text() {
     for role in ROLES {
         let all: String = ('\0'..=char::MAX).collect();
         let config = Config::default().max_message_size(u64::MAX);
-        let bytes = to(role, true, TEXT, all.as_bytes());
+        let bytes = to(role, TEXT, all.as_bytes());
         let places: Vec<usize> = (1..bytes.len()).step_by(65_521).collect();
         feed(role, &cut(&bytes, &places), &config, Style::Borrow).assert_delivers(&[text(&all)]);
     }
@@ -178,7 +178,7 @@ fn two_bytes_are_text_if_the_standard_library_says_so() {
     for pair in 0..=u16::MAX {
         let mut payload = pair.to_be_bytes().to_vec();
         payload.push(b'.');
-        let bytes = to(Role::Client, true, TEXT, &payload);
+        let bytes = to(Role::Client, TEXT, &payload);
         let outcome = feed(Role::Client, &[&bytes], &Config::default(), Style::Borrow);
         match first_bad(&payload) {
             None => outcome.assert_delivers(&[text(std::str::from_utf8(&payload).unwrap())]),
@@ -198,7 +198,7 @@ fn three_and_four_bytes_are_text_if_the_standard_library_says_so() {
                 for d in next {
                     for len in [3, 4] {
                         let payload = &[a, b, c, d][..len];
-                        let bytes = to(Role::Client, true, TEXT, payload);
+                        let bytes = to(Role::Client, TEXT, payload);
                         let outcome =
                             feed(Role::Client, &[&bytes], &Config::default(), Style::Borrow);
                         match first_bad(payload) {
@@ -217,9 +217,9 @@ fn binary_messages_may_be_anything() {
     for role in ROLES {
         for invalid in INVALID {
             let bytes = [
-                to(role, true, BINARY, invalid),
-                to(role, false, BINARY, invalid),
-                to(role, true, CONTINUATION, invalid),
+                to(role, BINARY, invalid),
+                fragment_to(role, false, BINARY, invalid),
+                to(role, CONTINUATION, invalid),
             ];
             let twice = invalid.repeat(2);
             let expected = [binary(invalid), binary(&twice)];
@@ -232,10 +232,10 @@ fn binary_messages_may_be_anything() {
 fn one_message_is_not_held_against_the_next() {
     for role in ROLES {
         let bytes = [
-            to(role, false, BINARY, b"\xe2\x82"),
-            to(role, true, CONTINUATION, b""),
-            to(role, true, TEXT, b"(ok"),
-            to(role, true, TEXT, b"\xac"),
+            fragment_to(role, false, BINARY, b"\xe2\x82"),
+            to(role, CONTINUATION, b""),
+            to(role, TEXT, b"(ok"),
+            to(role, TEXT, b"\xac"),
         ];
         let outcome = run(role, &bytes.concat(), &Config::default());
         let at = bytes.iter().map(Vec::len).sum::<usize>() - 1;

@@ -1,6 +1,6 @@
 //! The output queue: whole frames in order, however many bytes the socket takes at a time.
 
-use crate::common::*;
+use crate::support::*;
 use bowline::{Config, Message, MessageRef, Role, SendBuf};
 use bytes::Bytes;
 

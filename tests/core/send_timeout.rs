@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::common::*;
+use crate::support::*;
 use bowline::{Config, Connection, End, Role, SendBuf, SendState, Timeout};
 
 const SECOND: Duration = Duration::from_secs(1);

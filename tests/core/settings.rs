@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::common::*;
+use crate::support::*;
 use bowline::{Config, End, Refusal, Timeout};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -67,7 +67,7 @@ fn no_deadline_comes_of_a_duration_that_means_never() {
         }
         let mut side = Side::new(role, config);
         let now = 100 * SECOND;
-        side.receive(&to(role, false, TEXT, b"begun"));
+        side.receive(&fragment_to(role, false, TEXT, b"begun"));
         side.connection.send("waits", &mut side.out).unwrap();
         assert_eq!(side.connection.deadline(now, &side.input, &side.out), None);
         side.connection.start_close(1000, "", &mut side.out).unwrap();
@@ -98,10 +98,10 @@ fn a_timeout_of_zero_has_run_out_at_the_first_wait() {
         let now = 100 * SECOND;
         // Without a wait nothing happens.
         let mut side = Side::new(role, config.clone());
-        side.receive(&to(role, true, TEXT, b"whole"));
+        side.receive(&to(role, TEXT, b"whole"));
         assert_eq!(side.connection.deadline(now, &side.input, &side.out), None);
         // A message that is not there whole.
-        side.receive(&to(role, false, TEXT, b"begun"));
+        side.receive(&fragment_to(role, false, TEXT, b"begun"));
         assert_eq!(side.connection.deadline(now, &side.input, &side.out), Some(now));
         side.connection.on_time(now, &side.input, &mut side.out);
         assert_eq!(side.connection.end(), Some(&End::TimedOut(Timeout::Progress)));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::common::*;
+use crate::support::*;
 use bowline::{CloseCode, Config, End, Progress, Refusal, Role, Timeout};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -41,8 +41,8 @@ fn an_idle_connection_has_no_deadline() {
     for role in ROLES {
         let mut side = Side::new(role, Config::default());
         assert_eq!(deadline(&mut side, SECOND), None);
-        side.receive(&to(role, true, TEXT, b"Hello"));
-        side.receive(&to(role, true, PING, b"?"));
+        side.receive(&to(role, TEXT, b"Hello"));
+        side.receive(&to(role, PING, b"?"));
         side.connection.send("Hello", &mut side.out).unwrap();
         let _ = side.take_out();
         assert_eq!(deadline(&mut side, 2 * SECOND), None);
@@ -55,7 +55,7 @@ fn an_idle_connection_has_no_deadline() {
 #[test]
 fn a_frame_that_has_begun_must_end_in_time() {
     for role in ROLES {
-        for frame in [to(role, true, BINARY, &[1; 200]), to(role, true, PING, b"ping")] {
+        for frame in [to(role, BINARY, &[1; 200]), to(role, PING, b"ping")] {
             for begun in 1..frame.len().min(20) {
                 let mut side = slow(role);
                 side.receive(&frame[..begun]);
@@ -153,14 +153,14 @@ fn of_a_compressed_message_what_comes_on_the_wire_is_progress() {
 fn fragments_that_bring_little_and_control_frames_are_no_progress() {
     for role in ROLES {
         let mut side = slow(role);
-        side.receive(&to(role, false, TEXT, b"a"));
+        side.receive(&fragment_to(role, false, TEXT, b"a"));
         let mut now = SECOND;
         let until = deadline(&mut side, now).unwrap();
         while side.connection.end().is_none() {
             assert!(now <= until, "not given up");
-            side.receive(&to(role, false, CONTINUATION, b"b"));
-            side.receive(&to(role, true, PING, &[0; 125]).repeat(20));
-            side.receive(&to(role, true, PONG, &[0; 125]).repeat(20));
+            side.receive(&fragment_to(role, false, CONTINUATION, b"b"));
+            side.receive(&to(role, PING, &[0; 125]).repeat(20));
+            side.receive(&to(role, PONG, &[0; 125]).repeat(20));
             let _ = side.take_out();
             assert_eq!(deadline(&mut side, now), Some(until));
             now += SECOND;
@@ -174,7 +174,7 @@ fn fragments_that_bring_little_and_control_frames_are_no_progress() {
 fn each_message_has_its_own_time() {
     for role in ROLES {
         let mut side = slow(role);
-        let message = to(role, true, TEXT, b"Hello");
+        let message = to(role, TEXT, b"Hello");
         let (head, tail) = message.split_at(4);
         let mut now = SECOND;
         side.receive(head);
@@ -194,7 +194,7 @@ fn each_message_has_its_own_time() {
 fn each_control_frame_has_its_own_time() {
     for role in ROLES {
         let mut side = slow(role);
-        let ping = to(role, true, PING, b"ping");
+        let ping = to(role, PING, b"ping");
         let (head, tail) = ping.split_at(ping.len() - 1);
         let mut now = SECOND;
         side.receive(head);
@@ -214,7 +214,7 @@ fn each_control_frame_has_its_own_time() {
 fn a_message_that_is_received_in_parts_has_to_come_on_all_the_same() {
     for role in ROLES {
         let mut side = slow(role);
-        side.fill(&to(role, false, BINARY, &[0; 2_000]));
+        side.fill(&fragment_to(role, false, BINARY, &[0; 2_000]));
         while side.connection.advance_parts(&mut side.input, &mut side.out).unwrap()
             == Progress::Event
         {}
@@ -229,7 +229,7 @@ fn there_may_be_no_progress_timeout() {
     for role in ROLES {
         let config = Config::default().progress_timeout(None).send_timeout(None);
         let mut side = Side::new(role, config);
-        side.receive(&to(role, false, TEXT, b"a"));
+        side.receive(&fragment_to(role, false, TEXT, b"a"));
         assert_eq!(deadline(&mut side, SECOND), None);
         on_time(&mut side, 1_000_000 * SECOND);
         assert_eq!(side.connection.end(), None);
@@ -240,8 +240,8 @@ fn there_may_be_no_progress_timeout() {
 fn a_timer_starts_when_it_is_asked_for_and_not_before() {
     for role in ROLES {
         let mut side = slow(role);
-        side.receive(&to(role, false, TEXT, b"a"));
-        // A program that never waits never reads a clock, so the time until here does not count.
+        side.receive(&fragment_to(role, false, TEXT, b"a"));
+        // Whoever never waits never reads a clock, so the time until here counts for nothing.
         on_time(&mut side, 1_000 * SECOND);
         assert_eq!(side.connection.end(), None);
         assert_eq!(deadline(&mut side, 1_001 * SECOND), Some(1_010 * SECOND));
@@ -274,7 +274,7 @@ fn a_peer_that_takes_nothing_is_given_up() {
         assert_eq!(deadline(&mut side, start), Some(start + 10 * SECOND));
         // More bytes to send do not prolong it, and bytes from the peer do not either.
         side.connection.send("more", &mut side.out).unwrap();
-        side.receive(&to(role, true, TEXT, &[b'x'; 5_000]));
+        side.receive(&to(role, TEXT, &[b'x'; 5_000]));
         assert_eq!(deadline(&mut side, start + SECOND), Some(start + 10 * SECOND));
         on_time(&mut side, start + 10 * SECOND - TICK);
         assert_eq!(side.connection.end(), None);
@@ -367,12 +367,12 @@ fn the_deadline_is_the_earliest() {
         let config = Config::default().progress_timeout(7 * SECOND).send_timeout(9 * SECOND);
         let mut side = Side::new(role, config);
         side.connection.send("Hello", &mut side.out).unwrap();
-        side.receive(&to(role, false, TEXT, b"a"));
+        side.receive(&fragment_to(role, false, TEXT, b"a"));
         assert_eq!(deadline(&mut side, SECOND), Some(8 * SECOND));
         let _ = side.take_out();
         assert_eq!(deadline(&mut side, 2 * SECOND), Some(8 * SECOND));
         side.connection.send("Hello", &mut side.out).unwrap();
-        side.receive(&to(role, true, CONTINUATION, b""));
+        side.receive(&to(role, CONTINUATION, b""));
         assert_eq!(deadline(&mut side, 3 * SECOND), Some(12 * SECOND));
     }
 }
@@ -381,7 +381,7 @@ fn the_deadline_is_the_earliest() {
 fn by_default_a_message_and_a_send_have_20_seconds_and_a_close_has_5() {
     for role in ROLES {
         let mut side = Side::new(role, Config::default());
-        side.receive(&to(role, false, TEXT, b"a"));
+        side.receive(&fragment_to(role, false, TEXT, b"a"));
         assert_eq!(deadline(&mut side, SECOND), Some(21 * SECOND));
         let mut side = Side::new(role, Config::default());
         side.connection.send("Hello", &mut side.out).unwrap();
@@ -422,7 +422,7 @@ fn the_close_timeout_runs_from_when_close_has_left() {
         // Nothing prolongs it from there on.
         let until = now + 5 * SECOND;
         assert_eq!(deadline(&mut side, now), Some(until));
-        side.receive(&to(role, true, BINARY, &[0; 5_000]));
+        side.receive(&to(role, BINARY, &[0; 5_000]));
         assert_eq!(deadline(&mut side, now + SECOND), Some(until));
         on_time(&mut side, until - TICK);
         assert_eq!(side.connection.end(), None);
@@ -469,7 +469,7 @@ fn starting_to_close_starts_the_close_timeout_anew() {
     for role in ROLES {
         let config = Config::default().progress_timeout(10 * SECOND).send_timeout(None);
         let mut side = Side::new(role, config);
-        side.receive(&to(role, false, TEXT, b"a"));
+        side.receive(&fragment_to(role, false, TEXT, b"a"));
         assert_eq!(deadline(&mut side, SECOND), Some(11 * SECOND));
         side.connection.start_close(1000, "", &mut side.out).unwrap();
         assert_eq!(deadline(&mut side, 9 * SECOND), Some(14 * SECOND));
@@ -485,7 +485,7 @@ fn starting_to_close_starts_the_close_timeout_anew() {
 fn an_end_is_not_changed_by_a_timer() {
     for role in ROLES {
         let mut side = slow(role);
-        side.receive(&to(role, false, TEXT, b"a"));
+        side.receive(&fragment_to(role, false, TEXT, b"a"));
         assert!(deadline(&mut side, SECOND).is_some());
         let error = side.try_receive(&[0xF1]).unwrap_err();
         assert_eq!(deadline(&mut side, 100 * SECOND), None);
@@ -500,7 +500,7 @@ fn a_clock_may_stand_anywhere() {
     for role in ROLES {
         for start in [Duration::ZERO, TICK, Duration::from_secs(u64::MAX / 4), Duration::MAX] {
             let mut side = slow(role);
-            side.receive(&to(role, false, TEXT, b"a"));
+            side.receive(&fragment_to(role, false, TEXT, b"a"));
             assert!(deadline(&mut side, start).is_some());
             on_time(&mut side, start);
             if start < Duration::from_secs(1 << 30) {
@@ -525,7 +525,7 @@ fn waiting_for(role: Role, what: &str, timeout: Duration, now: Duration) -> Side
     };
     let mut side = Side::new(role, config);
     match what {
-        "rest" => side.receive(&to(role, false, TEXT, b"a")),
+        "rest" => side.receive(&fragment_to(role, false, TEXT, b"a")),
         "send" => side.connection.send("a", &mut side.out).unwrap(),
         "close" | "close to leave" => {
             side.connection.start_close(1000, "", &mut side.out).unwrap();
@@ -600,7 +600,7 @@ fn the_halves_have_the_same_timers() {
     for role in ROLES {
         let config = Config::default();
         let mut side = Side::new(role, config);
-        side.receive(&to(role, false, TEXT, b"a"));
+        side.receive(&fragment_to(role, false, TEXT, b"a"));
         side.connection.send("Hello", &mut side.out).unwrap();
         let Side { connection, input, mut out, .. } = side;
         let (mut receiver, mut sender, mut replies) = connection.into_halves();

@@ -1,6 +1,6 @@
 //! Sending a borrowed payload with one vectored write, however many bytes the socket takes of it.
 
-use crate::common::*;
+use crate::support::*;
 use bowline::{Config, MessageRef, Role, SendBuf, Vectored};
 
 /// What a vectored write of up to `n` bytes takes.
@@ -135,7 +135,7 @@ fn an_event_is_sent_back_while_it_is_held() {
         let mut side = Side::new(role, Config::default());
         let mut wire = Vec::new();
         for message in ["one", "two", "three"] {
-            side.fill(&to(role, true, TEXT, message.as_bytes()));
+            side.fill(&to(role, TEXT, message.as_bytes()));
             assert_eq!(side.advance(), Ok(bowline::Progress::Event));
             let event = side.input.event().unwrap();
             let mut frame = side.connection.send_borrowed(event, &mut side.out).unwrap();

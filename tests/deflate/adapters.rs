@@ -4,9 +4,9 @@
 
 use std::net::{TcpListener, TcpStream};
 
-use crate::common::deflate::{Blocks, inflate, literals, marked, run_of};
-use crate::common::{Frame, Seeded, decode_extended, handshake};
+use crate::support::deflate::{Blocks, inflate, literals, marked, run_of};
 use crate::support::stream::{cancelled, finish, io};
+use crate::support::{Frame, Seeded, decode_extended, handshake};
 use crate::support::{LONG, ROLES, blocking, close_to, spawn, to};
 use bowline::handshake::ClientRequest;
 use bowline::{Config, Connection, Deflate, End, Error, Message, MessageRef, RecvBuf, Role};
@@ -203,9 +203,9 @@ fn compression_can_be_turned_off_in_each_place_where_messages_are_sent() {
         on.iter().map(|&on| (on, secret.clone().into_bytes())).collect()
     };
     for role in ROLES {
-        let (pipe, far) = blocking::pipe();
+        let (stream, far) = blocking::io();
         let mut ws =
-            bowline::blocking::WebSocket::from_connection(pipe, connection(role), RecvBuf::new())
+            bowline::blocking::WebSocket::from_connection(stream, connection(role), RecvBuf::new())
                 .unwrap();
         ws.send(&*secret).unwrap();
         ws.set_compression(false);
@@ -395,7 +395,7 @@ fn the_rest_of_a_message_is_skipped_and_the_next_refers_to_it() {
     let tokens = [&run_of(b'x', 60_000)[..], &literals(b"end")].concat();
     let long = Blocks::new().fixed(false, &tokens).message();
     let refers =
-        Blocks::new().fixed(false, &[crate::common::deflate::Token::Match(3, 3)]).message();
+        Blocks::new().fixed(false, &[crate::support::deflate::Token::Match(3, 3)]).message();
     for role in ROLES {
         for chunk in [1, 50, usize::MAX] {
             let wire = [
@@ -403,11 +403,11 @@ fn the_rest_of_a_message_is_skipped_and_the_next_refers_to_it() {
                 marked(role, true, crate::support::TEXT, &refers),
             ]
             .concat();
-            let (pipe, far) = blocking::pipe();
+            let (stream, far) = blocking::io();
             far.chunk(chunk);
             far.push(&wire);
             let mut ws = bowline::blocking::WebSocket::from_connection(
-                pipe,
+                stream,
                 connection(role),
                 RecvBuf::new(),
             )
@@ -442,10 +442,11 @@ fn a_message_that_inflates_to_64_mib_passes_in_parts_through_both_adapters() {
         *received += part.payload.as_bytes().len();
         part.last
     };
-    let (pipe, far) = blocking::pipe();
+    let (stream, far) = blocking::io();
     far.push(&wire);
     let mut ws =
-        bowline::blocking::WebSocket::from_connection(pipe, connection(), RecvBuf::new()).unwrap();
+        bowline::blocking::WebSocket::from_connection(stream, connection(), RecvBuf::new())
+            .unwrap();
     let mut received = 0;
     while !check(&mut received, &ws.recv_part().unwrap().unwrap()) {}
     assert_eq!(received, LEN);

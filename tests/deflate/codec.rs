@@ -1,9 +1,9 @@
 //! Compressed messages: the octets (RFC 7692 §6, §7.2).
 #![cfg(feature = "deflate")]
 
-use crate::common::deflate::Token::{Literal, Match};
-use crate::common::deflate::{Blocks, Text, inflate, literals, marked, run_of};
-use crate::common::*;
+use crate::support::deflate::Token::{Literal, Match};
+use crate::support::deflate::{Blocks, Text, inflate, literals, marked, run_of};
+use crate::support::*;
 use bowline::{Config, Deflate, Message, MessageRef, Prepared, Progress, Role, Rule};
 
 const DEFAULT: &str = "permessage-deflate";
@@ -111,9 +111,9 @@ fn the_examples_of_the_rfc_are_read() {
         }
         // Two fragments; a ping between them.
         let first = marked(role, false, TEXT, &hex("f2 48 cd"));
-        let last = to(role, true, CONTINUATION, &hex("c9 c9 07 00"));
+        let last = to(role, CONTINUATION, &hex("c9 c9 07 00"));
         run_with(role, DEFAULT, &[&first[..], &last].concat()).assert_delivers(&hello);
-        let ping = to(role, true, PING, b"p");
+        let ping = to(role, PING, b"p");
         let outcome = run_with(role, DEFAULT, &[&first[..], &ping, &last].concat());
         assert_eq!(
             (&outcome.events[..], &outcome.sent[..]),
@@ -186,8 +186,8 @@ fn messages_that_are_not_compressed_do_not_enter_the_window() {
     for role in ROLES {
         // §7.2.3.2, with others between.
         let first = marked(role, true, TEXT, &hex("f2 48 cd c9 c9 07 00"));
-        let plain = to(role, true, TEXT, b"plain");
-        let fragments = [to(role, false, BINARY, b"pl"), to(role, true, CONTINUATION, b"ain")];
+        let plain = to(role, TEXT, b"plain");
+        let fragments = [fragment_to(role, false, BINARY, b"pl"), to(role, CONTINUATION, b"ain")];
         let second = marked(role, true, TEXT, &hex("f2 00 11 00 00"));
         let bytes = [&first[..], &plain, &fragments.concat(), &second].concat();
         let hello = text("Hello");
@@ -225,9 +225,9 @@ fn final_blocks_may_stand_anywhere() {
             });
             let bytes = [
                 marked(role, false, TEXT, &a),
-                to(role, false, CONTINUATION, &b),
-                to(role, false, CONTINUATION, b""),
-                to(role, true, CONTINUATION, &c),
+                fragment_to(role, false, CONTINUATION, &b),
+                fragment_to(role, false, CONTINUATION, b""),
+                to(role, CONTINUATION, &c),
             ];
             run_with(role, NO_TAKEOVER, &bytes.concat()).assert_delivers(&[text("Hello")]);
         }
@@ -262,7 +262,7 @@ fn assert_same(payload: &[u8]) {
     for role in ROLES {
         let wires = [
             marked(role, true, BINARY, payload),
-            [marked(role, false, BINARY, payload), to(role, true, CONTINUATION, b"")].concat(),
+            [marked(role, false, BINARY, payload), to(role, CONTINUATION, b"")].concat(),
         ];
         for wire in wires {
             for header in [DEFAULT, NO_TAKEOVER] {
@@ -321,9 +321,9 @@ fn garbage_fails_with_1007_or_says_what_it_says() {
 fn where_a_message_failed_is_where_its_frame_began_however_it_is_cut() {
     for role in ROLES {
         let good = marked(role, false, BINARY, &Blocks::new().stored(false, b"abc").bytes());
-        let ping = to(role, true, PING, b"");
+        let ping = to(role, PING, b"");
         for (bad, rest) in [(&b"\x06"[..], &b"\xff\xff\xff"[..]), (b"\x00\x01\x00\x00\x00", b"")] {
-            let last = to(role, true, CONTINUATION, &[bad, rest].concat());
+            let last = to(role, CONTINUATION, &[bad, rest].concat());
             let bytes = [&good[..], &ping, &last].concat();
             let outcome = run_with(role, DEFAULT, &bytes);
             outcome.assert_failed(Rule::InvalidDeflate, bytes.len() - bad.len() - rest.len());
@@ -341,9 +341,9 @@ fn reserved_bits_have_no_other_meaning() {
         let masked = role == Role::Server;
         let before = [
             vec![],
-            to(role, false, TEXT, b"a"),
+            fragment_to(role, false, TEXT, b"a"),
             marked(role, false, TEXT, &hex("f2 48 cd")),
-            to(role, true, TEXT, b"a"),
+            to(role, TEXT, b"a"),
         ];
         for before in before {
             let open = before.first().is_some_and(|first| first & 0x80 == 0);
@@ -382,14 +382,14 @@ fn control_frames_between_compressed_fragments_are_as_ever() {
         for at in 0..=hello.len() {
             let (a, b) = hello.split_at(at);
             let first = marked(role, false, TEXT, a);
-            let control = [to(role, true, PING, b"p"), to(role, true, PONG, b"q")].concat();
-            let last = to(role, true, CONTINUATION, b);
+            let control = [to(role, PING, b"p"), to(role, PONG, b"q")].concat();
+            let last = to(role, CONTINUATION, b);
             let bytes = [&first[..], &control, &last, &first, &last].concat();
             let outcome = run_with(role, DEFAULT, &bytes);
             assert_eq!(outcome.events, [text("Hello"), text("Hello")]);
             assert_eq!(outcome.sent, [(PONG, b"p".to_vec())]);
             // A Close ends the connection, and no part of the message is delivered.
-            let close = to(role, true, CLOSE, &close_payload(1000, b"bye"));
+            let close = to(role, CLOSE, &close_payload(1000, b"bye"));
             let outcome = run_with(role, DEFAULT, &[&first[..], &close].concat());
             assert_eq!(outcome.over, Over::Closed(Some(1000), "bye".into()));
             assert_eq!(outcome.events, []);
@@ -993,10 +993,10 @@ fn compression_can_be_turned_off_for_a_message() {
         let wire = side.take_out();
         assert!(!decode_extended(role, &wire)[0].marked);
         peer.receive(&wire);
-        assert_eq!(peer.events, [crate::common::text("off")]);
+        assert_eq!(peer.events, [crate::support::text("off")]);
         // What the peer sends is compressed as ever.
         side.receive(&marked(role, true, TEXT, &hex("f2 48 cd c9 c9 07 00")));
-        assert_eq!(side.events, [crate::common::text("Hello")]);
+        assert_eq!(side.events, [crate::support::text("Hello")]);
     }
 }
 
@@ -1024,7 +1024,7 @@ fn control_frames_are_never_compressed() {
         side.connection.send(MessageRef::Pong(&payload), &mut side.out).unwrap();
         side.connection.send_owned(Message::Ping(payload.to_vec().into()), &mut side.out).unwrap();
         drop(side.connection.send_borrowed(MessageRef::Pong(&payload), &mut side.out).unwrap());
-        side.receive(&to(role, true, PING, &payload));
+        side.receive(&to(role, PING, &payload));
         let reason = "r".repeat(123);
         side.connection.start_close(1000, &reason, &mut side.out).unwrap();
         let frames = side.take_frames();

@@ -2,9 +2,9 @@
 //! `tests/memory/deflate.rs` tests how much memory it takes. Numbers are those of the battery of attacks.
 #![cfg(feature = "deflate")]
 
-use crate::common::deflate::Token::{Literal, Match};
-use crate::common::deflate::{Blocks, literals, marked, run_of};
-use crate::common::*;
+use crate::support::deflate::Token::{Literal, Match};
+use crate::support::deflate::{Blocks, literals, marked, run_of};
+use crate::support::*;
 use bowline::{Config, Deflate, Role, Rule, Truncation};
 
 const MIB: usize = 1 << 20;
@@ -30,13 +30,13 @@ fn bomb(len: usize) -> Vec<u8> {
 fn wires(role: Role, payload: &[u8]) -> [Vec<u8>; 2] {
     let (a, rest) = payload.split_at(payload.len() / 3);
     let (b, c) = rest.split_at(rest.len() / 2);
-    let ping = to(role, true, PING, b"p");
+    let ping = to(role, PING, b"p");
     let fragments = [
         marked(role, false, BINARY, a),
         ping.clone(),
-        to(role, false, CONTINUATION, b),
+        fragment_to(role, false, CONTINUATION, b),
         ping,
-        to(role, true, CONTINUATION, c),
+        to(role, CONTINUATION, c),
     ];
     [marked(role, true, BINARY, payload), fragments.concat()]
 }
@@ -237,11 +237,11 @@ fn the_ratio_counts_each_message_frame_by_frame() {
     for role in ROLES {
         // Earlier bytes on the wire count, so this is within the ratio,
         let first = marked(role, false, BINARY, &noise);
-        let wire = [&first[..], &to(role, true, CONTINUATION, &bomb(124_000))].concat();
+        let wire = [&first[..], &to(role, CONTINUATION, &bomb(124_000))].concat();
         let outcome = feed_to(side(role, &config), &[&wire], Style::Borrow);
         assert_eq!(outcome.events.len(), 1, "{:?}", outcome.over);
-        // and this is not, although as many bytes come after it.
-        let last = to(role, true, CONTINUATION, &[&zeros[..], &noise].concat());
+        // and this is not, though as much comes behind it.
+        let last = to(role, CONTINUATION, &[&zeros[..], &noise].concat());
         let wire = [&marked(role, false, BINARY, &zeros)[..], &last].concat();
         let outcome = feed_to(side(role, &config), &[&wire], Style::Borrow);
         assert!(matches!(outcome.over, Over::Failed(Rule::InflateRatio, _)));
@@ -257,7 +257,7 @@ fn the_ratio_counts_each_message_frame_by_frame() {
         let outcome = feed_to(side(role, &config), &[&wire], Style::Borrow);
         assert_eq!(outcome.events.len(), 5);
         // A message that is not compressed has no ratio.
-        let wire = to(role, true, BINARY, &vec![0; 300_000]);
+        let wire = to(role, BINARY, &vec![0; 300_000]);
         let outcome = feed_to(side(role, &config), &[&wire], Style::Borrow);
         assert_eq!(outcome.events.len(), 1);
     }
@@ -292,13 +292,13 @@ fn c98_a_message_that_is_all_final_blocks_is_1007() {
                 let mut wire: Vec<u8> = (0..frames - 1)
                     .map(|i| match i {
                         0 => marked(role, false, TEXT, b""),
-                        _ => to(role, false, CONTINUATION, b""),
+                        _ => fragment_to(role, false, CONTINUATION, b""),
                     })
                     .collect::<Vec<_>>()
                     .concat();
                 wire.extend(match frames {
                     1 => marked(role, true, TEXT, &payload),
-                    _ => to(role, true, CONTINUATION, &payload),
+                    _ => to(role, CONTINUATION, &payload),
                 });
                 // And so for the next message.
                 let outcome = run_on(&make, &wire.repeat(2));
@@ -312,8 +312,8 @@ fn c98_a_message_that_is_all_final_blocks_is_1007() {
         // A sender that ends each fragment with one is right, however many there are.
         let block = Blocks::new().fixed(true, &literals(b"0123456789")).bytes();
         let mut wire = marked(role, false, TEXT, &block);
-        wire.extend(to(role, false, CONTINUATION, &block).repeat(998));
-        wire.extend(to(role, true, CONTINUATION, &block));
+        wire.extend(fragment_to(role, false, CONTINUATION, &block).repeat(998));
+        wire.extend(to(role, CONTINUATION, &block));
         let outcome = feed_to(make(), &[&wire], Style::Borrow);
         outcome.assert_delivers(&[text(&"0123456789".repeat(1_000))]);
     }
@@ -385,7 +385,7 @@ fn the_limit_of_fragments_counts_as_ever_and_more_are_earned_on_the_wire_alone()
         let config = config().max_fragments(10);
         let make = || side(role, &config);
         let mut wire = marked(role, false, BINARY, b"");
-        let one = to(role, false, CONTINUATION, b"");
+        let one = fragment_to(role, false, CONTINUATION, b"");
         wire.extend(one.repeat(20));
         run_on(&make, &wire).assert_failed(Rule::TooManyFragments, 10 * one.len());
 

@@ -2,8 +2,6 @@
 
 #![cfg(feature = "deflate")]
 
-#[path = "../common/mod.rs"]
-mod common;
 #[path = "../support/mod.rs"]
 mod support;
 

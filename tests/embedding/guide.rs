@@ -4,14 +4,12 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
-use std::time::Duration;
 
-use bowline::{Config, Message};
+pub(crate) use crate::support::LONG;
+use crate::support::{BINARY, header_to, to};
+use bowline::{Config, Message, Role};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-
-/// No wait of a test lasts longer; a hang fails.
-pub(crate) const LONG: Duration = Duration::from_secs(20);
 
 pub(crate) const HELLO_MASKED: &[u8] = b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58";
 pub(crate) const HELLO: &[u8] = b"\x81\x05Hello";
@@ -169,13 +167,11 @@ pub(crate) async fn refuses(address: SocketAddr, path: &str) {
 pub(crate) async fn keeps_to_the_limit(address: SocketAddr, path: &str, limit: u64) {
     let mut raw = Raw::connect(address).await;
     assert_eq!(status(&raw.ask(request(path, "")).await), 101);
-    // The mask is zero, so the payload is as it looks.
-    let header = |len: u64| [&[0x82, 0xFF][..], &len.to_be_bytes(), &[0; 4]].concat();
-    assert!(limit > 0xFFFF, "so that the header is of its shortest form");
-    raw.send([header(limit), vec![7; limit as usize]].concat()).await;
-    let echo = raw.read(limit as usize + 10).await;
-    assert_eq!(echo[..10], [&[0x82, 0x7F][..], &limit.to_be_bytes()].concat());
-    raw.send(header(limit + 1)).await;
+    let payload = vec![7; limit as usize];
+    raw.send(to(Role::Server, BINARY, &payload)).await;
+    let echo = to(Role::Client, BINARY, &payload);
+    assert!(raw.read(echo.len()).await == echo);
+    raw.send(header_to(Role::Server, 0x82, limit + 1)).await;
     assert_eq!(raw.read(4).await[2..], 1009_u16.to_be_bytes());
 }
 

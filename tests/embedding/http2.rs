@@ -11,11 +11,12 @@ use std::task::Poll;
 use std::time::Duration;
 
 use crate::guide::*;
+use crate::support::frames;
 use bowline::bytes::Bytes;
 use bowline::handshake::{self, ClientRequest, ConnectError, RequestError};
 use bowline::http2::Client;
 use bowline::hyper::{Upgrading, upgrade_with};
-use bowline::{CloseCode, Config, End, Error, Message, Timeout, Truncation};
+use bowline::{CloseCode, Config, End, Error, Message, Role, Timeout, Truncation};
 use h2::ext::Protocol;
 use h2::{Reason, RecvStream, SendStream};
 use http::response::Parts;
@@ -192,14 +193,14 @@ fn chat(headers: &[(&str, &str)]) -> Request<()> {
     request.body(()).expect("a request")
 }
 
-/// A frame of a client; its mask is zero, so the payload is as it looks.
-fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    let length = u8::try_from(payload.len()).expect("a short payload");
-    assert!(length < 126);
-    [&[first, 0x80 | length, 0, 0, 0, 0], payload].concat()
+/// A whole frame of a client.
+fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
+    frames::to(Role::Server, opcode, payload)
 }
 
-const CLOSE_1000: &[u8] = &[0x88, 0x82, 0, 0, 0, 0, 0x03, 0xE8];
+fn close_1000() -> Vec<u8> {
+    frames::close_to(Role::Server, 1000)
+}
 
 // Raw frames of HTTP/2 (RFC 9113 §4), for what `h2` does not send.
 
@@ -451,7 +452,7 @@ async fn a_clean_close_ends_the_stream() {
     let (io, mut ends) = serve();
     let client = RawClient::new(io).await;
     let mut stream = client.open().await;
-    stream.send(CLOSE_1000);
+    stream.send(close_1000());
     // The server ends first (RFC 6455 §7.1.1).
     assert_eq!(stream.read_to_end().await, [0x88, 2, 0x03, 0xE8]);
     assert!(next(&mut ends).await.is_ok());
@@ -542,11 +543,11 @@ async fn x14_frames_cut_at_every_byte_are_the_same() {
     let (io, _ends) = serve();
     let client = RawClient::new(io).await;
     let input = [
-        &frame(0x01, "Stra".as_bytes())[..],
-        &frame(0x89, b"ping"),
-        &frame(0x80, "\u{df}e".as_bytes()),
+        &frames::fragment_to(Role::Server, false, frames::TEXT, "Stra".as_bytes())[..],
+        &frame(frames::PING, b"ping"),
+        &frame(frames::CONTINUATION, "\u{df}e".as_bytes()),
         HELLO_MASKED,
-        CLOSE_1000,
+        &close_1000(),
     ]
     .concat();
     let expected: &[u8] = b"\x8A\x04ping\x81\x07Stra\xC3\x9Fe\x81\x05Hello\x88\x02\x03\xE8";
@@ -554,23 +555,19 @@ async fn x14_frames_cut_at_every_byte_are_the_same() {
         let mut stream = client.open().await;
         stream.send(&input[..cut]);
         stream.send(&input[cut..]);
-        assert_eq!(sorted(stream.read_to_end().await), sorted(expected.to_vec()), "{cut}");
+        assert_eq!(sorted(&stream.read_to_end().await), sorted(expected), "{cut}");
     }
     let mut stream = client.open().await;
     for byte in &input {
         stream.send([*byte]);
     }
-    assert_eq!(sorted(stream.read_to_end().await), sorted(expected.to_vec()));
+    assert_eq!(sorted(&stream.read_to_end().await), sorted(expected));
 }
 
-/// The frames of a server. A pong may come before or after a fed message.
-fn sorted(mut bytes: Vec<u8>) -> Vec<Vec<u8>> {
-    let mut frames = Vec::new();
-    while !bytes.is_empty() {
-        let rest = bytes.split_off(2 + usize::from(bytes[1]));
-        frames.push(std::mem::replace(&mut bytes, rest));
-    }
-    frames.sort_by_key(|frame| frame[0] == 0x8A);
+/// The frames of a server. A pong may go before a message that was fed, or behind it.
+fn sorted(bytes: &[u8]) -> Vec<frames::Frame> {
+    let mut frames = frames::decode(Role::Server, bytes);
+    frames.sort_by_key(|frame| frame.opcode == frames::PONG);
     frames
 }
 
@@ -583,9 +580,9 @@ async fn x14_a_window_of_0_keeps_the_queue_bounded_and_others_go_on() {
     builder.initial_window_size(WINDOW);
     let client = RawClient::with(io, &builder).await;
     let (mut stuck, mut good) = (client.open().await, client.open().await);
-    let ping = |i: u16| frame(0x89, &[&i.to_be_bytes()[..], &[0; 123]].concat());
+    let payload = |i: u16| [&i.to_be_bytes()[..], &[0; 123]].concat();
     for i in 0..PINGS {
-        stuck.send(ping(i));
+        stuck.send(frame(frames::PING, &payload(i)));
         if i % 100 == 0 {
             good.echoes().await;
         }
@@ -594,9 +591,10 @@ async fn x14_a_window_of_0_keeps_the_queue_bounded_and_others_go_on() {
     for _ in 0..100 {
         good.echoes().await;
     }
-    // The pong to the last ping cannot come yet. Before it are only the pongs that were not replaced.
-    let mut bytes = stuck.read(127).await;
-    while !bytes.ends_with(&ping(PINGS - 1)[6..]) {
+    // An answer to the last ping cannot come yet, and all that stands before it is what was not replaced.
+    let last = frames::to(Role::Client, frames::PONG, &payload(PINGS - 1));
+    let mut bytes = stuck.read(last.len()).await;
+    while !bytes.ends_with(&last) {
         let more = stuck.read(1).await;
         bytes.extend_from_slice(&more);
     }
@@ -629,11 +627,10 @@ async fn a_peer_that_does_not_read_is_given_up() {
     builder.initial_connection_window_size(1 << 20);
     let client = RawClient::with(io, &builder).await;
     let (mut stuck, mut good) = (client.open().await, client.open().await);
-    // 300 KB each, zero under a mask of zero, and the default window is 64 KiB less one.
-    let header = [&[0x82, 0xFF][..], &300_000_u64.to_be_bytes(), &[0; 4]].concat();
+    // 300 KB each, and the default window is 64 KiB less one.
+    let message = frame(frames::BINARY, &[0; 300_000]);
     for _ in 0..20 {
-        stuck.send(&header);
-        stuck.send(vec![0; 300_000]);
+        stuck.send(&message);
     }
     match tokio::time::timeout(3 * LONG, ends.recv()).await.unwrap().unwrap() {
         Err(Error::Ended(end)) => assert_eq!(end, End::TimedOut(Timeout::Send)),
@@ -1016,7 +1013,7 @@ async fn a_client_ends_its_stream_behind_a_clean_close() {
     while let Some(data) = in_time(recv.data()).await {
         length += data.expect("END_STREAM, and no reset").len();
     }
-    assert_eq!(length, CLOSE_1000.len());
+    assert_eq!(length, close_1000().len());
 }
 
 #[tokio::test]

@@ -2,6 +2,9 @@
 
 #![cfg(feature = "tokio")]
 
+#[path = "../support/mod.rs"]
+mod support;
+
 mod axum;
 mod guide;
 mod http;

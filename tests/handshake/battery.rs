@@ -5,7 +5,9 @@
 use bowline::handshake::{
     Accept, ClientHandshake, ClientRequest, ConnectError, RequestError, ServerHandshake, accept_key,
 };
-use bowline::{Config, Connection, Message, Progress, RecvBuf, Rule, SendBuf};
+use bowline::{Config, Connection, Message, Progress, RecvBuf, Role, Rule, SendBuf};
+
+use crate::support::{close_code, decode};
 
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
@@ -261,23 +263,17 @@ struct After {
 
 /// Decodes the one frame that may have been sent: a Close.
 #[track_caller]
-fn close_code(sent: &[u8], masked: bool) -> Option<u16> {
-    if sent.is_empty() {
-        return None;
-    }
-    assert_eq!(sent[0], 0x88, "a whole Close frame");
-    let mask_bit = if masked { 0x80 } else { 0 };
-    assert_eq!(sent[1] & 0x80, mask_bit, "§5.1: only clients mask");
-    let (key, payload) = if masked { (&sent[2..6], &sent[6..]) } else { (&[0; 4][..], &sent[2..]) };
-    assert_eq!(usize::from(sent[1] & 0x7F), payload.len(), "one frame only");
-    Some(u16::from_be_bytes([payload[0] ^ key[0], payload[1] ^ key[1]]))
+fn close_sent(role: Role, sent: &[u8]) -> Option<u16> {
+    let frames = decode(role, sent);
+    assert!(frames.len() <= 1 && frames.iter().all(|frame| frame.fin), "{frames:?}");
+    frames.first().map(close_code)
 }
 
 fn go_on(
     connection: &mut Connection,
     input: &mut RecvBuf,
     reads: &mut Reads<'_>,
-    masked: bool,
+    role: Role,
 ) -> After {
     let mut out = SendBuf::new();
     let mut after = After { messages: Vec::new(), failed: None, close: None };
@@ -297,7 +293,7 @@ fn go_on(
         }
     }
     let sent: Vec<u8> = out.pending_slices().flatten().copied().collect();
-    after.close = close_code(&sent, masked);
+    after.close = close_sent(role, &sent);
     after
 }
 
@@ -331,7 +327,7 @@ fn serve(bytes: &[u8], places: &[usize], config: &Config) -> Served {
         let mut out = SendBuf::new();
         response.encode(&mut out);
         let sent = out.pending_slices().flatten().copied().collect();
-        return Served::Open(sent, go_on(&mut connection, &mut input, &mut reads, false));
+        return Served::Open(sent, go_on(&mut connection, &mut input, &mut reads, Role::Server));
     }
     Served::Waiting
 }
@@ -785,7 +781,7 @@ fn connect(request: &ClientRequest, bytes: &[u8], places: &[usize]) -> Connected
         let eof = !reads.read(&mut input);
         match handshake.read(&mut input) {
             Ok(Some((mut connection, response))) => {
-                let after = go_on(&mut connection, &mut input, &mut reads, true);
+                let after = go_on(&mut connection, &mut input, &mut reads, Role::Client);
                 return Connected::Open(response.subprotocol().map(String::from), after);
             }
             Ok(None) if eof => return Connected::Waiting,

@@ -1,7 +1,7 @@
 //! The opening handshake: requests, answers, URLs, and the negotiation of extensions.
 
-#[path = "../common/mod.rs"]
-mod common;
+#[path = "../support/mod.rs"]
+mod support;
 
 mod adapters;
 mod battery;

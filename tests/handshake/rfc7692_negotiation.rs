@@ -1,6 +1,6 @@
 //! Offers and answers of permessage-deflate (RFC 7692 §5, §7.1). Without the feature `deflate` the last part is left out.
 
-use crate::common::*;
+use crate::support::*;
 use bowline::Config;
 use bowline::handshake::ConnectError;
 

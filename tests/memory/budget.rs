@@ -1,16 +1,14 @@
-//! 10,000 connections of the tokio adapter that share a memory budget, each with 99 % of what its own limits allow
+//! 10,000 connections that share a memory budget, each with 99 % of what its own limits allow
 //! (attack battery R10, RFC 6455 §10.4): by a counting allocator, they hold no more than the budget and what
 //! docs/security.md adds to it.
-
-#![cfg(feature = "tokio")]
 
 use std::pin::pin;
 use std::task::Poll;
 
+use super::adapter::{Io, WebSocket, open};
 use crate::counting::live;
-use crate::support::stream::{Far, Io, finish, open, poll};
+use crate::support::stream::{Far, finish, poll};
 use crate::support::*;
-use bowline::tokio::WebSocket;
 use bowline::{Budget, Config, End, Error, Refusal, Role};
 
 const CONNECTIONS: usize = 10_000;
@@ -30,8 +28,8 @@ fn take_written(far: &Far) -> Vec<u8> {
     std::mem::take(&mut far.lock().writes).concat()
 }
 
-#[tokio::test]
-async fn ten_thousand_messages_that_are_almost_there_hold_no_more_than_the_budget() {
+#[test]
+fn ten_thousand_messages_that_are_almost_there_hold_no_more_than_the_budget() {
     let role = Role::Server;
     let budget = Budget::new(BUDGET);
     let wire = to(role, BINARY, &pattern(LIMIT * 99 / 100));
@@ -53,7 +51,7 @@ async fn ten_thousand_messages_that_are_almost_there_hold_no_more_than_the_budge
             // Sent away: 1013, and it waits for the peer to go.
             if let Some(end) = ws.end() {
                 assert_eq!((end, polled.is_pending()), (&End::OverBudget, true));
-                let sent = crate::support::frames(role, &take_written(far));
+                let sent = decode(role, &take_written(far));
                 assert_eq!(sent.iter().map(close_code).collect::<Vec<_>>(), [1013]);
                 assert!(far.lock().shut);
                 refused += 1;
@@ -103,8 +101,8 @@ fn assert_held(baseline: isize, budget: &Budget) {
     assert!(held >= budget.used() as isize, "{held} bytes held, {} charged", budget.used());
 }
 
-#[tokio::test]
-async fn ten_thousand_peers_that_do_not_read_hold_no_more_than_the_budget() {
+#[test]
+fn ten_thousand_peers_that_do_not_read_hold_no_more_than_the_budget() {
     let role = Role::Server;
     let budget = Budget::new(BUDGET);
     let mut all: Vec<(WebSocket<Io>, Far)> =
@@ -147,8 +145,8 @@ async fn ten_thousand_peers_that_do_not_read_hold_no_more_than_the_budget() {
     assert_eq!(budget.used(), 0);
 }
 
-#[tokio::test]
-async fn halves_give_back_what_they_hold() {
+#[test]
+fn halves_give_back_what_they_hold() {
     for role in ROLES {
         let budget = Budget::new(BUDGET);
         for receiver_first in [true, false] {

@@ -1,8 +1,8 @@
 //! What a byte that comes costs in allocated memory (RFC 6455 §10.4): a constant, whatever the message and the
 //! packets that it comes in.
 
-use crate::common::*;
 use crate::counting::*;
+use crate::support::*;
 use bowline::{Config, Progress};
 
 /// Receives as an adapter does that gives memory back at each wait: a packet, then reads that find nothing.
@@ -41,14 +41,15 @@ fn a_message_costs_a_constant_for_each_byte_whatever_the_packets() {
     for role in ROLES {
         for size in SIZES {
             let payload = vec![b'x'; size];
-            let whole = to(role, true, TEXT, &payload);
+            let whole = to(role, TEXT, &payload);
             let (first, last) = payload.split_at(size - size / 3);
-            let cut = [to(role, false, TEXT, first), to(role, true, CONTINUATION, last)].concat();
-            let mut small = to(role, false, BINARY, b"");
+            let cut =
+                [fragment_to(role, false, TEXT, first), to(role, CONTINUATION, last)].concat();
+            let mut small = fragment_to(role, false, BINARY, b"");
             payload
                 .chunks(900)
-                .for_each(|piece| small.extend(to(role, false, CONTINUATION, piece)));
-            small.extend(to(role, true, CONTINUATION, b""));
+                .for_each(|piece| small.extend(fragment_to(role, false, CONTINUATION, piece)));
+            small.extend(to(role, CONTINUATION, b""));
             for (what, wire) in [("whole", &whole), ("cut", &cut), ("small fragments", &small)] {
                 for packet in PACKETS {
                     if size / packet > 20_000 {

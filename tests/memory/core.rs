@@ -1,8 +1,8 @@
 //! What connections cost, by a counting allocator (RFC 6455 §10.4): memory follows the bytes that came, never what a
 //! peer announces, and an idle connection holds none.
 
-use crate::common::*;
 use crate::counting::*;
+use crate::support::*;
 use bowline::{Config, Connection, Message, Progress, RecvBuf, Role, SendBuf};
 use bytes::Bytes;
 
@@ -80,8 +80,10 @@ fn fragments_that_are_held_open_cost_their_bytes() {
     for role in ROLES {
         for release_between in [true, false] {
             let mut sides = Vec::with_capacity(COUNT);
-            let (first, next) =
-                (to(role, false, BINARY, b"x"), to(role, false, CONTINUATION, b"x"));
+            let (first, next) = (
+                fragment_to(role, false, BINARY, b"x"),
+                fragment_to(role, false, CONTINUATION, b"x"),
+            );
             let before = live();
             for _ in 0..COUNT {
                 let mut side = Side::new(role, config.clone());
@@ -99,7 +101,7 @@ fn fragments_that_are_held_open_cost_their_bytes() {
             assert!(each <= 2 << 10, "{each} bytes each");
             // They are messages, for all that.
             for side in &mut sides {
-                side.receive(&to(role, true, CONTINUATION, b""));
+                side.receive(&to(role, CONTINUATION, b""));
                 assert_eq!(side.events.pop(), Some(binary(&[b'x'; 1_023])));
                 side.events = Vec::new();
             }
@@ -111,7 +113,7 @@ fn fragments_that_are_held_open_cost_their_bytes() {
 fn a_message_costs_what_came_of_it_however_small_the_reads_are() {
     for role in ROLES {
         let payload = vec![0; MIB];
-        let bytes = to(role, true, BINARY, &payload);
+        let bytes = to(role, BINARY, &payload);
         for at_once in [1, 100, 4_096, 65_536, usize::MAX] {
             let mut side = Side::new(role, Config::default());
             let mut held_last = 0;
@@ -145,10 +147,10 @@ fn the_work_for_a_message_grows_with_its_size_however_it_is_fragmented() {
     // bytes read, not for each doubling, twice the message would be four times the work.
     let work = |role, count: usize, piece: &[u8]| {
         let config = Config::default().max_fragments(u32::MAX).max_message_size(u64::MAX);
-        let next = to(role, false, CONTINUATION, piece);
-        let mut bytes = to(role, false, BINARY, piece);
+        let next = fragment_to(role, false, CONTINUATION, piece);
+        let mut bytes = fragment_to(role, false, BINARY, piece);
         bytes.extend(next.repeat(count - 2));
-        bytes.extend(to(role, true, CONTINUATION, piece));
+        bytes.extend(to(role, CONTINUATION, piece));
         let mut side = Side::new(role, config);
         let before = counts();
         let (mut at, mut reads) = (0, 0);
@@ -180,7 +182,7 @@ fn a_flood_of_pings_that_are_not_read_costs_what_the_first_of_them_did() {
     for role in ROLES {
         for len in [0, 5, 125] {
             let mut side = Side::new(role, config.clone());
-            let ping = to(role, true, PING, &vec![b'p'; len]);
+            let ping = to(role, PING, &vec![b'p'; len]);
             let before = live();
             let flood = |side: &mut Side, count: usize| {
                 for _ in 0..count / 50 {
@@ -203,7 +205,7 @@ fn a_flood_of_pings_that_are_not_read_costs_what_the_first_of_them_did() {
 fn a_flood_of_empty_messages_costs_nothing() {
     for role in ROLES {
         let mut side = Side::new(role, Config::default());
-        let bytes = to(role, true, TEXT, b"").repeat(2_000);
+        let bytes = to(role, TEXT, b"").repeat(2_000);
         let mut flood = |times: usize| {
             let mut messages = 0;
             for _ in 0..times {
@@ -228,7 +230,7 @@ fn a_peer_that_goes_on_sending_after_our_close_costs_one_buffer() {
         let mut side = Side::new(role, Config::default());
         side.connection.start_close(1000, "", &mut side.out).unwrap();
         let _ = side.take_out();
-        let bytes = to(role, true, BINARY, &[0; 30_000]);
+        let bytes = to(role, BINARY, &[0; 30_000]);
         let most = peak(|| {
             for _ in 0..300 {
                 let mut at = 0;
@@ -247,10 +249,10 @@ fn traffic(side: &mut Side, large: &Bytes) {
     let role = side.role;
     for size in [0, 5, 4_096, 100_000, MIB] {
         let payload = vec![b'x'; size];
-        side.receive(&to(role, true, TEXT, &payload));
-        side.receive(&to(role, false, BINARY, &payload[..size / 2]));
-        side.receive(&to(role, true, PING, b"?"));
-        side.receive(&to(role, true, CONTINUATION, &payload[size / 2..]));
+        side.receive(&to(role, TEXT, &payload));
+        side.receive(&fragment_to(role, false, BINARY, &payload[..size / 2]));
+        side.receive(&to(role, PING, b"?"));
+        side.receive(&to(role, CONTINUATION, &payload[size / 2..]));
         side.connection.send(&payload[..], &mut side.out).unwrap();
         let _ = side.take_out();
         side.connection.send_owned(Message::from(large.clone()), &mut side.out).unwrap();
@@ -278,10 +280,10 @@ fn an_idle_connection_holds_no_heap_after_traffic() {
         traffic(&mut side, &large);
         assert_eq!(live(), before);
         // What is there of the next frame is all that it costs.
-        side.receive(&to(role, true, TEXT, b"Hello")[..3]);
+        side.receive(&to(role, TEXT, b"Hello")[..3]);
         side.input.release();
         assert!(live() - before <= 3);
-        side.receive(&to(role, true, TEXT, b"Hello")[3..]);
+        side.receive(&to(role, TEXT, b"Hello")[3..]);
         assert_eq!(side.events, [text("Hello")]);
     }
 }
@@ -292,7 +294,7 @@ fn the_pool_does_not_grow_with_the_number_of_connections() {
         let before = live();
         let mut sides: Vec<_> = (0..200).map(|_| Side::new(role, Config::default())).collect();
         for side in &mut sides {
-            side.receive(&to(role, true, TEXT, b"Hello"));
+            side.receive(&to(role, TEXT, b"Hello"));
             side.connection.send("Hello", &mut side.out).unwrap();
         }
         drop(sides);
@@ -310,9 +312,9 @@ fn a_message_is_received_and_sent_back_without_an_allocation() {
                     let mut side = Side::new(role, Config::default());
                     let payload = vec![b'x'; size];
                     let bytes = [
-                        to(role, true, TEXT, &payload),
-                        to(role, false, BINARY, &payload[..size / 2]),
-                        to(role, true, CONTINUATION, &payload[size / 2..]),
+                        to(role, TEXT, &payload),
+                        fragment_to(role, false, BINARY, &payload[..size / 2]),
+                        to(role, CONTINUATION, &payload[size / 2..]),
                     ]
                     .concat();
                     let mut echo = || {
@@ -423,8 +425,8 @@ fn a_message_in_parts_costs_one_buffer_whatever_its_size() {
 fn the_rest_of_a_message_that_is_skipped_costs_one_buffer() {
     for role in ROLES {
         let mut side = Side::new(role, Config::default().max_message_size(u64::MAX));
-        let piece = to(role, false, CONTINUATION, &[0; 30_000]);
-        side.fill(&to(role, false, BINARY, b"begin"));
+        let piece = fragment_to(role, false, CONTINUATION, &[0; 30_000]);
+        side.fill(&fragment_to(role, false, BINARY, b"begin"));
         let begun = side.connection.advance_parts(&mut side.input, &mut side.out);
         assert_eq!(begun, Ok(Progress::Event));
         let most = peak(|| {
@@ -443,14 +445,14 @@ fn the_rest_of_a_message_that_is_skipped_costs_one_buffer() {
 #[test]
 fn reads_end_where_long_messages_of_one_size_do() {
     for role in ROLES {
-        let whole = |len| to(role, true, BINARY, &vec![7; len]);
+        let whole = |len| to(role, BINARY, &vec![7; len]);
         // Fragments of several sizes, and what may come between them.
         let fragments = [
-            to(role, false, BINARY, &[7; 100]),
-            to(role, false, CONTINUATION, &[7; 40 << 10]),
-            to(role, true, PING, b"x"),
-            to(role, false, CONTINUATION, &[]),
-            to(role, true, CONTINUATION, &[7; 20 << 10]),
+            fragment_to(role, false, BINARY, &[7; 100]),
+            fragment_to(role, false, CONTINUATION, &[7; 40 << 10]),
+            to(role, PING, b"x"),
+            fragment_to(role, false, CONTINUATION, &[]),
+            to(role, CONTINUATION, &[7; 20 << 10]),
         ]
         .concat();
         for (message, in_a_read) in [(whole(16 << 10), 7), (whole(64 << 10), 1), (fragments, 2)] {
@@ -491,11 +493,11 @@ fn reads_end_where_long_messages_of_one_size_do() {
 fn reads_end_where_messages_do_that_are_longer_than_a_buffer() {
     for role in ROLES {
         let fragments = [
-            to(role, false, BINARY, &[7; 100 << 10]),
-            to(role, false, CONTINUATION, &[7; 100 << 10]),
-            to(role, true, CONTINUATION, &[7; 30 << 10]),
+            fragment_to(role, false, BINARY, &[7; 100 << 10]),
+            fragment_to(role, false, CONTINUATION, &[7; 100 << 10]),
+            to(role, CONTINUATION, &[7; 30 << 10]),
         ];
-        for message in [fragments.concat(), to(role, true, BINARY, &[7; 230 << 10])] {
+        for message in [fragments.concat(), to(role, BINARY, &[7; 230 << 10])] {
             let mut side = Side::new(role, Config::default());
             let mut wire = message.iter().copied().cycle();
             let (mut came, mut events, mut uncut) = (0, 0, 0);
@@ -525,7 +527,7 @@ fn reads_end_where_messages_do_that_are_longer_than_a_buffer() {
 fn a_large_event_is_taken_without_a_copy_of_it() {
     for role in ROLES {
         let payload = vec![7; 10 * MIB];
-        let bytes = to(role, true, BINARY, &payload);
+        let bytes = to(role, BINARY, &payload);
         let config = Config::default().max_message_size(u64::MAX);
         let mut side = Side::new(role, config);
         side.fill(&bytes);
@@ -537,7 +539,7 @@ fn a_large_event_is_taken_without_a_copy_of_it() {
         assert!(message.as_bytes() == payload);
         // A small one never holds on to a large buffer.
         let before = live();
-        side.receive(&to(role, true, BINARY, &[7; 100]));
+        side.receive(&to(role, BINARY, &[7; 100]));
         let message = side.events.pop().unwrap();
         side.events = Vec::new();
         side.input.release();
@@ -557,7 +559,7 @@ fn an_event_that_fills_most_of_a_pooled_buffer_takes_it_along() {
             (wide / 2 + 100, false),
         ] {
             let mut side = Side::new(role, Config::default());
-            let messages = [7, 8].map(|byte| to(role, true, BINARY, &vec![byte; size]));
+            let messages = [7, 8].map(|byte| to(role, BINARY, &vec![byte; size]));
             let mut two = || {
                 let [first, second] = messages.each_ref().map(|bytes| taken(&mut side, bytes));
                 // What a message lies in is lent to no other meanwhile.
@@ -577,7 +579,7 @@ fn an_event_that_fills_most_of_a_pooled_buffer_takes_it_along() {
         }
         // With much of the next message behind it, it is copied.
         let mut side = Side::new(role, Config::default());
-        let long = to(role, true, BINARY, &[7; 70 << 10]);
+        let long = to(role, BINARY, &[7; 70 << 10]);
         side.fill(&[&long[..], &long[..50 << 10]].concat());
         assert_eq!(side.advance(), Ok(Progress::Event));
         let before = counts().allocated;
@@ -600,16 +602,16 @@ fn ended_connections_leave_nothing_behind() {
     let endings: [fn(&mut Side); 5] = [
         |_| (),
         |side| assert!(side.try_receive(&[0xF1]).is_err()),
-        |side| side.receive(&to(side.role, true, CLOSE, &close_payload(1000, b"why"))),
-        |side| side.receive(&to(side.role, false, TEXT, b"open")),
+        |side| side.receive(&to(side.role, CLOSE, &close_payload(1000, b"why"))),
+        |side| side.receive(&fragment_to(side.role, false, TEXT, b"open")),
         |side| side.connection.send(&[0; 100_000][..], &mut side.out).unwrap(),
     ];
     for role in ROLES {
         let churn = || {
             for ending in endings {
                 let mut side = Side::new(role, config.clone());
-                side.receive(&to(role, true, PING, b"?"));
-                side.receive(&to(role, true, PING, b"?"));
+                side.receive(&to(role, PING, b"?"));
+                side.receive(&to(role, PING, b"?"));
                 ending(&mut side);
             }
         };

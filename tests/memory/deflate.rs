@@ -2,9 +2,9 @@
 //! (RFC 7692 §7.1; battery R19), while one comes what came of it, and never more than the limits allow (§9; R18).
 #![cfg(feature = "deflate")]
 
-use crate::common::deflate::{Blocks, literals, marked, run_of};
-use crate::common::*;
 use crate::counting::*;
+use crate::support::deflate::{Blocks, literals, marked, run_of};
+use crate::support::*;
 use bowline::{Config, Deflate, Message, Prepared, Progress, Role};
 
 /// An inflater, and the most that a compressor of these tests has.
@@ -86,10 +86,10 @@ fn before_the_first_compressed_message_there_is_nothing() {
             let agreed = Agreed::new(15, 15, alone);
             assert_eq!(held(1_000, &agreed, role, |_| ()), 0);
             // Nor after others.
-            let plain = to(role, true, TEXT, b"plain");
+            let plain = to(role, TEXT, b"plain");
             let work = |side: &mut Side| {
                 take(side, &plain);
-                side.receive(&to(role, true, PING, b"?"));
+                side.receive(&to(role, PING, b"?"));
                 side.input.release();
                 side.out.sent(side.out.len());
                 side.connection.set_compression(false);
@@ -207,8 +207,8 @@ fn what_is_too_big_never_has_memory() {
             let payload = Blocks::new().fixed(false, &run_of(b'0', 64 * MIB)).message();
             let mut fragments = marked(role, false, BINARY, b"");
             for piece in payload.chunks(5_000) {
-                fragments.extend(to(role, false, CONTINUATION, piece));
-                fragments.extend(to(role, true, PING, b"p"));
+                fragments.extend(fragment_to(role, false, CONTINUATION, piece));
+                fragments.extend(to(role, PING, b"p"));
             }
             for wire in [marked(role, true, BINARY, &payload), fragments] {
                 for at_once in [100, usize::MAX] {
@@ -244,8 +244,10 @@ fn the_work_for_a_message_does_not_grow_with_the_number_of_reads() {
             // As one frame, and with the end of it in the smallest fragments.
             let (large, end) = payload.split_at(payload.len() - 3_000);
             let mut fragments = marked(role, false, BINARY, large);
-            end.iter().for_each(|byte| fragments.extend(to(role, false, CONTINUATION, &[*byte])));
-            fragments.extend(to(role, true, CONTINUATION, b""));
+            end.iter().for_each(|byte| {
+                fragments.extend(fragment_to(role, false, CONTINUATION, &[*byte]))
+            });
+            fragments.extend(to(role, CONTINUATION, b""));
             // A limit that is the size of the message leaves no room to double.
             for limit in [MIB, 2 * MIB] {
                 for (wire, slow) in
@@ -348,7 +350,7 @@ fn the_rest_of_a_compressed_message_that_is_skipped_costs_one_buffer() {
         let begun = side.connection.advance_parts(&mut side.input, &mut side.out);
         assert_eq!(begun, Ok(Progress::Event));
         let rest = Blocks::new().fixed(false, &run_of(b'0', 8 * MIB)).message();
-        let wire = to(role, true, CONTINUATION, &rest);
+        let wire = to(role, CONTINUATION, &rest);
         let most = peak(|| {
             let mut at = 0;
             while at < wire.len() {
@@ -375,7 +377,7 @@ fn what_a_thread_keeps_does_not_grow_with_its_connections() {
                 side.connection.send_part("begin", false, &mut side.out).unwrap();
             }
             for side in &mut sides {
-                side.receive(&to(role, true, CONTINUATION, b"\0"));
+                side.receive(&to(role, CONTINUATION, b"\0"));
                 side.connection.send_part("end", true, &mut side.out).unwrap();
             }
         }

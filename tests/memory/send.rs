@@ -1,8 +1,8 @@
 //! What a send queue holds, by a counting allocator (RFC 6455 §10.4): memory follows the bytes that wait, in
 //! whatever order large and small messages were queued, and a budget is charged with what is held.
 
-use crate::common::*;
 use crate::counting::*;
+use crate::support::*;
 use bowline::{Budget, Config, Message, Prepared, Role};
 use bytes::Bytes;
 

@@ -1,19 +1,18 @@
-//! An asynchronous stream in memory that moves as many bytes, and is as often not ready, as a test wants; and polling
-//! by hand.
+//! A stream in memory that records each operation, moves as many bytes and is as often not ready as a test wants, with
+//! the test's hand on its other end; and polling by hand. Each adapter's file says how it waits for the stream.
 
 use std::collections::VecDeque;
 use std::future::Future;
-use std::io::{self, ErrorKind, IoSlice};
+use std::io::{self, ErrorKind, IoSlice, Read};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
 
-use bowline::tokio::WebSocket;
-use bowline::{Config, RecvBuf, Role};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use bowline::Role;
 
-use super::{Frame, connection, frames};
+use super::{Frame, decode};
 
 pub(crate) struct State {
     /// Runs in the middle of each read.
@@ -24,33 +23,52 @@ pub(crate) struct State {
     eof: bool,
     pub(crate) read_error: Option<ErrorKind>,
     pub(crate) write_error: Option<ErrorKind>,
+    /// Given once, by the next write.
+    pub(super) fail_write: Option<ErrorKind>,
     /// What each write took.
     pub(crate) writes: Vec<Vec<u8>>,
     /// How many bytes writes may still take.
     pub(crate) room: usize,
     /// The most that one operation moves.
     pub(crate) chunk: usize,
-    /// Each operation is not ready at first, every time.
-    pub(crate) stutter: bool,
-    ready: [bool; 4],
     /// Writes take no byte and are ready all the same.
     pub(crate) takes_nothing: bool,
-    pub(crate) flushes: usize,
-    pub(crate) flush_pending: bool,
-    pub(crate) shut_pending: bool,
-    pub(crate) shut: bool,
-    pub(crate) dropped: bool,
     pub(crate) reads: usize,
     pub(crate) read_bytes: usize,
+    pub(crate) flushes: usize,
+    pub(crate) shut: bool,
+    pub(crate) handles: usize,
+
+    /// Each asynchronous operation is not ready at first, every time.
+    pub(crate) stutter: bool,
+    ready: [bool; 4],
+    pub(crate) flush_pending: bool,
+    pub(crate) shut_pending: bool,
     /// Room comes right after the next write that found none, as if the peer read meanwhile.
     pub(crate) room_after_next_pending: bool,
-    reader: Option<Waker>,
-    writer: Option<Waker>,
+    pub(super) reader: Option<Waker>,
+    pub(super) writer: Option<Waker>,
+
+    pub(crate) blocked_readers: usize,
+    pub(crate) blocked_writers: usize,
+    pub(crate) read_timeout: Option<Duration>,
+    pub(crate) write_timeout: Option<Duration>,
+    pub(crate) nonblocking: bool,
+    /// A slow network: each blocking read gives one byte after this time.
+    pub(super) drip: Option<Duration>,
 }
 
 impl std::fmt::Debug for State {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("State").field("room", &self.room).finish_non_exhaustive()
+        f.debug_struct("State")
+            .field("unread", &self.input.len())
+            .field("written", &self.writes.iter().map(Vec::len).collect::<Vec<_>>())
+            .field("room", &self.room)
+            .field("blocked_readers", &self.blocked_readers)
+            .field("blocked_writers", &self.blocked_writers)
+            .field("shut", &self.shut)
+            .field("handles", &self.handles)
+            .finish_non_exhaustive()
     }
 }
 
@@ -60,8 +78,12 @@ impl State {
         self.input.shrink_to_fit();
     }
 
+    pub(crate) fn is_read(&self) -> bool {
+        self.input.is_empty()
+    }
+
     /// Whether this operation has to wait, being woken at once.
-    fn stutters(&mut self, which: usize, cx: &mut Context<'_>) -> bool {
+    pub(super) fn stutters(&mut self, which: usize, cx: &mut Context<'_>) -> bool {
         if !self.stutter {
             return false;
         }
@@ -71,53 +93,115 @@ impl State {
         }
         self.ready[which]
     }
+
+    /// Reads what there is; nothing where a reader has to wait.
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+        if let Some(kind) = self.read_error {
+            return Err(kind.into());
+        }
+        if self.input.is_empty() {
+            self.input.extend(&self.endless);
+        }
+        if self.input.is_empty() {
+            return Ok(self.eof.then_some(0));
+        }
+        let most = buffer.len().min(self.chunk);
+        let n = self.input.read(&mut buffer[..most])?;
+        self.read_bytes += n;
+        Ok(Some(n))
+    }
+
+    /// Writes as much as there is room for; nothing where a writer has to wait.
+    pub(super) fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<Option<usize>> {
+        if let Some(kind) = self.fail_write.take().or(self.write_error) {
+            return Err(kind.into());
+        }
+        if self.shut {
+            return Err(ErrorKind::BrokenPipe.into());
+        }
+        if self.takes_nothing {
+            return Ok(Some(0));
+        }
+        let bytes = slices.iter().map(|slice| &**slice).collect::<Vec<_>>().concat();
+        let n = bytes.len().min(self.room).min(self.chunk);
+        if n == 0 && !bytes.is_empty() {
+            return Ok(None);
+        }
+        if self.room != usize::MAX {
+            self.room -= n;
+        }
+        self.writes.push(bytes[..n].to_vec());
+        Ok(Some(n))
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Inner {
+    state: Mutex<State>,
+    /// For those who block; tasks have wakers in the state.
+    pub(super) changed: Condvar,
+}
+
+impl Inner {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The stream.
 #[derive(Debug)]
-pub(crate) struct Io(Arc<Mutex<State>>);
+pub(crate) struct Io(pub(super) Arc<Inner>);
 
 /// The other end, for the test.
 #[derive(Clone, Debug)]
-pub(crate) struct Far(Arc<Mutex<State>>);
+pub(crate) struct Far(pub(super) Arc<Inner>);
 
 pub(crate) fn io() -> (Io, Far) {
-    let state = Arc::new(Mutex::new(State {
+    let state = State {
         on_read: None,
         input: VecDeque::new(),
         endless: Vec::new(),
         eof: false,
         read_error: None,
         write_error: None,
+        fail_write: None,
         writes: Vec::new(),
         room: usize::MAX,
         chunk: usize::MAX,
-        stutter: false,
-        ready: [false; 4],
         takes_nothing: false,
-        flushes: 0,
-        flush_pending: false,
-        shut_pending: false,
-        shut: false,
-        dropped: false,
         reads: 0,
         read_bytes: 0,
+        flushes: 0,
+        shut: false,
+        handles: 1,
+        stutter: false,
+        ready: [false; 4],
+        flush_pending: false,
+        shut_pending: false,
         room_after_next_pending: false,
         reader: None,
         writer: None,
-    }));
-    (Io(Arc::clone(&state)), Far(state))
+        blocked_readers: 0,
+        blocked_writers: 0,
+        read_timeout: None,
+        write_timeout: None,
+        nonblocking: false,
+        drip: None,
+    };
+    let inner = Arc::new(Inner { state: Mutex::new(state), changed: Condvar::new() });
+    (Io(Arc::clone(&inner)), Far(inner))
 }
 
-/// A WebSocket over such a stream.
-pub(crate) fn open(role: Role, config: &Config) -> (WebSocket<Io>, Far) {
-    let (io, far) = io();
-    (WebSocket::from_connection(io, connection(role, config), RecvBuf::new()), far)
+impl Drop for Io {
+    fn drop(&mut self) {
+        self.0.lock().handles -= 1;
+        self.0.changed.notify_all();
+    }
 }
 
 impl Far {
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// Changes something, and wakes whoever waits.
@@ -126,12 +210,17 @@ impl Far {
         change(&mut state);
         let wakers = [state.reader.take(), state.writer.take()];
         drop(state);
+        self.0.changed.notify_all();
         wakers.into_iter().flatten().for_each(Waker::wake);
     }
 
     /// Moves one operation's worth of bytes at a time, each after a refusal.
     pub(crate) fn stutter(&self, chunk: usize) {
         self.change(|s| (s.stutter, s.chunk) = (true, chunk));
+    }
+
+    pub(crate) fn chunk(&self, chunk: usize) {
+        self.change(|s| s.chunk = chunk);
     }
 
     pub(crate) fn push(&self, bytes: &[u8]) {
@@ -148,6 +237,7 @@ impl Far {
         state.room = room;
         let waker = state.writer.take();
         drop(state);
+        self.0.changed.notify_all();
         waker.into_iter().for_each(Waker::wake);
     }
 
@@ -160,130 +250,7 @@ impl Far {
     }
 
     pub(crate) fn frames(&self, role: Role) -> Vec<Frame> {
-        frames(role, &self.written())
-    }
-}
-
-impl AsyncRead for Io {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let mut state = self.0.lock().unwrap();
-        state.reads += 1;
-        if let Some(run) = &state.on_read {
-            run();
-        }
-        if state.stutters(0, cx) {
-            return Poll::Pending;
-        }
-        if let Some(kind) = state.read_error {
-            return Poll::Ready(Err(kind.into()));
-        }
-        if state.input.is_empty() && !state.endless.is_empty() {
-            let endless = state.endless.clone();
-            state.input.extend(endless);
-        }
-        if state.input.is_empty() {
-            if state.eof {
-                return Poll::Ready(Ok(()));
-            }
-            state.reader = Some(cx.waker().clone());
-            return Poll::Pending;
-        }
-        let n = state.input.len().min(buffer.remaining()).min(state.chunk);
-        let (front, _) = state.input.as_slices();
-        let n = n.min(front.len());
-        buffer.put_slice(&front[..n]);
-        state.input.drain(..n);
-        state.read_bytes += n;
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Io {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let mut state = self.0.lock().unwrap();
-        if state.stutters(1, cx) {
-            return Poll::Pending;
-        }
-        if let Some(kind) = state.write_error {
-            return Poll::Ready(Err(kind.into()));
-        }
-        if state.shut {
-            return Poll::Ready(Err(ErrorKind::BrokenPipe.into()));
-        }
-        if state.takes_nothing {
-            return Poll::Ready(Ok(0));
-        }
-        let bytes = slices.iter().map(|slice| &**slice).collect::<Vec<_>>().concat();
-        let n = bytes.len().min(state.room).min(state.chunk);
-        if n == 0 && !bytes.is_empty() {
-            if state.room_after_next_pending {
-                state.room_after_next_pending = false;
-                state.room = usize::MAX;
-                // The waker that was registered last is the one that a stream has to wake.
-                cx.waker().wake_by_ref();
-                state.writer = None;
-            } else {
-                state.writer = Some(cx.waker().clone());
-            }
-            return Poll::Pending;
-        }
-        if state.room != usize::MAX {
-            state.room -= n;
-        }
-        state.writes.push(bytes[..n].to_vec());
-        Poll::Ready(Ok(n))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut state = self.0.lock().unwrap();
-        if state.stutters(2, cx) {
-            return Poll::Pending;
-        }
-        if state.flush_pending {
-            state.writer = Some(cx.waker().clone());
-            return Poll::Pending;
-        }
-        state.flushes += 1;
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut state = self.0.lock().unwrap();
-        if state.stutters(3, cx) {
-            return Poll::Pending;
-        }
-        if state.shut_pending {
-            state.writer = Some(cx.waker().clone());
-            return Poll::Pending;
-        }
-        state.shut = true;
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl Drop for Io {
-    fn drop(&mut self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).dropped = true;
+        decode(role, &self.written())
     }
 }
 

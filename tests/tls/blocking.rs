@@ -7,8 +7,8 @@ use std::io::{ErrorKind, Read, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::certificates::Authority;
-use crate::support::blocking::{Far, Pipe, pipe};
+use crate::support::blocking::{Far, Io, io};
+use crate::support::tls::Authority;
 use crate::support::*;
 use bowline::blocking::{self, BlockingStream, TlsStream, WebSocket};
 use bowline::handshake::{ClientRequest, ConnectError};
@@ -73,19 +73,19 @@ impl Peer {
 }
 
 /// A stream of TLS of this role, and its peer.
-fn pair(role: Role) -> (TlsStream<Pipe>, Peer) {
+fn pair(role: Role) -> (TlsStream<Io>, Peer) {
     let authority = Authority::new();
     let name = ServerName::try_from("localhost").unwrap();
     let client: Connection =
         ClientConnection::new(Arc::new(authority.client()), name).unwrap().into();
     let server = ServerConnection::new(Arc::new(authority.server(&["localhost"]))).unwrap().into();
     let (ours, theirs) = if role == Role::Client { (client, server) } else { (server, client) };
-    let (pipe, far) = pipe();
+    let (pipe, far) = io();
     (TlsStream::new(ours, pipe), Peer { far, tls: theirs, seen: 0, plain: Vec::new() })
 }
 
 /// An open WebSocket, right after its opening handshake.
-fn open(role: Role, config: &Config) -> (WebSocket<TlsStream<Pipe>>, Peer) {
+fn open(role: Role, config: &Config) -> (WebSocket<TlsStream<Io>>, Peer) {
     let (stream, mut peer) = pair(role);
     let config = config.clone();
     let opening = spawn(move || match role {
@@ -150,7 +150,7 @@ fn a_half_receives_while_the_other_is_blocked_in_its_first_write() {
         peer.far.room(usize::MAX);
         let mut sender = sending.wait("send");
         let wire = peer.read_until("the message", |peer| peer.plain.len() > 100_000);
-        assert_eq!(frames(role, &wire)[0].payload, vec![7; 100_000]);
+        assert_eq!(decode(role, &wire)[0].payload, vec![7; 100_000]);
         peer.write(&close_to(role, 1000));
         peer.far.eof();
         assert_eq!(in_time("Close", move || receiver.recv().unwrap()), None);
@@ -233,7 +233,7 @@ fn a_stream_of_tls_is_shut_although_the_socket_takes_nothing() {
     let mut stream = shaking.wait("the handshake");
     peer.far.room(0);
     in_time("shutdown", move || stream.shutdown_write().map(drop).unwrap_err());
-    assert!(peer.far.lock().write_shut);
+    assert!(peer.far.lock().shut);
     assert_eq!(peer.far.lock().write_timeout, None, "what was set before");
 }
 
@@ -293,7 +293,7 @@ fn a_stream_of_tls_in_non_blocking_mode_loses_nothing() {
             peer.far.room(usize::MAX);
             ws.flush().unwrap();
             let wire = peer.read_until("the message", |peer| peer.plain.len() > 50_000);
-            assert_eq!(frames(role, &wire)[0].payload, pattern(50_000));
+            assert_eq!(decode(role, &wire)[0].payload, pattern(50_000));
         });
     }
 }
@@ -319,7 +319,7 @@ fn a_connection_over_tls_begins_where_a_handshake_of_another_kind_ended() {
             sender
         });
         let wire = peer.read_until("the message", |peer| peer.plain.len() > 100_000);
-        assert_eq!(frames(role, &wire)[0].payload, vec![7; 100_000]);
+        assert_eq!(decode(role, &wire)[0].payload, vec![7; 100_000]);
         peer.write(&to(role, TEXT, b"in"));
         assert_eq!(receiving.wait("recv"), Some("in".into()));
         drop(sending.wait("send"));

@@ -9,8 +9,8 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use crate::certificates::{Authority, self_signed};
 use crate::support::LONG;
+use crate::support::tls::{Authority, self_signed};
 use bowline::blocking::{self, BlockingStream, TlsStream};
 use bowline::handshake::{ClientRequest, ConnectError};
 use bowline::rustls::pki_types::ServerName;

@@ -2,9 +2,6 @@
 
 #![cfg(feature = "rustls")]
 
-#[cfg(feature = "ring")]
-#[path = "../support/tls.rs"]
-mod certificates;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -1,6 +1,8 @@
 //! docs/migrating-from-tungstenite.md: its programs before and after, each server with each client, and what it says
 //! that tungstenite does otherwise.
 
+#[path = "../../../tests/support/protocol/frames.rs"]
+mod frames;
 #[path = "migrating/client.rs"]
 mod their_client;
 #[path = "migrating/server.rs"]
@@ -236,7 +238,7 @@ fn redirects_are_followed_by_theirs_alone() {
 fn large(bytes: usize) -> (TcpListener, SocketAddr, Vec<u8>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let frame = [&[0x82, 127][..], &(bytes as u64).to_be_bytes(), &vec![7; bytes]].concat();
+    let frame = frames::to(bowline::Role::Client, frames::BINARY, &vec![7; bytes]);
     (listener, address, frame)
 }
 

@@ -9,7 +9,7 @@ use sockudo_ws::{CompressedWebSocketStream, Message, WebSocketStream};
 use yawc::frame::OpCode;
 use yawc::{DeflateOptions, DeflatePool, Options, Role, WebSocket};
 
-use crate::common::put_len;
+use crate::common::floor::{put_len, xor};
 use crate::common::wire::{Agreed, Packer, REQUEST, TAIL, Unpacker};
 use crate::link::{Link, Served};
 
@@ -30,7 +30,7 @@ pub fn floor(level: i32, memory: i32, agreed: Agreed) -> Opened {
                 _ => 2,
             };
             let key = *frame[header..].first_chunk::<4>().unwrap();
-            crate::common::floor::xor(&mut frame[header + 4..], key);
+            xor(&mut frame[header + 4..], key);
             frame.extend(TAIL);
             let message = unpacker.unpack(&frame[header + 4..]);
             packed.clear();

@@ -1,6 +1,9 @@
 //! Frames made by hand: what the client sends, and what has to come back.
 
-/// A request with the key of RFC 6455 §1.3, so that the answer is known.
+#[path = "../../../../tests/support/protocol/frames.rs"]
+mod naive;
+
+/// A request with the key of RFC 6455, 1.3, so that the answer is known.
 pub const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\
     Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
     Sec-WebSocket-Version: 13\r\n\r\n";
@@ -26,31 +29,12 @@ impl Window {
         for i in 0..messages {
             let key = (0x9E37_79B9_u32.wrapping_mul(i as u32 + 1)).to_be_bytes();
             let payload: Vec<u8> = (0..size).map(|at| (at * 7 + at / 251 + i) as u8).collect();
-            header(&mut request, size, 0x80);
-            request.extend(key);
-            request.extend(payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key));
-            header(&mut reply, size, 0);
-            reply.extend(payload);
+            request.extend(naive::frame_with(0x82, Some(key), &payload));
+            reply.extend(naive::frame_with(0x82, None, &payload));
         }
         if copied {
             reply.clone_from(&request);
         }
         Self { messages, request, reply }
-    }
-}
-
-/// The header of a binary message. `mask` is the bit that says whether a key follows.
-pub fn header(to: &mut Vec<u8>, size: usize, mask: u8) {
-    to.push(0x82);
-    match size {
-        0..=125 => to.push(mask | size as u8),
-        126..=0xFFFF => {
-            to.push(mask | 126);
-            to.extend((size as u16).to_be_bytes());
-        }
-        _ => {
-            to.push(mask | 127);
-            to.extend((size as u64).to_be_bytes());
-        }
     }
 }

@@ -1,63 +1,26 @@
-//! Connections that come and go in any state leave nothing in a `tokio::Server`: attack battery R21. It measures its process,
-//! so it is alone in it.
+//! Nothing is left in a `tokio::Server` of connections that come and go in any state: attack battery R21.
 
-#![cfg(feature = "tokio")]
-
-#[path = "common/counting.rs"]
-mod counting;
-mod support;
-
-use std::future::{Future, ready};
+use std::future::ready;
 use std::io;
 
-use bowline::handshake::{ClientRequest, Request};
-use bowline::tokio::{Server, WebSocket};
-use bowline::{Config, Error};
-use support::LONG;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, DuplexStream, duplex};
+use crate::counting;
+use crate::support::LONG;
+use crate::support::server::{bounded, connect, echo, enter, open};
+use bowline::Config;
+use bowline::tokio::Server;
+use tokio::io::{AsyncWriteExt, DuplexStream};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::timeout;
-
-async fn bounded<F: Future>(future: F) -> F::Output {
-    timeout(LONG, future).await.expect("it waits for ever")
-}
-
-async fn echo<S: AsyncRead + AsyncWrite + Unpin>(mut ws: WebSocket<S>, _: Request) {
-    while let Ok(Some(message)) = ws.recv().await {
-        if ws.send(message).await.is_err() {
-            break;
-        }
-    }
-}
-
-async fn connect<S: AsyncRead + AsyncWrite + Unpin>(stream: S) -> Result<WebSocket<S>, Error> {
-    let request = ClientRequest::new("ws://a/chat").unwrap();
-    Ok(bowline::tokio::client(stream, &request, Config::default()).await?.0)
-}
-
-/// A client in memory whose connection the server has begun to serve.
-async fn enter<F: Future<Output = ()> + Send + 'static>(
-    server: &Server,
-    handler: impl FnOnce(WebSocket<DuplexStream>, Request) -> F + Send + 'static,
-) -> DuplexStream {
-    let (near, far) = duplex(4096);
-    bounded(server.serve(ready(Ok(far)), handler)).await;
-    near
-}
-
-async fn open<F: Future<Output = ()> + Send + 'static>(
-    server: &Server,
-    handler: impl FnOnce(WebSocket<DuplexStream>, Request) -> F + Send + 'static,
-) -> WebSocket<DuplexStream> {
-    bounded(connect(enter(server, handler).await)).await.unwrap()
-}
 
 /// Battery R21.
-#[tokio::test]
-async fn nothing_is_left_of_a_hundred_thousand_who_come_and_go() {
-    let server = Server::new(Config::default());
-    come_and_go(&server).await;
-    sockets_come_and_go(&server).await;
+#[test]
+fn nothing_is_left_of_a_hundred_thousand_who_come_and_go() {
+    let _turn = crate::turn();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let server = Server::new(Config::default());
+        come_and_go(&server).await;
+        sockets_come_and_go(&server).await;
+    });
 }
 
 async fn come_and_go(server: &Server) {

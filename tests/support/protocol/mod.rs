@@ -1,171 +1,20 @@
-//! What the protocol tests share: a naive frame codec, both ends in memory, and every way to cut bytes.
+//! What needs no stream: a naive codec of frames, both ends of a connection in memory, every way to cut bytes, and
+//! naive receivers to hold the library against. The fuzz targets include this folder alone.
 
 #![allow(dead_code, reason = "each test file uses its own part of this")]
 
 pub(crate) mod deflate;
+pub(crate) mod frames;
 pub(crate) mod inflate;
 pub(crate) mod model;
+
+pub(crate) use frames::*;
 
 use bowline::handshake::{Accept, ClientHandshake, ClientRequest, ConnectError, Request};
 use bowline::{
     Config, Connection, End, Initiator, Message, Progress, ProtocolError, RecvBuf, Role, Rule,
     SendBuf, Truncation,
 };
-
-/// The masking key of every frame that [`frame`] masks; that of RFC 6455 §5.7.
-pub(crate) const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
-
-pub(crate) const CONTINUATION: u8 = 0x0;
-pub(crate) const TEXT: u8 = 0x1;
-pub(crate) const BINARY: u8 = 0x2;
-pub(crate) const CLOSE: u8 = 0x8;
-pub(crate) const PING: u8 = 0x9;
-pub(crate) const PONG: u8 = 0xA;
-
-pub(crate) const DATA: [u8; 3] = [CONTINUATION, TEXT, BINARY];
-pub(crate) const CONTROL: [u8; 3] = [CLOSE, PING, PONG];
-pub(crate) const ROLES: [Role; 2] = [Role::Server, Role::Client];
-
-/// How a header writes the payload length (§5.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Form {
-    Seven,
-    Sixteen,
-    SixtyFour,
-}
-
-impl Form {
-    pub(crate) fn minimal(len: u64) -> Self {
-        match len {
-            0..=125 => Self::Seven,
-            126..=65_535 => Self::Sixteen,
-            _ => Self::SixtyFour,
-        }
-    }
-}
-
-/// A header as §5.2 draws it; its first byte, length and form need not be legal.
-pub(crate) fn header(first: u8, masked: bool, form: Form, len: u64) -> Vec<u8> {
-    let mask = if masked { 0x80 } else { 0 };
-    let mut bytes = vec![first];
-    match form {
-        Form::Seven => bytes.push(mask | len as u8),
-        Form::Sixteen => {
-            bytes.push(mask | 126);
-            bytes.extend((len as u16).to_be_bytes());
-        }
-        Form::SixtyFour => {
-            bytes.push(mask | 127);
-            bytes.extend(len.to_be_bytes());
-        }
-    }
-    if masked {
-        bytes.extend(KEY);
-    }
-    bytes
-}
-
-/// A frame with a minimal length. `rsv` is three bits, RSV1 the highest.
-pub(crate) fn frame(fin: bool, rsv: u8, opcode: u8, payload: &[u8], masked: bool) -> Vec<u8> {
-    let first = u8::from(fin) << 7 | rsv << 4 | opcode;
-    let len = payload.len() as u64;
-    let mut bytes = header(first, masked, Form::minimal(len), len);
-    bytes.extend(masked_with(if masked { KEY } else { [0; 4] }, payload));
-    bytes
-}
-
-/// A frame that is sent to `role`: masked if that is the server (§5.1).
-pub(crate) fn to(role: Role, fin: bool, opcode: u8, payload: &[u8]) -> Vec<u8> {
-    frame(fin, 0, opcode, payload, role == Role::Server)
-}
-
-pub(crate) fn masked_with(key: [u8; 4], payload: &[u8]) -> Vec<u8> {
-    payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key).collect()
-}
-
-/// The payload of a Close frame.
-pub(crate) fn close_payload(code: u16, reason: &[u8]) -> Vec<u8> {
-    [&code.to_be_bytes()[..], reason].concat()
-}
-
-/// A frame that was decoded by the naive decoder.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Frame {
-    pub(crate) fin: bool,
-    /// RSV1 (RFC 7692 §6).
-    pub(crate) marked: bool,
-    pub(crate) opcode: u8,
-    pub(crate) key: Option<[u8; 4]>,
-    pub(crate) payload: Vec<u8>,
-}
-
-/// Where the first frame's payload starts and ends, if that much of its header is there.
-fn extent(bytes: &[u8]) -> Option<(usize, u64)> {
-    let second = *bytes.get(1)?;
-    let (len, mut size) = match second & 0x7F {
-        126 => (u64::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().unwrap())), 4),
-        127 => (u64::from_be_bytes(bytes.get(2..10)?.try_into().unwrap()), 10),
-        short => (u64::from(short), 2),
-    };
-    if second & 0x80 != 0 {
-        size += 4;
-    }
-    (bytes.len() >= size).then_some((size, len))
-}
-
-/// Decodes what `role` sent and checks what every frame from it must be (§5.1, §5.2).
-pub(crate) fn decode(role: Role, wire: &[u8]) -> Vec<Frame> {
-    let frames = decode_extended(role, wire);
-    assert!(frames.iter().all(|frame| !frame.marked), "a reserved bit was sent");
-    frames
-}
-
-/// As [`decode`], where compression was agreed on: the first frame of a message may be marked.
-pub(crate) fn decode_extended(role: Role, mut wire: &[u8]) -> Vec<Frame> {
-    let mut frames = Vec::new();
-    while !wire.is_empty() {
-        let (start, len) = extent(wire).expect("a torn header was sent");
-        let end = start + len as usize;
-        assert!(wire.len() >= end, "a torn frame was sent");
-        let is_first = matches!(wire[0] & 0x0F, TEXT | BINARY);
-        let reserved = if is_first { 0x30 } else { 0x70 };
-        assert_eq!(wire[0] & reserved, 0, "a reserved bit was sent");
-        let masked = wire[1] & 0x80 != 0;
-        assert_eq!(masked, role == Role::Client, "{role:?} sent a frame with the wrong mask bit");
-        let form = match wire[1] & 0x7F {
-            126 => Form::Sixteen,
-            127 => Form::SixtyFour,
-            _ => Form::Seven,
-        };
-        assert_eq!(form, Form::minimal(len), "a length that is not minimal was sent");
-        let key: Option<[u8; 4]> = masked.then(|| wire[start - 4..start].try_into().unwrap());
-        frames.push(Frame {
-            fin: wire[0] & 0x80 != 0,
-            marked: wire[0] & 0x40 != 0,
-            opcode: wire[0] & 0x0F,
-            key,
-            payload: masked_with(key.unwrap_or_default(), &wire[start..end]),
-        });
-        wire = &wire[end..];
-    }
-    frames
-}
-
-/// Where frames start in `bytes`, and whether the last one is whole. Nothing follows a frame that
-/// claims more than is there.
-pub(crate) fn frame_starts(bytes: &[u8]) -> (Vec<usize>, bool) {
-    let (mut starts, mut at) = (Vec::new(), 0);
-    while at < bytes.len() {
-        starts.push(at);
-        match extent(&bytes[at..]) {
-            Some((start, len)) if len <= (bytes.len() - at - start) as u64 => {
-                at += start + len as usize;
-            }
-            _ => return (starts, false),
-        }
-    }
-    (starts, true)
-}
 
 /// A small generator for places to cut and for payloads; the same numbers in every run.
 pub(crate) struct Seeded(pub(crate) u64);
@@ -222,6 +71,14 @@ pub(crate) fn cut<'a>(bytes: &'a [u8], places: &[usize]) -> Vec<&'a [u8]> {
     ends.map(|end| &bytes[std::mem::replace(&mut start, end)..end]).collect()
 }
 
+/// A connection whose opening handshake is over.
+pub(crate) fn connection(role: Role, config: &Config) -> Connection {
+    match role {
+        Role::Server => Connection::server(config.clone()),
+        Role::Client => Connection::client(config.clone(), [7; 32]),
+    }
+}
+
 /// One end of a connection, with what it received.
 pub(crate) struct Side {
     pub(crate) role: Role,
@@ -235,11 +92,7 @@ pub(crate) struct Side {
 
 impl Side {
     pub(crate) fn new(role: Role, config: Config) -> Self {
-        let connection = match role {
-            Role::Client => Connection::client(config, [7; 32]),
-            Role::Server => Connection::server(config),
-        };
-        Self::of(role, connection)
+        Self::of(role, connection(role, &config))
     }
 
     pub(crate) fn of(role: Role, connection: Connection) -> Self {
@@ -554,7 +407,7 @@ pub(crate) fn run_on(side: &dyn Fn() -> Side, bytes: &[u8]) -> Outcome {
     let expected = feed(&[bytes], Style::Borrow);
 
     // An empty message and a ping are within every limit.
-    let first = [to(role, true, TEXT, b""), to(role, true, PING, b"1st")].concat();
+    let first = [to(role, TEXT, b""), to(role, PING, b"1st")].concat();
     let mut behind = feed(&[&first], Style::Borrow);
     behind.events.extend_from_slice(&expected.events);
     behind.sent.extend_from_slice(&expected.sent);
@@ -565,7 +418,7 @@ pub(crate) fn run_on(side: &dyn Fn() -> Side, bytes: &[u8]) -> Outcome {
 
     // A ping has its pong if the connection goes on, and must not if it is over. If the bytes end
     // inside a frame, it would be read as the rest of that.
-    let last = to(role, true, PING, b"last");
+    let last = to(role, PING, b"last");
     let mut followed = expected.clone();
     if matches!(expected.over, Over::Open(_)) {
         let alone = feed(&[&last], Style::Borrow);

@@ -5,11 +5,12 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::sync::atomic::{AtomicIsize, Ordering};
 
 use bowline::RecvBuf;
 
 /// Counts what the current thread does, so that tests that run side by side do not disturb each
-/// other. No test here frees what another thread allocated.
+/// other. No test frees what another thread allocated, unless it counts the whole process, alone.
 pub(crate) struct Counting;
 
 #[derive(Clone, Copy)]
@@ -25,7 +26,13 @@ thread_local! {
         const { Cell::new(Counts { live: 0, peak: 0, allocations: 0, allocated: 0 }) };
 }
 
+static PROCESS_LIVE: AtomicIsize = AtomicIsize::new(0);
+static PROCESS_PEAK: AtomicIsize = AtomicIsize::new(0);
+
 fn count(freed: usize, allocated: usize) {
+    let change = allocated as isize - freed as isize;
+    let live = PROCESS_LIVE.fetch_add(change, Ordering::Relaxed) + change;
+    PROCESS_PEAK.fetch_max(live, Ordering::Relaxed);
     let _ = COUNTS.try_with(|cell| {
         let mut counts = cell.get();
         counts.live += allocated as isize - freed as isize;
@@ -80,6 +87,14 @@ pub(crate) fn peak(work: impl FnOnce()) -> isize {
     COUNTS.set(Counts { peak: before, ..counts() });
     work();
     counts().peak - before
+}
+
+/// As [`peak`], of all threads together.
+pub(crate) fn process_peak(work: impl FnOnce()) -> isize {
+    let before = PROCESS_LIVE.load(Ordering::Relaxed);
+    PROCESS_PEAK.store(before, Ordering::Relaxed);
+    work();
+    PROCESS_PEAK.load(Ordering::Relaxed) - before
 }
 
 /// The size of a pooled buffer for a peer that sends little at a time.

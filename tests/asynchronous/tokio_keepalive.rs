@@ -1,16 +1,13 @@
-//! Keepalive through both adapters, which have no rules for it themselves: attack battery T10 to T12. The tokio adapter
-//! runs on tokio's paused clock, and the blocking one on short timeouts.
-
-#![cfg(feature = "tokio")]
+//! Keepalive through the tokio adapter, on tokio's paused clock: attack battery T10 to T12.
 
 use std::time::Duration;
 
+use crate::support::over_tokio::open;
 use crate::support::*;
 use bowline::{Config, End, Error, Message, Timeout};
 use tokio::time::{Instant, timeout};
 
 const SECOND: Duration = Duration::from_secs(1);
-const SHORT: Duration = Duration::from_millis(40);
 
 fn keepalive() -> Config {
     Config::default().ping_interval(30 * SECOND).pong_timeout(10 * SECOND)
@@ -23,12 +20,12 @@ fn assert_dead(result: Result<Option<Message>, Error>) {
 
 /// Battery T10.
 #[tokio::test(start_paused = true)]
-async fn tokio_finds_a_stalled_stream_dead_within_interval_and_timeout() {
+async fn a_stalled_stream_is_found_dead_within_interval_and_timeout() {
     for role in ROLES {
         // It takes everything, a part of the ping, of the Close, or nothing, and gives nothing and never ends.
         for room in [usize::MAX, 3, 15, 0] {
             for split in [false, true] {
-                let (mut ws, far) = crate::support::stream::open(role, &keepalive());
+                let (mut ws, far) = open(role, &keepalive());
                 far.room(room);
                 let start = Instant::now();
                 let receiving = async {
@@ -57,9 +54,9 @@ async fn tokio_finds_a_stalled_stream_dead_within_interval_and_timeout() {
 
 /// Battery T11.
 #[tokio::test(start_paused = true)]
-async fn tokio_is_not_deceived_by_other_pongs() {
+async fn other_pongs_do_not_deceive() {
     for role in ROLES {
-        let (mut ws, far) = crate::support::stream::open(role, &keepalive());
+        let (mut ws, far) = open(role, &keepalive());
         let start = Instant::now();
         let pongs = async {
             loop {
@@ -77,10 +74,10 @@ async fn tokio_is_not_deceived_by_other_pongs() {
 
 /// Battery T12.
 #[tokio::test(start_paused = true)]
-async fn tokio_waits_for_a_large_message_in_front_of_the_pong() {
+async fn a_large_message_in_front_of_the_pong_is_waited_for() {
     for role in ROLES {
         let config = keepalive().max_message_size(64 << 20);
-        let (mut ws, far) = crate::support::stream::open(role, &config);
+        let (mut ws, far) = open(role, &config);
         let download = async {
             tokio::time::sleep(31 * SECOND).await;
             far.push(&header_to(role, 0x82, 50 << 20));
@@ -109,7 +106,7 @@ async fn tokio_waits_for_a_large_message_in_front_of_the_pong() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn tokio_keeps_a_peer_that_answers_and_closes_an_idle_one() {
+async fn a_peer_that_answers_is_kept_and_an_idle_one_closed() {
     let config = keepalive().idle_timeout(600 * SECOND);
     let (client, server) = tokio::io::duplex(1024);
     let open = |stream, role, config: &Config| {
@@ -133,7 +130,7 @@ async fn a_slow_handler_is_not_the_peers_fault() {
     for role in ROLES {
         // At each place in the budget of the adapter, which yields now and then.
         for before in 0..200 {
-            let (mut ws, far) = crate::support::stream::open(role, &keepalive());
+            let (mut ws, far) = open(role, &keepalive());
             assert!(timeout(35 * SECOND, ws.recv()).await.is_err(), "nothing came");
             // A read counts, and so does a message: with two in one read, odd places are met too.
             for together in std::iter::repeat_n(1, before / 2).chain((before % 2 == 1).then_some(2))
@@ -152,95 +149,16 @@ async fn a_slow_handler_is_not_the_peers_fault() {
     }
 }
 
-/// Battery T10.
-#[test]
-fn blocking_finds_a_stalled_stream_dead() {
-    for role in ROLES {
-        for (room, split) in
-            [(usize::MAX, false), (usize::MAX, true), (15, false), (15, true), (3, true), (0, true)]
-        {
-            let config = Config::default().ping_interval(SHORT).pong_timeout(SHORT);
-            let (mut ws, far) = crate::support::blocking::open(role, &config);
-            far.room(room);
-            let result = in_time("recv", move || {
-                if split {
-                    let (_send, mut recv) = ws.split().unwrap();
-                    recv.recv()
-                } else {
-                    ws.recv()
-                }
-            });
-            assert_dead(result);
-            if room == usize::MAX {
-                let frames = far.frames(role);
-                assert_eq!((frames.len(), frames[0].opcode), (2, PING));
-                assert_eq!(close_code(&frames[1]), 1008);
-                assert!(far.lock().write_shut);
-            }
-        }
-    }
-}
-
-#[test]
-fn blocking_does_not_block_in_a_ping_for_longer_than_the_pong_timeout() {
-    for role in ROLES {
-        let config = Config::default().ping_interval(SHORT).pong_timeout(SHORT).send_timeout(None);
-        let (mut ws, far) = crate::support::blocking::open(role, &config);
-        far.room(3);
-        let result = in_time("recv", move || ws.recv());
-        let Err(Error::Ended(End::TimedOut(Timeout::Keepalive | Timeout::Send))) = result else {
-            panic!("{result:?}");
-        };
-    }
-}
-
-/// Battery T11.
-#[test]
-fn blocking_is_not_deceived_by_other_pongs() {
-    for role in ROLES {
-        let config = Config::default().ping_interval(SHORT).pong_timeout(SHORT);
-        let (mut ws, far) = crate::support::blocking::open(role, &config);
-        // One byte after every millisecond, for ever as far as the test goes.
-        far.drip(Duration::from_millis(1));
-        far.push(&to(role, PONG, b"x").repeat(100_000));
-        assert_dead(in_time("recv", move || ws.recv()));
-    }
-}
-
-#[test]
-fn blocking_keeps_a_peer_that_answers_and_closes_an_idle_one() {
-    let config = Config::default().ping_interval(SHORT).idle_timeout(10 * SHORT);
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let stream = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    let accepted = listener.accept().unwrap().0;
-    let open = |stream, role, config: &Config| {
-        let connection = connection(role, config);
-        let input = bowline::RecvBuf::new();
-        bowline::blocking::WebSocket::from_connection(stream, connection, input).unwrap()
-    };
-    let mut client = open(stream, bowline::Role::Client, &Config::default());
-    let mut server = open(accepted, bowline::Role::Server, &config);
-    let answering = spawn(move || {
-        assert!(client.recv().unwrap().is_none());
-        client.end().unwrap().code()
-    });
-    let server = in_time("recv", move || {
-        assert!(server.recv().unwrap().is_none());
-        server
-    });
-    assert!(server.round_trip().is_some());
-    assert_eq!(answering.wait("the client"), 1001);
-}
-
 #[tokio::test(start_paused = true)]
-async fn no_two_connections_ping_with_the_same_payload() {
+async fn no_two_connections_of_any_adapter_ping_with_the_same_payload() {
     // A server has no seed of its own: the adapters give it one.
     let mut seen = Vec::new();
     for _ in 0..3 {
-        let (mut ws, far) = crate::support::stream::open(bowline::Role::Server, &keepalive());
+        let (mut ws, far) = open(bowline::Role::Server, &keepalive());
         assert!(timeout(35 * SECOND, ws.recv()).await.is_err(), "nothing came");
         seen.extend(payloads(&far.frames(bowline::Role::Server), PING));
-        let config = Config::default().ping_interval(SHORT).pong_timeout(SHORT);
+        let short = Duration::from_millis(40);
+        let config = Config::default().ping_interval(short).pong_timeout(short);
         let (mut ws, far) = crate::support::blocking::open(bowline::Role::Server, &config);
         let _ = in_time("recv", move || ws.recv());
         seen.extend(payloads(&far.frames(bowline::Role::Server), PING));
