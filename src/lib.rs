@@ -211,7 +211,7 @@ pub use embed::axum;
 pub use embed::http2;
 #[cfg(feature = "hyper")]
 pub use embed::hyper;
-pub use memory::{Budget, RecvBuf, SendBuf};
+pub use memory::{Budget, OwnedPending, OwnedSpace, RecvBuf, SendBuf};
 #[cfg(feature = "deflate")]
 pub use protocol::Deflate;
 pub use protocol::{

@@ -98,6 +98,8 @@ impl Assembly {
     const CONTINUES: u8 = 8;
     /// More of the message will come.
     const OPEN: u8 = 16;
+    /// The storage was given away, with bytes that were not parsed.
+    const AWAY: u8 = 32;
 
     fn unchecked(self) -> u8 {
         self.0 & Self::ALL
@@ -313,6 +315,21 @@ impl RecvBuf {
             self.release();
         }
         pool::share_send();
+    }
+
+    /// What stays here while the space is given away: nothing but how much to read next, and whether bytes that
+    /// were not parsed went with it.
+    pub(super) fn left_behind(&self) -> Self {
+        let bits = if self.has_unread() { Assembly::AWAY } else { 0 };
+        let mut left = Self::default();
+        (left.ahead, left.assembly) = (self.ahead, Assembly(bits));
+        left
+    }
+
+    /// Whether bytes wait to be parsed, here or in a space that was given away.
+    pub(crate) fn has_unread(&self) -> bool {
+        !self.unread().is_empty()
+            || self.storage.is_empty() && self.assembly.0 & Assembly::AWAY != 0
     }
 
     pub(crate) fn is_eof(&self) -> bool {

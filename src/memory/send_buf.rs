@@ -43,11 +43,13 @@ const BUFFERED: u32 = 1 << 31;
 #[derive(Default)]
 struct Tail {
     chunks: VecDeque<Chunk>,
-    /// The bytes that wait in the chunks.
+    /// The bytes that wait in the chunks, and those that were given away.
     len: usize,
     /// The memory of the chunks that this queue alone keeps alive.
     own: usize,
     charge: Option<Charge>,
+    /// The bytes that were given away, and the memory that they keep alive. `len` and `own` have them too.
+    away: (usize, usize),
 }
 
 enum Chunk {
@@ -96,6 +98,11 @@ impl Tail {
         self.own = self.own.saturating_add(chunk.own());
     }
 
+    fn push_front(&mut self, chunk: Chunk) {
+        self.count(&chunk);
+        self.chunks.push_front(chunk);
+    }
+
     fn removed(&mut self, chunk: Option<Chunk>) -> Option<Chunk> {
         let chunk = chunk?;
         self.len -= chunk.bytes().len();
@@ -116,8 +123,7 @@ impl Tail {
     fn release(&mut self) {
         if let Some(mut chunk) = self.pop_front() {
             chunk.shrink();
-            self.count(&chunk);
-            self.chunks.push_front(chunk);
+            self.push_front(chunk);
         }
         if self.chunks.capacity() / 4 > self.chunks.len() {
             self.chunks.shrink_to(2 * self.chunks.len());
@@ -136,6 +142,13 @@ impl SendBuf {
     #[inline]
     pub fn len(&self) -> usize {
         self.head.len() - self.head_sent + self.tail.as_ref().map_or(0, |tail| tail.len)
+    }
+
+    /// How many of them are here, and not given away.
+    #[inline]
+    fn queued(&self) -> usize {
+        let in_tail = self.tail.as_ref().map_or(0, |tail| tail.len - tail.away.0);
+        self.head.len() - self.head_sent + in_tail
     }
 
     /// Whether none wait.
@@ -160,7 +173,7 @@ impl SendBuf {
     /// Tells the queue that the socket took the first `n` bytes. A number above [`len`](Self::len) counts as
     /// all of them.
     pub fn sent(&mut self, n: usize) {
-        let n = n.min(self.len());
+        let n = n.min(self.queued());
         self.left = self.left.wrapping_add(n as u32);
         let marked = self.marked & !BUFFERED;
         self.marked -= marked.min(u32::try_from(n).unwrap_or(u32::MAX));
@@ -168,6 +181,68 @@ impl SendBuf {
         if self.tail.is_some() {
             self.recharge();
         }
+    }
+
+    /// Gives the first bytes that wait away, for a kernel that takes them while the program does something else.
+    /// Bring them back with [`put_pending`](Self::put_pending) once the write is complete. `None`: nothing waits
+    /// here, or some were given away already.
+    ///
+    /// Until then they count as waiting: in [`len`](Self::len), for the limit of the queue, and for the send timeout.
+    /// [`pending`](Self::pending) has only what follows them.
+    ///
+    /// ```
+    /// use bowline::{Config, Connection, SendBuf};
+    ///
+    /// let mut connection = Connection::server(Config::default());
+    /// let mut out = SendBuf::new();
+    /// connection.send("Hello", &mut out)?;
+    /// let pending = out.take_pending().unwrap();
+    /// assert_eq!(pending.as_ref(), b"\x81\x05Hello");
+    /// connection.send("again", &mut out)?; // While the kernel has the first.
+    /// out.put_pending(pending, 3);
+    /// assert_eq!(out.pending(), b"ello");
+    /// # Ok::<(), bowline::SendError>(())
+    /// ```
+    pub fn take_pending(&mut self) -> Option<OwnedPending> {
+        if self.queued() == 0 || self.tail.as_ref().is_some_and(|tail| tail.away.0 > 0) {
+            return None;
+        }
+        let chunk = if self.head_sent < self.head.len() {
+            let head = core::mem::take(&mut self.head);
+            (Chunk::Copied(head), core::mem::take(&mut self.head_sent))
+        } else {
+            (self.tail.as_mut()?.pop_front()?, 0)
+        };
+        let pending = OwnedPending { chunk: chunk.0, sent: chunk.1 };
+        let tail = self.tail.get_or_insert_default();
+        tail.away = (pending.as_ref().len(), pending.chunk.own());
+        tail.len += tail.away.0;
+        tail.own = tail.own.saturating_add(tail.away.1);
+        Some(pending)
+    }
+
+    /// Takes the bytes back, of which the stream took the first `n`. The rest waits before all that was queued since.
+    /// More than there were counts as all.
+    pub fn put_pending(&mut self, mut pending: OwnedPending, n: usize) {
+        let n = n.min(pending.as_ref().len());
+        let chunk = core::mem::replace(&mut pending.chunk, Chunk::Copied(Vec::new()));
+        let sent = core::mem::take(&mut pending.sent);
+        let tail = self.tail.get_or_insert_default();
+        let (bytes, memory) = core::mem::take(&mut tail.away);
+        tail.len -= bytes;
+        tail.own = tail.own.saturating_sub(memory);
+        if self.head_sent < self.head.len() {
+            let mut head = core::mem::take(&mut self.head);
+            head.drain(..core::mem::take(&mut self.head_sent));
+            tail.push_front(Chunk::Copied(head));
+        } else {
+            pool::give_back_send(&mut self.head);
+        }
+        match chunk {
+            Chunk::Copied(head) => (self.head, self.head_sent) = (head, sent),
+            shared => tail.push_front(shared),
+        }
+        self.sent(n);
     }
 
     fn remove(&mut self, mut n: usize) {
@@ -188,6 +263,8 @@ impl SendBuf {
                 return;
             };
             match tail.chunks.front_mut() {
+                // What was given away has its number there.
+                None if tail.away.0 > 0 => return,
                 None => self.tail = None,
                 Some(Chunk::Copied(_)) => {
                     if let Some(Chunk::Copied(bytes)) = tail.pop_front() {
@@ -389,6 +466,35 @@ impl SendBuf {
     pub(crate) fn mark(&mut self) {
         let marked = u32::try_from(self.len()).unwrap_or(u32::MAX).min(!BUFFERED);
         self.marked = self.marked & BUFFERED | marked;
+    }
+}
+
+/// Bytes of a [`SendBuf`] as an owned value: see [`SendBuf::take_pending`].
+///
+/// They keep their address until the value is dropped, wherever it is moved. Dropping it loses them.
+pub struct OwnedPending {
+    chunk: Chunk,
+    sent: usize,
+}
+
+impl AsRef<[u8]> for OwnedPending {
+    fn as_ref(&self) -> &[u8] {
+        &self.chunk.bytes()[self.sent..]
+    }
+}
+
+impl fmt::Debug for OwnedPending {
+    /// The size only: the bytes may be secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OwnedPending").field("len", &self.as_ref().len()).finish_non_exhaustive()
+    }
+}
+
+impl Drop for OwnedPending {
+    fn drop(&mut self) {
+        if let Chunk::Copied(bytes) = &mut self.chunk {
+            pool::give_back_send(bytes);
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 mod support;
 
 mod battery;
+mod completion;
 mod debug_output;
 mod driver;
 mod errors;

@@ -67,7 +67,7 @@ impl Receiver {
     /// Whether there is surely no [`deadline`](Self::deadline), so that the adapter need not read its clock before it
     /// waits. This does not see whether Close was sent: then there may be a deadline.
     pub fn is_at_rest(&mut self, input: &RecvBuf) -> bool {
-        let is_at_rest = self.is_between(input) && self.extras.is_none();
+        let is_at_rest = self.is_between(input) && !input.has_unread() && self.extras.is_none();
         if is_at_rest {
             self.timer.clear();
         }
@@ -113,9 +113,8 @@ impl Receiver {
                 return Some((Awaits::CloseLeft, timeout));
             }
         }
-        let has_begun = self.message.is_some()
-            || !matches!(self.stage, Stage::Header)
-            || !input.unread().is_empty();
+        let has_begun =
+            self.message.is_some() || !matches!(self.stage, Stage::Header) || input.has_unread();
         settings.progress_timeout.filter(|_| has_begun).map(|timeout| (Awaits::Rest, timeout))
     }
 

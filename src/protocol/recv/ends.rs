@@ -16,7 +16,7 @@ impl Receiver {
             Stage::Data { .. } | Stage::Compressed { .. } | Stage::Control(..) => {
                 Truncation::InPayload
             }
-            Stage::Header if !input.unread().is_empty() => Truncation::InHeader,
+            Stage::Header if input.has_unread() => Truncation::InHeader,
             Stage::Header if self.message.is_some() => Truncation::InMessage,
             Stage::Header => Truncation::BetweenMessages,
         }
