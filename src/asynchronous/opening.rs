@@ -49,6 +49,20 @@ fn poll_write_all<I: Io>(
     io.poll_flush(cx)
 }
 
+/// The same, until the deadline: `None` if that comes first.
+fn poll_write_by<I: Io>(
+    io: &mut I,
+    cx: &mut Context<'_>,
+    out: &mut SendBuf,
+    timer: &mut I::Timer,
+    deadline: Option<Duration>,
+) -> Poll<Option<io::Result<()>>> {
+    match poll_write_all(io, cx, out) {
+        Poll::Ready(result) => Poll::Ready(Some(result)),
+        Poll::Pending => I::poll_timer(timer, cx, deadline).map(|()| None),
+    }
+}
+
 /// Opens a WebSocket as a client; the handshake began at `start`.
 pub(crate) async fn open<I: Wrap>(
     stream: I::Stream,
@@ -61,22 +75,15 @@ pub(crate) async fn open<I: Wrap>(
     let (mut input, mut out) = (RecvBuf::new(), SendBuf::new());
     let mut handshake = ClientHandshake::new(request, config, seed()?, &mut out);
     let deadline = handshake.deadline(start);
+    match poll_fn(|cx| poll_write_by(&mut io, cx, &mut out, &mut timer, deadline)).await {
+        Some(Ok(())) => {}
+        Some(Err(error)) => return Err(opening::write_failed(error, ConnectError::Gone)),
+        None => return Err(ConnectError::TimedOut.into()),
+    }
     let opened = poll_fn(|cx| {
-        if !out.is_empty() {
-            match poll_write_all(&mut io, cx, &mut out) {
-                Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(error)) => {
-                    return Poll::Ready(Err(opening::write_failed(error, ConnectError::Gone)));
-                }
-                Poll::Pending => {
-                    ready!(I::poll_timer(&mut timer, cx, deadline));
-                    return Poll::Ready(Err(ConnectError::TimedOut.into()));
-                }
-            }
-        }
         loop {
             if let Some(opened) = handshake.read(&mut input)? {
-                return Poll::Ready(Ok(opened));
+                return Poll::Ready(Ok::<_, Error>(opened));
             }
             handshake.on_time(I::now())?;
             match poll_input(&mut io, cx, &mut input) {
@@ -145,17 +152,13 @@ impl<I: Io> Arrived<I> {
     }
 
     fn poll_respond(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        match poll_write_all(&mut self.io, cx, &mut self.out) {
-            Poll::Ready(Ok(())) => Poll::Ready(Ok(())),
-            Poll::Ready(Err(error)) => {
-                Poll::Ready(Err(opening::write_failed(error, RequestError::Gone)))
-            }
-            Poll::Pending => {
-                let deadline = self.handshake.deadline(I::now());
-                ready!(I::poll_timer(&mut self.timer, cx, deadline));
-                Poll::Ready(Err(RequestError::TimedOut.into()))
-            }
-        }
+        let deadline = self.handshake.deadline(I::now());
+        let Self { io, out, timer, .. } = self;
+        Poll::Ready(match ready!(poll_write_by(io, cx, out, timer, deadline)) {
+            Some(Ok(())) => Ok(()),
+            Some(Err(error)) => Err(opening::write_failed(error, RequestError::Gone)),
+            None => Err(RequestError::TimedOut.into()),
+        })
     }
 
     /// Accepts the request and queues the response. An error comes with the response that the client gets.

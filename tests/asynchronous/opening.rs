@@ -47,6 +47,34 @@ fn a_server_that_resets_the_connection_is_gone_as_one_that_ends_it() {
     }
 }
 
+/// A stream that buffers, as TLS does, took the whole request and has not sent it yet.
+#[test]
+fn a_request_that_the_stream_still_holds_back_is_flushed_until_it_has_left() {
+    let (stream, far) = io();
+    far.change(|s| s.flush_pending = true);
+    let request = request();
+    let mut opening = pin!(client(stream, &request, no_timeouts()));
+    assert!(poll(opening.as_mut()).is_pending());
+    assert!(far.written().ends_with(b"\r\n\r\n"));
+    far.change(|s| s.flush_pending = false);
+    assert!(poll(opening.as_mut()).is_pending());
+    far.change(|s| assert_eq!(s.flushes, 1));
+}
+
+/// The same for the answer of a server.
+#[test]
+fn an_answer_that_the_stream_still_holds_back_is_flushed_until_it_has_left() {
+    let (stream, far) = io();
+    far.push(UPGRADE);
+    far.change(|s| s.flush_pending = true);
+    let mut opening = pin!(accept(stream, no_timeouts()));
+    assert!(poll(opening.as_mut()).is_pending());
+    assert!(far.written().starts_with(b"HTTP/1.1 101 "));
+    far.change(|s| s.flush_pending = false);
+    finish(opening).unwrap();
+    far.change(|s| assert_eq!(s.flushes, 1));
+}
+
 #[test]
 fn a_refusal_that_a_reset_cuts_short_is_told() {
     for kind in GONE {
