@@ -98,9 +98,8 @@ impl HeadReader {
 }
 
 /// Header fields in the order of the wire. Names compare without regard to case.
-///
-/// All fields are in one allocation. Each begins with the lengths of its name and its value, in 4 bytes each. The name
-/// and the value follow.
+// All fields are in one allocation. Each begins with the lengths of its name and its value, in 4 bytes each. The name
+// and the value follow.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Headers(Vec<u8>);
 

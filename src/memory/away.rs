@@ -10,15 +10,8 @@ use crate::memory::recv_buf::RecvBuf;
 /// while the program does something else. Dropping it loses what had come before the read.
 pub struct OwnedSpace(RecvBuf);
 
-impl OwnedSpace {
-    /// How many bytes there is room for; never 0.
-    #[allow(clippy::len_without_is_empty, reason = "it never is")]
-    pub fn len(&mut self) -> usize {
-        self.0.space().len()
-    }
-}
-
 impl AsMut<[u8]> for OwnedSpace {
+    /// The room, never empty.
     fn as_mut(&mut self) -> &mut [u8] {
         // There is room already, so nothing moves.
         self.0.space()

@@ -27,7 +27,7 @@ fn complete(side: &mut Side, mut piece: &[u8]) {
         let place = space.as_mut().as_ptr();
         let mut moved = Box::new(space);
         assert_eq!(moved.as_mut().as_mut().as_ptr(), place, "the kernel's address stays");
-        let n = moved.len().min(piece.len());
+        let n = moved.as_mut().as_mut().len().min(piece.len());
         moved.as_mut().as_mut()[..n].copy_from_slice(&piece[..n]);
         side.input.put_space(*moved, n);
         piece = &piece[n..];

@@ -124,21 +124,7 @@ proptest! {
         role in role(),
         messages in vec(message(), 1..8),
     ) {
-        let config = Config::default();
-        let [mut short, mut owned, mut long] = [(); 3].map(|()| Side::new(role, config.clone()));
-        for message in &messages {
-            short.connection.send(message, &mut short.out).unwrap();
-            owned.connection.send_owned(message.clone(), &mut owned.out).unwrap();
-            match message {
-                Message::Text(_) | Message::Binary(_) => {
-                    long.connection.send_part(message, true, &mut long.out).unwrap();
-                }
-                _ => long.connection.send(message, &mut long.out).unwrap(),
-            }
-        }
-        let wire = long.take_out();
-        prop_assert_eq!(short.take_out(), wire.clone());
-        prop_assert_eq!(owned.take_out(), wire);
+        assert_sent_alike(role, &messages, &Config::default());
     }
 
     #[test]

@@ -446,6 +446,24 @@ pub(crate) fn run_on(side: &dyn Fn() -> Side, bytes: &[u8]) -> Outcome {
     expected
 }
 
+/// The short ways of sending queue the same bytes as the long way, which sends a message as its only fragment.
+pub(crate) fn assert_sent_alike(role: Role, events: &[Message], config: &Config) {
+    let [mut short, mut owned, mut long] = [(); 3].map(|()| Side::new(role, config.clone()));
+    for message in events {
+        short.connection.send(message, &mut short.out).unwrap();
+        owned.connection.send_owned(message.clone(), &mut owned.out).unwrap();
+        match message {
+            Message::Text(_) | Message::Binary(_) => {
+                long.connection.send_part(message, true, &mut long.out).unwrap();
+            }
+            _ => long.connection.send(message, &mut long.out).unwrap(),
+        }
+    }
+    let wire = long.take_out();
+    assert_eq!(short.take_out(), wire);
+    assert_eq!(owned.take_out(), wire);
+}
+
 pub(crate) fn text(text: &str) -> Message {
     Message::from(text)
 }
