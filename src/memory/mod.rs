@@ -2,6 +2,7 @@
 
 mod away;
 pub(crate) mod budget;
+pub(crate) mod held;
 pub(crate) mod pool;
 pub(crate) mod read_ahead;
 pub(crate) mod recv_buf;

@@ -1,7 +1,9 @@
 //! Buffers that the connections of one thread share: a connection holds one only while it has bytes in it.
 
 use alloc::boxed::Box;
-use alloc::vec::Vec;
+
+use crate::memory::held::Held;
+use crate::memory::send_buf::Head;
 
 /// The size of a receive buffer for a peer that sends little at a time: it stays in the L1 cache.
 pub(crate) const NARROW: usize = 30 << 10;
@@ -16,34 +18,37 @@ pub(crate) const WIDE: usize = 126 << 10;
 
 #[cfg(feature = "std")]
 mod local {
-    use super::{Box, NARROW, Vec, WIDE};
-    use core::cell::RefCell;
+    use super::{Box, Head, Held, NARROW, WIDE};
+    use core::cell::{Cell, RefCell};
     use std::sync::Mutex;
     use std::thread::LocalKey;
+    use std::vec::Vec;
 
     /// How many buffers of each kind a thread keeps for later.
     const CAP: usize = 16;
 
-    type Pool<T> = RefCell<Vec<T>>;
+    // In boxes, because that is how connections hold them.
+    #[allow(clippy::vec_box, reason = "a move of a pointer and not of the value")]
+    type Pool<T> = RefCell<Vec<Box<T>>>;
 
     std::thread_local! {
-        static RECEIVE: Pool<Box<[u8]>> = const { RefCell::new(Vec::new()) };
-        static RECEIVE_WIDE: Pool<Box<[u8]>> = const { RefCell::new(Vec::new()) };
-        static SEND: Pool<Vec<u8>> = const { RefCell::new(Vec::new()) };
-        /// The send buffer that was given back last. It is taken and given back by a swap in place. A vector that is
-        /// written to memory in parts and read back as a whole makes the processor wait.
-        static SEND_LAST: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+        static RECEIVE: Pool<Held> = const { RefCell::new(Vec::new()) };
+        static RECEIVE_WIDE: Pool<Held> = const { RefCell::new(Vec::new()) };
+        static SEND: Pool<Head> = const { RefCell::new(Vec::new()) };
+        /// The send buffer that was given back last: a pointer here, so that a message that is sent at once pays little.
+        static SEND_LAST: Cell<Option<Box<Head>>> = const { Cell::new(None) };
     }
 
     /// Send buffers that threads gave away before they blocked.
-    static SHARED: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
+    #[allow(clippy::vec_box, reason = "as in a pool")]
+    static SHARED: Mutex<Vec<Box<Head>>> = Mutex::new(Vec::new());
 
     // `try_with` fails while the thread ends. Then the buffer comes from the allocator.
-    fn pop<T>(pool: &'static LocalKey<Pool<T>>) -> Option<T> {
+    fn pop<T>(pool: &'static LocalKey<Pool<T>>) -> Option<Box<T>> {
         pool.try_with(|pool| pool.borrow_mut().pop()).ok().flatten()
     }
 
-    fn push<T>(pool: &'static LocalKey<Pool<T>>, cap: usize, buffer: T) {
+    fn push<T>(pool: &'static LocalKey<Pool<T>>, cap: usize, buffer: Box<T>) {
         let _ = pool.try_with(|pool| {
             let mut pool = pool.borrow_mut();
             if pool.len() < cap {
@@ -52,35 +57,31 @@ mod local {
         });
     }
 
-    fn of(size: usize) -> &'static LocalKey<Pool<Box<[u8]>>> {
+    fn of(size: usize) -> &'static LocalKey<Pool<Held>> {
         if size == WIDE { &RECEIVE_WIDE } else { &RECEIVE }
     }
 
-    pub(super) fn take(size: usize) -> Option<Box<[u8]>> {
+    pub(super) fn take(size: usize) -> Option<Box<Held>> {
         pop(of(size))
     }
 
-    pub(super) fn give_back(buffer: Box<[u8]>) {
-        push(of(buffer.len()), CAP, buffer);
+    pub(super) fn give_back(held: Box<Held>) {
+        push(of(held.size()), CAP, held);
     }
 
-    /// Swaps `buffer`, which is empty, with the buffer that was given back last.
+    /// Keeps `head` as the one that was given back last, and gives the one before.
     #[inline]
-    pub(super) fn swap_send(buffer: &mut Vec<u8>) {
-        let _ = SEND_LAST.try_with(|last| core::mem::swap(&mut *last.borrow_mut(), buffer));
+    pub(super) fn swap_send(head: Option<Box<Head>>) -> Option<Box<Head>> {
+        SEND_LAST.try_with(|last| last.replace(head)).ok().flatten()
     }
 
-    pub(super) fn take_send() -> Option<Vec<u8>> {
+    pub(super) fn take_send() -> Option<Box<Head>> {
         // An allocation takes less time than waiting for the lock.
         pop(&SEND).or_else(|| SHARED.try_lock().ok()?.pop())
     }
 
     pub(super) fn share_send() {
-        let mut last = Vec::new();
-        swap_send(&mut last);
-        if last.capacity() > 0 {
-            push(&SEND, CAP, last);
-        }
+        swap_send(None).into_iter().for_each(give_back_send);
         let _ = SEND.try_with(|pool| {
             let mut pool = pool.borrow_mut();
             if !pool.is_empty()
@@ -93,8 +94,8 @@ mod local {
         });
     }
 
-    pub(super) fn give_back_send(buffer: Vec<u8>) {
-        push(&SEND, CAP - 1, buffer);
+    pub(super) fn give_back_send(head: Box<Head>) {
+        push(&SEND, CAP - 1, head);
     }
 
     // docs/security.md promises this bound on what a thread keeps.
@@ -103,28 +104,29 @@ mod local {
 
 #[cfg(not(feature = "std"))]
 mod local {
-    use super::{Box, Vec};
+    use super::{Box, Head, Held};
 
-    pub(super) fn take(_size: usize) -> Option<Box<[u8]>> {
+    pub(super) fn take(_size: usize) -> Option<Box<Held>> {
         None
     }
 
-    #[allow(clippy::boxed_local, reason = "as with std")]
-    pub(super) fn give_back(_buffer: Box<[u8]>) {}
+    pub(super) fn give_back(_held: Box<Held>) {}
 
-    pub(super) fn swap_send(_buffer: &mut Vec<u8>) {}
-
-    pub(super) fn take_send() -> Option<Vec<u8>> {
+    pub(super) fn swap_send(_head: Option<Box<Head>>) -> Option<Box<Head>> {
         None
     }
 
-    pub(super) fn give_back_send(_buffer: Vec<u8>) {}
+    pub(super) fn take_send() -> Option<Box<Head>> {
+        None
+    }
+
+    pub(super) fn give_back_send(_head: Box<Head>) {}
 }
 
 /// A receive buffer of zeros, [`NARROW`] or [`WIDE`] in size.
 #[inline(never)]
-pub(crate) fn take(size: usize) -> Box<[u8]> {
-    local::take(size).unwrap_or_else(|| alloc::vec![0; size].into())
+pub(crate) fn take(size: usize) -> Box<Held> {
+    local::take(size).unwrap_or_else(|| Held::boxed(size))
 }
 
 /// Whether receive buffers of this size are pooled.
@@ -137,30 +139,26 @@ pub(crate) fn fitting(len: usize) -> Option<usize> {
     [NARROW, WIDE].into_iter().find(|&size| len <= size)
 }
 
-/// Takes back a receive buffer whose first `used` bytes were written to. One of another size is freed.
+/// Takes back a receive buffer. One of another size is freed.
 ///
-/// The used bytes are cleared. Otherwise a stream that claims to have read more than it did would hand one
+/// What was written to is cleared. Otherwise a stream that claims to have read more than it did would hand one
 /// user's data to another.
-pub(crate) fn give_back(mut buffer: Box<[u8]>, used: usize) {
-    if is_pooled(buffer.len()) {
-        let used = used.min(buffer.len());
-        buffer[..used].fill(0);
-        local::give_back(buffer);
+pub(crate) fn give_back(mut held: Box<Held>) {
+    if is_pooled(held.size()) {
+        held.wipe();
+        local::give_back(held);
     }
 }
 
-/// Replaces `buffer`, which has no room, with an empty send buffer that has room for [`WIDE`] bytes.
+/// An empty send buffer with room for [`WIDE`] bytes.
 #[inline]
-pub(crate) fn take_send(buffer: &mut Vec<u8>) {
-    local::swap_send(buffer);
-    if buffer.capacity() == 0 {
-        *buffer = take_other();
-    }
+pub(crate) fn take_send() -> Box<Head> {
+    local::swap_send(None).unwrap_or_else(take_other)
 }
 
 #[cold]
-fn take_other() -> Vec<u8> {
-    local::take_send().unwrap_or_else(|| Vec::with_capacity(WIDE))
+fn take_other() -> Box<Head> {
+    local::take_send().unwrap_or_else(|| Box::new(Head::new(alloc::vec::Vec::with_capacity(WIDE))))
 }
 
 /// Gives the send buffers of this thread to all threads, before it blocks. A program may have a thread for
@@ -172,19 +170,11 @@ pub(crate) fn share_send() {
 
 /// Takes a send buffer back. One that has grown is freed.
 #[inline]
-pub(crate) fn give_back_send(buffer: &mut Vec<u8>) {
-    if buffer.capacity() == WIDE {
-        buffer.clear();
-        local::swap_send(buffer);
-    }
-    if buffer.capacity() > 0 {
-        give_back_other(core::mem::take(buffer));
-    }
-}
-
-#[cold]
-fn give_back_other(buffer: Vec<u8>) {
-    if buffer.capacity() == WIDE {
-        local::give_back_send(buffer);
+pub(crate) fn give_back_send(mut head: Box<Head>) {
+    if head.capacity() == WIDE {
+        head.clear();
+        if let Some(before) = local::swap_send(Some(head)) {
+            local::give_back_send(before);
+        }
     }
 }

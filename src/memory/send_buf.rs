@@ -26,8 +26,8 @@ use crate::memory::pool;
 /// that the socket took. Frames enter whole and leave in order.
 #[derive(Default)]
 pub struct SendBuf {
-    head: Vec<u8>,
-    head_sent: usize,
+    /// Absent while nothing waits, so that an idle connection holds little.
+    head: Option<Box<Head>>,
     /// What waits after `head`. Absent until a large payload is queued by reference, or a budget is charged.
     tail: Option<Box<Tail>>,
     /// How many bytes have left so far; wraps.
@@ -39,6 +39,65 @@ pub struct SendBuf {
 
 /// The highest bit of `SendBuf::marked`: the stream still holds back bytes that it took.
 const BUFFERED: u32 = 1 << 31;
+
+/// Bytes in a buffer of their own, and how many of them have left. The pool keeps them in one piece.
+#[derive(Default)]
+pub(crate) struct Head {
+    bytes: Vec<u8>,
+    sent: usize,
+}
+
+impl Head {
+    /// Appends a frame for which there is [room](SendBuf::head_with_room): the first `size` bytes of `header`, and
+    /// the payload that `write` appends. There must be room for all of `header`.
+    // A call would cost the shortest messages 20 of 120 instructions.
+    #[inline(always)]
+    pub(crate) fn append(
+        &mut self,
+        (header, size): ([u8; 8], usize),
+        write: impl FnOnce(&mut Vec<u8>),
+    ) {
+        // The whole array is one store; a copy of `size` bytes would be a call.
+        let end = self.bytes.len() + size;
+        self.bytes.extend_from_slice(&header);
+        self.bytes.truncate(end);
+        write(&mut self.bytes);
+    }
+
+    pub(super) fn new(bytes: Vec<u8>) -> Self {
+        Self { bytes, sent: 0 }
+    }
+
+    #[inline]
+    pub(super) fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+
+    #[inline]
+    pub(super) fn clear(&mut self) {
+        self.bytes.clear();
+        self.sent = 0;
+    }
+
+    #[inline]
+    fn waiting(&self) -> &[u8] {
+        &self.bytes[self.sent..]
+    }
+
+    /// How many bytes wait.
+    #[inline]
+    fn len(&self) -> usize {
+        self.bytes.len() - self.sent
+    }
+
+    /// Moves the bytes that wait to the start. A buffer that has grown shrinks again.
+    fn forget_sent(&mut self) {
+        self.bytes.drain(..core::mem::take(&mut self.sent));
+        if self.bytes.capacity() / 2 > self.bytes.len() {
+            self.bytes.shrink_to(pool::WIDE);
+        }
+    }
+}
 
 #[derive(Default)]
 struct Tail {
@@ -53,7 +112,7 @@ struct Tail {
 }
 
 enum Chunk {
-    Copied(Vec<u8>),
+    Copied(Box<Head>),
     /// The bytes that have not left, and how many bytes of memory this queue alone keeps alive for them. That
     /// is the whole payload until its last byte has left, or 0 if other queues hold it too.
     Shared(Bytes, usize),
@@ -62,7 +121,7 @@ enum Chunk {
 impl Chunk {
     fn bytes(&self) -> &[u8] {
         match self {
-            Self::Copied(bytes) => bytes,
+            Self::Copied(head) => head.waiting(),
             Self::Shared(bytes, _) => bytes,
         }
     }
@@ -70,7 +129,7 @@ impl Chunk {
     /// The memory that this queue alone keeps alive.
     fn own(&self) -> usize {
         match self {
-            Self::Copied(bytes) => bytes.capacity(),
+            Self::Copied(head) => head.capacity(),
             Self::Shared(_, own) => *own,
         }
     }
@@ -81,7 +140,7 @@ impl Chunk {
             && bytes.len() <= *own / 4
             && bytes.is_unique()
         {
-            *self = Self::Copied(bytes.to_vec());
+            *self = Self::Copied(Box::new(Head::new(bytes.to_vec())));
         }
     }
 }
@@ -141,14 +200,20 @@ impl SendBuf {
     /// How many bytes wait.
     #[inline]
     pub fn len(&self) -> usize {
-        self.head.len() - self.head_sent + self.tail.as_ref().map_or(0, |tail| tail.len)
+        self.in_head() + self.tail.as_ref().map_or(0, |tail| tail.len)
+    }
+
+    /// How many bytes wait in the first buffer.
+    #[inline]
+    fn in_head(&self) -> usize {
+        self.head.as_ref().map_or(0, |head| head.len())
     }
 
     /// How many of them are here, and not given away.
     #[inline]
     fn queued(&self) -> usize {
         let in_tail = self.tail.as_ref().map_or(0, |tail| tail.len - tail.away.0);
-        self.head.len() - self.head_sent + in_tail
+        self.in_head() + in_tail
     }
 
     /// Whether none wait.
@@ -160,9 +225,8 @@ impl SendBuf {
     /// The bytes that wait, in order. No slice is empty.
     pub fn pending_slices(&self) -> impl Iterator<Item = &[u8]> {
         let tail = self.tail.iter().flat_map(|tail| &tail.chunks);
-        core::iter::once(&self.head[self.head_sent..])
-            .chain(tail.map(Chunk::bytes))
-            .filter(|slice| !slice.is_empty())
+        let head = self.head.iter().map(|head| head.waiting());
+        head.chain(tail.map(Chunk::bytes)).filter(|slice| !slice.is_empty())
     }
 
     /// The first bytes that wait. The slice is empty only if none do.
@@ -207,15 +271,13 @@ impl SendBuf {
         if self.queued() == 0 || self.tail.as_ref().is_some_and(|tail| tail.away.0 > 0) {
             return None;
         }
-        let chunk = if self.head_sent < self.head.len() {
-            let head = core::mem::take(&mut self.head);
-            (Chunk::Copied(head), core::mem::take(&mut self.head_sent))
-        } else {
-            (self.tail.as_mut()?.pop_front()?, 0)
+        let chunk = match self.head.take_if(|head| head.len() > 0) {
+            Some(head) => Chunk::Copied(head),
+            None => self.tail.as_mut()?.pop_front()?,
         };
-        let pending = OwnedPending { chunk: chunk.0, sent: chunk.1 };
+        let pending = OwnedPending(Some(chunk));
         let tail = self.tail.get_or_insert_default();
-        tail.away = (pending.as_ref().len(), pending.chunk.own());
+        tail.away = (pending.as_ref().len(), pending.0.as_ref().map_or(0, Chunk::own));
         tail.len += tail.away.0;
         tail.own = tail.own.saturating_add(tail.away.1);
         Some(pending)
@@ -225,40 +287,36 @@ impl SendBuf {
     /// More than there were counts as all.
     pub fn put_pending(&mut self, mut pending: OwnedPending, n: usize) {
         let n = n.min(pending.as_ref().len());
-        let chunk = core::mem::replace(&mut pending.chunk, Chunk::Copied(Vec::new()));
-        let sent = core::mem::take(&mut pending.sent);
         let tail = self.tail.get_or_insert_default();
         let (bytes, memory) = core::mem::take(&mut tail.away);
         tail.len -= bytes;
         tail.own = tail.own.saturating_sub(memory);
-        if self.head_sent < self.head.len() {
-            let mut head = core::mem::take(&mut self.head);
-            head.drain(..core::mem::take(&mut self.head_sent));
+        if let Some(head) = self.head.take() {
             tail.push_front(Chunk::Copied(head));
-        } else {
-            pool::give_back_send(&mut self.head);
         }
-        match chunk {
-            Chunk::Copied(head) => (self.head, self.head_sent) = (head, sent),
-            shared => tail.push_front(shared),
+        match pending.0.take() {
+            Some(Chunk::Copied(head)) => self.head = Some(head),
+            shared => shared.into_iter().for_each(|chunk| tail.push_front(chunk)),
         }
         self.sent(n);
     }
 
     fn remove(&mut self, mut n: usize) {
         loop {
-            let of_head = n.min(self.head.len() - self.head_sent);
-            self.head_sent += of_head;
-            n -= of_head;
-            if self.head_sent < self.head.len() {
-                // A queue that never runs empty must not keep all that it ever sent.
-                if self.head_sent >= pool::WIDE / 2 && self.head_sent >= self.head.len() / 2 {
-                    self.forget_sent();
+            if let Some(mut head) = self.head.take() {
+                let of_head = n.min(head.len());
+                head.sent += of_head;
+                n -= of_head;
+                if head.len() > 0 {
+                    // A queue that never runs empty must not keep all that it ever sent.
+                    if head.sent >= pool::WIDE / 2 && head.sent >= head.bytes.len() / 2 {
+                        head.forget_sent();
+                    }
+                    self.head = Some(head);
+                    return;
                 }
-                return;
+                pool::give_back_send(head);
             }
-            self.head_sent = 0;
-            pool::give_back_send(&mut self.head);
             let Some(tail) = &mut self.tail else {
                 return;
             };
@@ -267,8 +325,8 @@ impl SendBuf {
                 None if tail.away.0 > 0 => return,
                 None => self.tail = None,
                 Some(Chunk::Copied(_)) => {
-                    if let Some(Chunk::Copied(bytes)) = tail.pop_front() {
-                        self.head = bytes;
+                    if let Some(Chunk::Copied(head)) = tail.pop_front() {
+                        self.head = Some(head);
                     }
                 }
                 Some(Chunk::Shared(bytes, _)) if n < bytes.len() => {
@@ -284,25 +342,19 @@ impl SendBuf {
         }
     }
 
-    /// Moves the bytes that wait in the first buffer to its start. A buffer that has grown shrinks again.
-    fn forget_sent(&mut self) {
-        self.head.drain(..self.head_sent);
-        self.head_sent = 0;
-        if self.head.capacity() / 2 > self.head.len() {
-            self.head.shrink_to(pool::WIDE);
-        }
-    }
-
     /// How much memory this queue alone will keep alive after [`release`](Self::release), if `more` bytes are
     /// added.
     fn kept(&self, more: usize) -> usize {
-        let waiting = self.head.len() - self.head_sent;
+        let waiting = self.in_head();
         let is_last = self.tail.as_ref().is_none_or(|tail| tail.chunks.is_empty());
         let (of_head, of_tail) = if is_last { (more, 0) } else { (0, more) };
         let waiting = waiting.saturating_add(of_head);
-        let head = match self.head.capacity() {
-            capacity if is_moved(capacity, waiting) => waiting,
-            capacity => capacity.max(self.head.len().saturating_add(of_head)),
+        let (capacity, len) =
+            self.head.as_ref().map_or((0, 0), |head| (head.capacity(), head.bytes.len()));
+        let head = if is_moved(capacity, waiting) {
+            waiting
+        } else {
+            capacity.max(len.saturating_add(of_head))
         };
         let tail = self.tail.as_ref().map_or(0, |tail| tail.own);
         head.saturating_add(tail).saturating_add(of_tail)
@@ -336,11 +388,11 @@ impl SendBuf {
     /// Gives memory back while the socket takes nothing. Bytes that fill at most a quarter of their buffer
     /// move to an allocation of their own size.
     pub fn release(&mut self) {
-        let waiting = &self.head[self.head_sent..];
-        if is_moved(self.head.capacity(), waiting.len()) {
-            let waiting = waiting.to_vec();
-            self.head_sent = 0;
-            pool::give_back_send(&mut core::mem::replace(&mut self.head, waiting));
+        if let Some(head) = self.head.take_if(|head| is_moved(head.capacity(), head.len())) {
+            if head.len() > 0 {
+                self.head = Some(Box::new(Head::new(head.waiting().to_vec())));
+            }
+            pool::give_back_send(head);
         }
         if let Some(tail) = &mut self.tail {
             tail.release();
@@ -366,76 +418,52 @@ impl SendBuf {
         if self.tail.is_some() {
             return self.append_to_tail(write);
         }
-        if self.head.capacity() == 0 {
-            pool::take_send(&mut self.head);
-        }
-        write(&mut self.head);
+        write(&mut self.head.get_or_insert_with(pool::take_send).bytes);
     }
 
     /// How many bytes wait, if all of them are in the first buffer and no budget is charged for them.
     #[inline]
     pub(crate) fn waiting_in_head(&self) -> Option<usize> {
-        if self.tail.is_some() { None } else { Some(self.head.len() - self.head_sent) }
+        if self.tail.is_some() { None } else { Some(self.in_head()) }
     }
 
-    /// Whether `room` bytes can be appended to the first buffer without growing it. A queue without a buffer
-    /// takes one from the pool.
+    /// The first buffer, if `room` bytes can be appended to it without growing it. A queue without a buffer takes
+    /// one from the pool.
     #[inline]
-    pub(crate) fn has_head_room(&mut self, room: usize) -> bool {
-        if self.head.capacity() == 0 {
-            pool::take_send(&mut self.head);
-        }
-        self.head.capacity() - self.head.len() >= room
-    }
-
-    /// Appends a frame for which there is [room](Self::has_head_room) in the first buffer: the first `size`
-    /// bytes of `header`, and the payload that `write` appends. There must be room for all of `header`.
-    // A call would cost the shortest messages 20 of 120 instructions.
-    #[inline(always)]
-    pub(crate) fn append_in_head(
-        &mut self,
-        (header, size): ([u8; 8], usize),
-        write: impl FnOnce(&mut Vec<u8>),
-    ) {
-        // The whole array is one store; a copy of `size` bytes would be a call.
-        let end = self.head.len() + size;
-        self.head.extend_from_slice(&header);
-        self.head.truncate(end);
-        write(&mut self.head);
+    pub(crate) fn head_with_room(&mut self, room: usize) -> Option<&mut Head> {
+        let head = self.head.get_or_insert_with(pool::take_send);
+        (head.bytes.capacity() - head.bytes.len() >= room).then_some(head)
     }
 
     #[cold]
     fn append_to_tail(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         let tail = self.tail.get_or_insert_default();
         if tail.chunks.is_empty() {
-            if self.head.capacity() == 0 {
-                pool::take_send(&mut self.head);
-            }
-            return write(&mut self.head);
+            return write(&mut self.head.get_or_insert_with(pool::take_send).bytes);
         }
-        let mut buffer = match tail.pop_back() {
-            Some(Chunk::Copied(buffer)) => buffer,
+        let mut head = match tail.pop_back() {
+            Some(Chunk::Copied(head)) => head,
             shared => {
                 shared.into_iter().for_each(|chunk| tail.push(chunk));
                 // It grows with the bytes in it. A pooled buffer for each small frame between large ones
                 // would take 126 KiB for a few bytes.
-                Vec::new()
+                Box::default()
             }
         };
-        write(&mut buffer);
+        let buffer = &mut head.bytes;
+        write(buffer);
         // Compression asks for more room than it fills.
         if buffer.capacity() / 2 > buffer.len() {
             buffer.shrink_to_fit();
         }
-        tail.push(Chunk::Copied(buffer));
+        tail.push(Chunk::Copied(head));
     }
 
     /// Queues a header, and its payload by reference.
     pub(crate) fn append_shared(&mut self, header: &[u8], bytes: Bytes) {
-        if self.head.capacity() == 0 && self.tail.as_ref().is_none_or(|tail| tail.chunks.is_empty())
-        {
+        if self.head.is_none() && self.tail.as_ref().is_none_or(|tail| tail.chunks.is_empty()) {
             // Not a pooled buffer: it would hold a few bytes for as long as a slow peer takes the payload.
-            self.head = header.to_vec();
+            self.head = Some(Box::new(Head::new(header.to_vec())));
         } else {
             self.append(|buffer| buffer.extend_from_slice(header));
         }
@@ -472,14 +500,11 @@ impl SendBuf {
 /// Bytes of a [`SendBuf`] as an owned value: see [`SendBuf::take_pending`].
 ///
 /// They keep their address until the value is dropped, wherever it is moved. Dropping it loses them.
-pub struct OwnedPending {
-    chunk: Chunk,
-    sent: usize,
-}
+pub struct OwnedPending(Option<Chunk>);
 
 impl AsRef<[u8]> for OwnedPending {
     fn as_ref(&self) -> &[u8] {
-        &self.chunk.bytes()[self.sent..]
+        self.0.as_ref().map_or(&[], Chunk::bytes)
     }
 }
 
@@ -492,8 +517,8 @@ impl fmt::Debug for OwnedPending {
 
 impl Drop for OwnedPending {
     fn drop(&mut self) {
-        if let Chunk::Copied(bytes) = &mut self.chunk {
-            pool::give_back_send(bytes);
+        if let Some(Chunk::Copied(head)) = self.0.take() {
+            pool::give_back_send(head);
         }
     }
 }
@@ -515,6 +540,6 @@ impl fmt::Debug for SendBuf {
 
 impl Drop for SendBuf {
     fn drop(&mut self) {
-        pool::give_back_send(&mut self.head);
+        self.head.take().into_iter().for_each(pool::give_back_send);
     }
 }

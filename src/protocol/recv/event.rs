@@ -28,7 +28,7 @@ impl RecvBuf {
 
     /// Takes the event as an owned message, and ends the event. A payload of up to 4 KiB is copied. A larger one
     /// takes the buffer itself, if it fills most of it. So a message holds at most twice its size.
-    #[inline]
+    #[inline(always)]
     pub fn take_event(&mut self) -> Option<Message> {
         let (kind, payload) = self.take_lent()?;
         Some(match kind {

@@ -55,8 +55,8 @@ impl Receiver {
     // as this function.
     pub fn short_message(&mut self, input: &mut RecvBuf) -> Option<u16> {
         // Between messages, nothing has to end the last event: the next one replaces it.
-        let unread = input.unread();
-        let head = unread.first_chunk()?;
+        let held = input.held_mut()?;
+        let head = held.unread().first_chunk()?;
         // The whole of a short header, in one register. The first byte is the lowest.
         let head = u64::from_le_bytes(*head);
         let (mask_bit, key_size) = match self.role {
@@ -85,13 +85,13 @@ impl Receiver {
         }
         debug_assert!(matches!(self.stage, Stage::Header) && self.message.is_none());
         debug_assert!(self.end().is_none() && self.remaining == 0);
-        let payload = input.short_payload(header, len.into())?;
+        let payload = held.short_payload(header, len.into())?;
         if kind == Kind::Binary {
             mask::apply(payload, key);
         } else if !unmask_text(payload, key) {
             return None;
         }
-        input.lend_short(kind, header, len.into());
+        held.lend_short(kind, header, len.into());
         self.offset += header as u64 + u64::from(len);
         self.data = self.data.wrapping_add(len.into());
         self.cost = self.cost.wrapping_add(PROGRESS);

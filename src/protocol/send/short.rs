@@ -21,7 +21,7 @@ use rand::rngs::StdRng;
 
 use super::{OpenFor, SHARE_FROM, Sender};
 use crate::memory::budget::FREE;
-use crate::memory::send_buf::SendBuf;
+use crate::memory::send_buf::{Head, SendBuf};
 use crate::protocol::frame::{self, Opcode};
 use crate::protocol::mask;
 use crate::protocol::message::{Message, MessageRef};
@@ -69,18 +69,19 @@ impl Sender {
         let Some(waiting) = out.waiting_in_head() else {
             return false;
         };
-        if !self.gate.admits(waiting + payload.len())
-            || !out.has_head_room(frame::ROOM + payload.len())
-        {
+        if !self.gate.admits(waiting + payload.len()) {
             return false;
         }
         self.assert_admitted(&message, out);
+        let Some(head) = out.head_with_room(frame::ROOM + payload.len()) else {
+            return false;
+        };
         match &mut self.keys {
-            Some(keys) => append_masked(out, opcode, len, payload, keys),
+            Some(keys) => append_masked(head, opcode, len, payload, keys),
             None => {
                 let header = frame::encode_short(opcode, len, None);
                 assert_same_header(header, opcode, len, None);
-                out.append_in_head(header, |queue| queue.extend_from_slice(payload));
+                head.append(header, |queue| queue.extend_from_slice(payload));
             }
         }
         true
@@ -118,9 +119,9 @@ fn assert_same_header(
 
 /// A function of its own: with both ways inlined, `send_short` needs more registers than there are.
 #[inline(never)]
-fn append_masked(out: &mut SendBuf, opcode: Opcode, len: u16, payload: &[u8], keys: &mut StdRng) {
+fn append_masked(head: &mut Head, opcode: Opcode, len: u16, payload: &[u8], keys: &mut StdRng) {
     let key = keys.next_u32().to_ne_bytes();
     let header = frame::encode_short(opcode, len, Some(key));
     assert_same_header(header, opcode, len, Some(key));
-    out.append_in_head(header, |queue| mask::append(queue, payload, key));
+    head.append(header, |queue| mask::append(queue, payload, key));
 }
