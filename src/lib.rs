@@ -168,7 +168,7 @@
 //!
 //! # Memory
 //!
-//! An idle server connection holds at most 256 bytes in the core; a client also holds the generator of its masking
+//! An idle server connection holds at most 192 bytes in the core; a client also holds the generator of its masking
 //! keys. Neither holds a buffer: a small pool of each thread lends buffers while bytes are in them. Only the
 //! blocking adapter keeps one while it reads. All else that a connection holds follows the bytes that came, never
 //! what a header announces, up to the limits of [`Config`].

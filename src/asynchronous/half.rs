@@ -7,6 +7,7 @@ use core::fmt;
 use core::future::poll_fn;
 use core::task::{Context, Poll, ready};
 use core::time::Duration;
+use std::boxed::Box;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -67,7 +68,10 @@ where
     }
 }
 
-pub(super) fn split<I: Io>(reader: Reader<I>, mut writer: Writer<I>) -> (SendHalf<I>, RecvHalf<I>) {
+pub(super) fn split<I: Io>(
+    reader: Box<Reader<I>>,
+    mut writer: Writer<I>,
+) -> (SendHalf<I>, RecvHalf<I>) {
     writer.try_write();
     let mut stream = None;
     let mut writer = writer.map(|io| stream.insert(Locked::new(io)).clone());
@@ -165,7 +169,7 @@ impl<I: Io> Link for Half<I> {
 /// # }
 /// ```
 pub struct RecvHalf<I: Io> {
-    pub(super) reader: Reader<I>,
+    pub(super) reader: Box<Reader<I>>,
     pub(super) link: Half<I>,
 }
 

@@ -127,6 +127,16 @@ struct Arrived<I: Io> {
     config: Config,
     request: Option<Request>,
     connection: Option<Connection>,
+    /// The client is answered with something else than a WebSocket.
+    refusing: Option<Box<Refusing>>,
+}
+
+/// An answer that is no WebSocket, on its way to the client.
+struct Refusing {
+    leave: Leave,
+    deadline: Option<Duration>,
+    /// Why, if that is an error.
+    why: Option<Error>,
 }
 
 impl<I: Io> fmt::Debug for Incoming<I> {
@@ -136,6 +146,23 @@ impl<I: Io> fmt::Debug for Incoming<I> {
 }
 
 impl<I: Io> Arrived<I> {
+    /// Reads the request, and answers one that is not well-formed.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        if self.refusing.is_none() {
+            let Err(error) = ready!(self.poll_request(cx)) else {
+                return Poll::Ready(Ok(()));
+            };
+            match &error {
+                Error::Request(refused) if *refused != RequestError::Gone => {
+                    let response = refused.response();
+                    self.refuse(&response, Some(error));
+                }
+                _ => return Poll::Ready(Err(error)),
+            }
+        }
+        self.poll_refuse(cx)
+    }
+
     fn poll_request(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let deadline = self.handshake.deadline(I::now());
         loop {
@@ -161,16 +188,30 @@ impl<I: Io> Arrived<I> {
         })
     }
 
-    /// Accepts the request and queues the response. An error comes with the response that the client gets.
-    fn accept(&mut self, accept: Accept) -> Result<(), Box<(Error, Response)>> {
-        let upgrade = self.request().upgrade(&self.config);
-        let upgrade = upgrade.map_err(|error| Box::new((error.into(), error.response())))?;
-        let accepted = upgrade.accept(accept);
-        let (connection, response) =
-            accepted.map_err(|error| Box::new((error.into(), Response::new(500))))?;
-        response.encode(&mut self.out);
-        self.connection = Some(connection);
-        Ok(())
+    /// Accepts the request or refuses it, and queues the response.
+    fn accept(&mut self, accept: Accept) {
+        let refusal = match self.request().upgrade(&self.config) {
+            Ok(upgrade) => match upgrade.accept(accept) {
+                Ok((connection, response)) => {
+                    response.encode(&mut self.out);
+                    self.connection = Some(connection);
+                    return;
+                }
+                Err(error) => (Response::new(500), error.into()),
+            },
+            Err(error) => (error.response(), error.into()),
+        };
+        self.refuse(&refusal.0, Some(refusal.1));
+    }
+
+    /// Sends the response. Gives the connection if the request was accepted.
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<Connection, Error>> {
+        if self.refusing.is_some() {
+            ready!(self.poll_refuse(cx))?;
+        }
+        ready!(self.poll_respond(cx))?;
+        let connection = self.connection.take();
+        Poll::Ready(connection.ok_or_else(|| io::Error::from(ErrorKind::NotConnected).into()))
     }
 
     fn request(&self) -> &Request {
@@ -180,17 +221,32 @@ impl<I: Io> Arrived<I> {
         }
     }
 
-    /// Answers with something else than a WebSocket, and leaves the socket so that the answer arrives.
-    async fn respond(&mut self, response: &Response) -> Result<(), Error> {
+    /// Queues an answer that is no WebSocket.
+    fn refuse(&mut self, response: &Response, why: Option<Error>) {
         let mut leave = self.handshake.leave();
         let deadline = leave.deadline(I::now());
         self.handshake.respond(response, &mut self.out);
-        poll_fn(|cx| match self.poll_leave(cx, &mut leave) {
-            Poll::Ready(result) => Poll::Ready(result),
-            // The client had the time to read the answer, whether it did or not.
-            Poll::Pending => I::poll_timer(&mut self.timer, cx, deadline).map(Ok),
-        })
-        .await
+        self.refusing = Some(Box::new(Refusing { leave, deadline, why }));
+    }
+
+    /// Sends that answer, and leaves the socket so that it arrives.
+    fn poll_refuse(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let Some(mut refusing) = self.refusing.take() else {
+            return Poll::Ready(Ok(()));
+        };
+        let sent = match self.poll_leave(cx, &mut refusing.leave) {
+            Poll::Ready(sent) => sent,
+            // Once the deadline is reached, the client had the time to read the answer, whether it did or not.
+            Poll::Pending => match I::poll_timer(&mut self.timer, cx, refusing.deadline) {
+                Poll::Ready(()) => Ok(()),
+                Poll::Pending => {
+                    self.refusing = Some(refusing);
+                    return Poll::Pending;
+                }
+            },
+        };
+        // An error while answering does not change what was wrong with the request.
+        Poll::Ready(refusing.why.map_or(sent, Err))
     }
 
     fn poll_leave(&mut self, cx: &mut Context<'_>, leave: &mut Leave) -> Poll<Result<(), Error>> {
@@ -232,7 +288,26 @@ impl<I: Wrap> Incoming<I> {
     ///
     /// [`Error::Request`], [`Error::Io`].
     pub fn read(stream: I::Stream, config: Config) -> impl Future<Output = Result<Self, Error>> {
-        let mut arrived = Box::new(Arrived {
+        step(Self::arrived(stream, config), Arrived::poll_read, |arrived, ()| Self(arrived))
+    }
+
+    /// Reads a request and accepts it.
+    pub(crate) fn open(
+        stream: I::Stream,
+        config: Config,
+    ) -> impl Future<Output = Result<WebSocket<I>, Error>> {
+        let poll = |arrived: &mut Arrived<I>, cx: &mut Context<'_>| {
+            if arrived.request.is_none() {
+                ready!(arrived.poll_read(cx))?;
+                arrived.accept(Accept::new());
+            }
+            arrived.poll_accept(cx)
+        };
+        step(Self::arrived(stream, config), poll, opened)
+    }
+
+    fn arrived(stream: I::Stream, config: Config) -> Box<Arrived<I>> {
+        Box::new(Arrived {
             io: I::wrap(stream),
             input: RecvBuf::new(),
             out: SendBuf::new(),
@@ -241,20 +316,8 @@ impl<I: Wrap> Incoming<I> {
             config,
             request: None,
             connection: None,
-        });
-        async move {
-            let Err(error) = poll_fn(|cx| arrived.poll_request(cx)).await else {
-                return Ok(Self(arrived));
-            };
-            if let Error::Request(refused) = &error
-                && *refused != RequestError::Gone
-            {
-                // An error while answering does not change what was wrong with the request.
-                let response = Box::new(refused.response());
-                let _ = Box::pin(arrived.respond(&response)).await;
-            }
-            Err(error)
-        }
+            refusing: None,
+        })
     }
 
     /// The request: path, headers, cookies, origin, offered subprotocols.
@@ -282,17 +345,8 @@ impl<I: Wrap> Incoming<I> {
     /// client gets status 500 then), [`Error::Io`].
     pub fn accept(self, accept: Accept) -> impl Future<Output = Result<WebSocket<I>, Error>> {
         let mut arrived = self.0;
-        let accepted = arrived.accept(accept);
-        async move {
-            if let Err(refused) = accepted {
-                let _ = Box::pin(arrived.respond(&refused.1)).await;
-                return Err(refused.0);
-            }
-            poll_fn(|cx| arrived.poll_respond(cx)).await?;
-            let Arrived { io, input, connection, .. } = *arrived;
-            let connection = connection.ok_or(io::Error::from(ErrorKind::NotConnected))?;
-            Ok(WebSocket::from_connection(io.into_inner(), connection, input))
-        }
+        arrived.accept(accept);
+        step(arrived, Arrived::poll_accept, opened)
     }
 
     /// Answers with something else than a WebSocket, and closes the connection so that the answer arrives.
@@ -302,7 +356,37 @@ impl<I: Wrap> Incoming<I> {
     /// # Errors
     ///
     /// [`Error::Io`].
-    pub async fn respond(mut self, response: &Response) -> Result<(), Error> {
-        Box::pin(self.0.respond(response)).await
+    pub fn respond(self, response: &Response) -> impl Future<Output = Result<(), Error>> + use<I> {
+        let mut arrived = self.0;
+        arrived.refuse(response, None);
+        step(arrived, Arrived::poll_refuse, |_, ()| ())
     }
+}
+
+/// Polls until there is a result, and then makes the value of the future from it. It is as small as a pointer. An async
+/// block would be larger, and a task keeps room for it as long as it runs.
+fn step<I: Io, T, O>(
+    arrived: Box<Arrived<I>>,
+    mut poll: impl FnMut(&mut Arrived<I>, &mut Context<'_>) -> Poll<Result<T, Error>>,
+    mut done: impl FnMut(Box<Arrived<I>>, T) -> O,
+) -> impl Future<Output = Result<O, Error>> {
+    let mut arrived = Some(arrived);
+    poll_fn(move |cx| {
+        let Some(mut this) = arrived.take() else {
+            return Poll::Pending;
+        };
+        match poll(&mut this, cx) {
+            Poll::Ready(result) => Poll::Ready(result.map(|given| done(this, given))),
+            Poll::Pending => {
+                arrived = Some(this);
+                Poll::Pending
+            }
+        }
+    })
+}
+
+#[allow(clippy::boxed_local, reason = "`step` gives it so")]
+fn opened<I: Wrap>(arrived: Box<Arrived<I>>, connection: Connection) -> WebSocket<I> {
+    let Arrived { io, input, .. } = *arrived;
+    WebSocket::from_connection(io.into_inner(), connection, input)
 }

@@ -94,8 +94,7 @@ pub(crate) struct Reader<I: Io> {
     pub(crate) receiver: Receiver,
     pub(crate) replies: Replies,
     pub(crate) input: RecvBuf,
-    timer: I::Timer,
-    rare: Option<Box<Rare>>,
+    rare: Option<Box<Rare<I>>>,
     /// How much work is left of the turn.
     turn: u32,
     /// The `Stream` gave its last item.
@@ -103,10 +102,16 @@ pub(crate) struct Reader<I: Io> {
 }
 
 /// State that most connections do not have.
-#[derive(Debug, Default)]
-struct Rare {
-    leave: Option<Leave>,
+struct Rare<I: Io> {
+    timer: I::Timer,
     supervisor: Option<Arc<dyn Supervisor>>,
+    leave: Option<Box<Leave>>,
+}
+
+impl<I: Io> Default for Rare<I> {
+    fn default() -> Self {
+        Self { timer: I::Timer::default(), supervisor: None, leave: None }
+    }
 }
 
 impl<I: Io> fmt::Debug for Reader<I> {
@@ -120,8 +125,23 @@ impl<I: Io> fmt::Debug for Reader<I> {
 
 impl<I: Io> Reader<I> {
     pub(crate) fn new(receiver: Receiver, replies: Replies, input: RecvBuf) -> Self {
-        let (timer, rare, turn, is_terminated) = (I::Timer::default(), None, TURN, false);
-        Self { receiver, replies, input, timer, rare, turn, is_terminated }
+        Self { receiver, replies, input, rare: None, turn: TURN, is_terminated: false }
+    }
+
+    /// Waits for the deadline. Without one, it waits for ever.
+    fn poll_timer(&mut self, cx: &mut Context<'_>, deadline: Option<Duration>) -> Poll<()> {
+        if deadline.is_none() {
+            self.stop_timer();
+            return Poll::Pending;
+        }
+        I::poll_timer(&mut self.rare.get_or_insert_default().timer, cx, deadline)
+    }
+
+    fn stop_timer(&mut self) {
+        if let Some(rare) = &mut self.rare {
+            rare.timer = I::Timer::default();
+        }
+        self.rare.take_if(|rare| rare.supervisor.is_none() && rare.leave.is_none());
     }
 
     #[cfg(feature = "tokio")]
@@ -271,7 +291,7 @@ impl<I: Io> Reader<I> {
             }
             Poll::Pending => {
                 let deadline = link.send_deadline(I::now());
-                ready!(I::poll_timer(&mut self.timer, cx, deadline));
+                ready!(self.poll_timer(cx, deadline));
                 let end = End::TimedOut(Timeout::Send);
                 self.receiver.give_up(end.clone());
                 link.shut();
@@ -312,14 +332,14 @@ impl<I: Io> Reader<I> {
         }
         // Most waits have no deadline, and do not read the clock.
         if link.is_at_rest() && self.receiver.is_at_rest(&self.input) {
-            self.timer = I::Timer::default();
+            self.stop_timer();
             return Poll::Pending;
         }
         let (now, state) = (I::now(), link.state());
         let sending = link.send_deadline(now);
         let receiving = self.receiver.deadline(now, &self.input, state);
         let deadline = sending.into_iter().chain(receiving).min();
-        ready!(I::poll_timer(&mut self.timer, cx, deadline));
+        ready!(self.poll_timer(cx, deadline));
         self.expire(cx, link);
         Poll::Ready(Ok(()))
     }
@@ -340,7 +360,8 @@ impl<I: Io> Reader<I> {
     /// Leaves the socket so that the last bytes arrive.
     fn poll_leave(&mut self, cx: &mut Context<'_>, link: &mut impl Link) -> Poll<()> {
         let rare = self.rare.get_or_insert_default();
-        let leave = rare.leave.get_or_insert_with(|| self.receiver.leave());
+        let Rare { timer, supervisor, leave } = &mut **rare;
+        let leave = leave.get_or_insert_with(|| Box::new(self.receiver.leave()));
         while leave.step() != LeaveStep::Over {
             let waits = match leave.step() {
                 LeaveStep::Flush => {
@@ -374,7 +395,7 @@ impl<I: Io> Reader<I> {
                 leave.done();
             } else {
                 let deadline = leave.deadline(I::now());
-                ready!(I::poll_timer(&mut self.timer, cx, deadline));
+                ready!(I::poll_timer(timer, cx, deadline));
                 // The deadline is reached, so the rest is given up.
                 leave.on_time(I::now());
             }
@@ -383,9 +404,9 @@ impl<I: Io> Reader<I> {
             }
         }
         link.shut();
-        self.timer = I::Timer::default();
+        *timer = I::Timer::default();
         self.input.release();
-        if let Some(supervisor) = &rare.supervisor {
+        if let Some(supervisor) = supervisor {
             supervisor.ended(self.receiver.end());
         }
         Poll::Ready(())

@@ -39,7 +39,7 @@ impl<I: Io> Stream for WebSocket<I> {
         let this = self.get_mut();
         // Combinators may have split it between two tasks.
         this.writer.share();
-        poll_next(&mut this.reader, &mut this.writer, cx)
+        poll_next(&mut this.reader, &mut *this.writer, cx)
     }
 }
 
@@ -98,9 +98,10 @@ impl<I: Io> Sink<Message> for WebSocket<I> {
         // What was taken before goes before Close.
         ready!(self.as_mut().poll_ready(cx))?;
         let this = self.get_mut();
-        match this.writer.sender.start_close(CloseCode::NORMAL, "", &mut this.writer.out) {
+        let writer = &mut *this.writer;
+        match writer.sender.start_close(CloseCode::NORMAL, "", &mut writer.out) {
             // The stream may be in another task. It has a deadline from now on.
-            Ok(()) => this.writer.wake(),
+            Ok(()) => writer.wake(),
             Err(error) if error.refusal() == Refusal::Closed => {}
             Err(error) => return Poll::Ready(Err(error.into())),
         }

@@ -5,6 +5,7 @@ use core::future::{Future, poll_fn};
 use core::pin::Pin;
 use core::task::{Context, Poll, ready};
 use core::time::Duration;
+use std::boxed::Box;
 use std::vec::Vec;
 
 use super::half::{self, RecvHalf, SendHalf};
@@ -44,9 +45,11 @@ use crate::protocol::message::{Message, MessageRef, Part};
 /// least 8 KiB. So a turn has at most 128 messages, and a flood of pings or empty fragments ends a turn too. A
 /// message is always inflated in one turn: [`Config::max_message_size`](crate::Config::max_message_size) bounds how
 /// long that takes.
+// Each side has an allocation of its own: a program moves a WebSocket from function to function, and a task keeps room
+// for it in each. Two small allocations also take less than a large one (docs/performance.md).
 pub struct WebSocket<I: Io> {
-    pub(crate) reader: Reader<I>,
-    pub(crate) writer: Writer<I>,
+    pub(crate) reader: Box<Reader<I>>,
+    pub(crate) writer: Box<Writer<I>>,
 }
 
 impl<I: Io> fmt::Debug for WebSocket<I> {
@@ -77,13 +80,23 @@ impl<I: Wrap> WebSocket<I> {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn from_connection(stream: I::Stream, mut connection: Connection, input: RecvBuf) -> Self {
+    pub fn from_connection(stream: I::Stream, connection: Connection, input: RecvBuf) -> Self {
+        Self::unconnected(connection, input).connected(stream)
+    }
+
+    /// A WebSocket that has no stream yet. Nothing but [`connected`](Self::connected) may be called.
+    pub(crate) fn unconnected(mut connection: Connection, input: RecvBuf) -> Self {
         seed_keepalive(&mut connection);
         let (receiver, sender, replies) = connection.into_halves();
         Self {
-            reader: Reader::new(receiver, replies, input),
-            writer: Writer::new(I::wrap(stream), sender),
+            reader: Box::new(Reader::new(receiver, replies, input)),
+            writer: Box::new(Writer::new(sender)),
         }
+    }
+
+    pub(crate) fn connected(mut self, stream: I::Stream) -> Self {
+        self.writer.connect(I::wrap(stream));
+        self
     }
 
     /// Waits for the next message. `None` says that the peer sent Close, with whatever code: ask
@@ -105,7 +118,7 @@ impl<I: Wrap> WebSocket<I> {
 
     #[inline]
     fn poll_next(&mut self, cx: &mut Context<'_>, parts: bool) -> Poll<Result<(), Error>> {
-        self.reader.poll_next(cx, &mut self.writer, parts)
+        self.reader.poll_next(cx, &mut *self.writer, parts)
     }
 
     /// Like [`recv`](Self::recv), but lends the message, without a copy, with a handle to answer it:
@@ -172,7 +185,7 @@ impl<I: Wrap> WebSocket<I> {
         let mut message = Some(message.into());
         inlined(move |cx| {
             ready!(self.poll_queue(cx, &mut message))?;
-            self.reader.poll_flush(cx, &mut self.writer)
+            self.reader.poll_flush(cx, &mut *self.writer)
         })
     }
 
@@ -208,7 +221,8 @@ impl<I: Wrap> WebSocket<I> {
     ) -> Poll<Result<(), Error>> {
         ready!(self.poll_room(cx))?;
         if let Some(message) = message.take() {
-            self.writer.sender.send_owned(message, &mut self.writer.out)?;
+            let writer = &mut *self.writer;
+            writer.sender.send_owned(message, &mut writer.out)?;
         }
         Poll::Ready(Ok(()))
     }
@@ -230,7 +244,8 @@ impl<I: Wrap> WebSocket<I> {
         if self.writer.is_full() {
             self.ready().await?;
         }
-        self.writer.sender.send_part(part, last, &mut self.writer.out)?;
+        let writer = &mut *self.writer;
+        writer.sender.send_part(part, last, &mut writer.out)?;
         if last || self.queued() >= FLUSH_PARTS_FROM { self.flush().await } else { Ok(()) }
     }
 
@@ -242,7 +257,7 @@ impl<I: Wrap> WebSocket<I> {
     ///
     /// [`Error::Ended`] if the peer does not read, [`Error::Io`].
     pub async fn flush(&mut self) -> Result<(), Error> {
-        poll_fn(|cx| self.reader.poll_flush(cx, &mut self.writer)).await
+        poll_fn(|cx| self.reader.poll_flush(cx, &mut *self.writer)).await
     }
 
     /// Waits until there is room in the queue, so that the next `feed` does not wait.
@@ -262,13 +277,14 @@ impl<I: Wrap> WebSocket<I> {
         self.writer.out.len()
     }
 
+    #[inline(always)]
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         if self.writer.is_full() { self.poll_flush_to_room(cx) } else { Poll::Ready(Ok(())) }
     }
 
     /// Writes. It is ready when all is written, or when there is room.
     fn poll_flush_to_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        match self.reader.poll_flush(cx, &mut self.writer) {
+        match self.reader.poll_flush(cx, &mut *self.writer) {
             Poll::Pending if !self.writer.is_full() => Poll::Ready(Ok(())),
             other => other,
         }
@@ -299,7 +315,8 @@ impl<I: Wrap> WebSocket<I> {
         code: impl Into<CloseCode>,
         reason: &str,
     ) -> Result<(), Error> {
-        self.writer.sender.start_close(code, reason, &mut self.writer.out)?;
+        let writer = &mut *self.writer;
+        writer.sender.start_close(code, reason, &mut writer.out)?;
         self.flush().await
     }
 
@@ -318,7 +335,8 @@ impl<I: Wrap> WebSocket<I> {
         code: impl Into<CloseCode>,
         reason: &str,
     ) -> Result<Closed, Error> {
-        match self.writer.sender.start_close(code, reason, &mut self.writer.out) {
+        let writer = &mut *self.writer;
+        match writer.sender.start_close(code, reason, &mut writer.out) {
             Err(error) if error.refusal() != Refusal::Closed => return Err(error.into()),
             _ => {}
         }
@@ -364,7 +382,7 @@ impl<I: Wrap> WebSocket<I> {
     /// Splits the connection for one task that receives and one that sends. Neither ever waits for the other.
     /// Fed messages are written as far as the socket takes them at once.
     pub fn split(self) -> (SendHalf<I>, RecvHalf<I>) {
-        half::split(self.reader, self.writer)
+        half::split(self.reader, *self.writer)
     }
 
     /// Flushes, and gives back the stream and the bytes that were read from it and not used.

@@ -122,10 +122,10 @@ impl WebSocketUpgrade {
         F: Future<Output = ()> + Send + 'static,
     {
         let Self { request, on_upgrade, config, subprotocol, on_failed } = self;
-        match hyper::accept(&request, || on_upgrade, config, subprotocol.as_deref()) {
-            Ok((response, upgrading)) => {
+        match hyper::accept(&request, config, subprotocol.as_deref()) {
+            Ok((response, accepted)) => {
                 ::tokio::spawn(async move {
-                    match (upgrading.await, on_failed) {
+                    match (accepted.upgraded(on_upgrade).await, on_failed) {
                         (Ok(ws), _) => callback(ws).await,
                         (Err(error), Some(on_failed)) => on_failed(error),
                         (Err(_), None) => {}

@@ -36,6 +36,7 @@ use core::fmt;
 use core::future::{Future, poll_fn};
 use core::pin::Pin;
 use core::task::{Context, Poll, ready};
+use core::time::Duration;
 use std::boxed::Box;
 use std::io::{self, IoSlice};
 
@@ -119,32 +120,47 @@ pub fn upgrade_with<B, R: Default, P: AsRef<str>>(
 ) -> Result<(::http::Response<R>, Upgrading), RequestError> {
     let checked = Request::try_from(&*request)?;
     let subprotocol = checked.select_subprotocol(subprotocols);
-    accept(&checked, || ::hyper::upgrade::on(request), config, subprotocol)
+    let (response, accepted) = accept(&checked, config, subprotocol)?;
+    Ok((response, Upgrading(Box::pin(accepted.upgraded(::hyper::upgrade::on(request))))))
 }
 
 /// `subprotocol` must be one that the request offers.
 pub(crate) fn accept<R: Default>(
     request: &Request,
-    on_upgrade: impl FnOnce() -> OnUpgrade,
     config: Config,
     subprotocol: Option<&str>,
-) -> Result<(::http::Response<R>, Upgrading), RequestError> {
+) -> Result<(::http::Response<R>, Accepted), RequestError> {
     let upgrade = request.upgrade(&config)?;
     let accept = Accept::new().subprotocol(subprotocol);
     let (connection, response) = upgrade.accept(accept).map_err(|_| RequestError::Subprotocols)?;
-    let on_upgrade = on_upgrade();
-    let (clock, timeout) = (Clock::start(), config.get().handshake_timeout);
-    let max_write = if request.protocol().is_some() { MAX_HTTP2_WRITE } else { usize::MAX };
-    let upgrading = async move {
-        let upgraded = match clock.within(timeout, on_upgrade).await {
+    let accepted = Accepted {
+        ws: WebSocket::unconnected(connection, RecvBuf::new()),
+        clock: Clock::start(),
+        timeout: config.get().handshake_timeout,
+        max_write: if request.protocol().is_some() { MAX_HTTP2_WRITE } else { usize::MAX },
+    };
+    Ok((http::response(response).map(|_| R::default()), accepted))
+}
+
+/// A request that was accepted. The response has yet to be sent.
+pub(crate) struct Accepted {
+    /// Without a stream. It is made here because it is small: a task keeps room for this as long as it runs.
+    ws: WebSocket,
+    clock: Clock,
+    timeout: Option<Duration>,
+    max_write: usize,
+}
+
+impl Accepted {
+    /// Waits until the response is sent.
+    pub(crate) async fn upgraded(self, on_upgrade: OnUpgrade) -> Result<WebSocket, Error> {
+        let upgraded = match self.clock.within(self.timeout, on_upgrade).await {
             Some(result) => result.map_err(io::Error::other)?,
             None => return Err(RequestError::TimedOut.into()),
         };
-        let stream = UpgradedIo { upgraded, max_write };
         // The stream gives the bytes first that hyper read after the request.
-        Ok(WebSocket::from_connection(stream, connection, RecvBuf::new()))
-    };
-    Ok((http::response(response).map(|_| R::default()), Upgrading(Box::pin(upgrading))))
+        Ok(self.ws.connected(UpgradedIo { upgraded, max_write: self.max_write }))
+    }
 }
 
 /// Resolves to the WebSocket once hyper has sent the response that opens it.

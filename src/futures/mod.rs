@@ -35,7 +35,7 @@ use ::futures_io::{AsyncRead, AsyncWrite};
 
 use crate::adapter::Error;
 use crate::asynchronous::{self, Io as _};
-use crate::handshake::{Accept, ClientRequest, Response};
+use crate::handshake::{ClientRequest, Response};
 use crate::protocol::config::Config;
 pub(crate) use io::Futures;
 
@@ -118,9 +118,9 @@ pub async fn client<S: AsyncRead + AsyncWrite + Unpin>(
 /// # Errors
 ///
 /// [`Error::Request`] if there was no such request. The client got an answer, unless it is gone. [`Error::Io`].
-pub async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
+pub fn accept<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
     config: Config,
-) -> Result<WebSocket<S>, Error> {
-    Incoming::<S>::read(stream, config).await?.accept(Accept::new()).await
+) -> impl Future<Output = Result<WebSocket<S>, Error>> {
+    Incoming::<S>::open(stream, config)
 }

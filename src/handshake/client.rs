@@ -600,7 +600,7 @@ fn parse(head: &[u8], lines: usize) -> Result<Response, ConnectError> {
             return Err(ConnectError::Malformed);
         }
         let mut response = Response::of_any_status(status);
-        response.headers = Headers::from_parsed(parsed.headers);
+        response.headers = Headers::from_parsed(&[], parsed.headers);
         Ok(response)
     })
 }

@@ -100,8 +100,12 @@ impl HeadReader {
 /// Header fields in the order of the wire. Names compare without regard to case.
 // All fields are in one allocation. Each begins with the lengths of its name and its value, in 4 bytes each. The name
 // and the value follow.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct Headers(Vec<u8>);
+#[derive(Clone, Default)]
+pub struct Headers {
+    bytes: Vec<u8>,
+    /// Where the fields begin. Before them is the first line of the head, if it is kept.
+    start: usize,
+}
 
 /// How many bytes the two lengths of a field take.
 const LENGTHS: usize = 8;
@@ -113,7 +117,7 @@ impl Headers {
     }
 
     fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        let mut rest = &self.0[..];
+        let mut rest = &self.bytes[self.start..];
         core::iter::from_fn(move || {
             let (name_len, after) = rest.split_first_chunk()?;
             let (value_len, after) = after.split_first_chunk()?;
@@ -161,7 +165,7 @@ impl Headers {
     }
 
     fn push_with(&mut self, name: &str, value: impl FnOnce(&mut Vec<u8>)) {
-        let bytes = &mut self.0;
+        let bytes = &mut self.bytes;
         let start = bytes.len();
         bytes.extend_from_slice(&[0; LENGTHS]);
         bytes.extend_from_slice(name.as_bytes());
@@ -201,23 +205,37 @@ impl Headers {
 
     /// No fields yet, but room for `fields` of them, with `bytes` bytes of names and values in all.
     pub(super) fn with_capacity(fields: usize, bytes: usize) -> Self {
-        Self(Vec::with_capacity(fields * LENGTHS + bytes))
+        Self::after(&[], fields, bytes)
     }
 
-    pub(super) fn from_parsed(parsed: &[httparse::Header<'_>]) -> Self {
+    /// The same, after a first line of these parts, with nothing between them.
+    fn after(line: &[&str], fields: usize, bytes: usize) -> Self {
+        let start = line.iter().map(|part| part.len()).sum();
+        let mut all = Vec::with_capacity(start + fields * LENGTHS + bytes);
+        line.iter().for_each(|part| all.extend_from_slice(part.as_bytes()));
+        Self { bytes: all, start }
+    }
+
+    /// The first line, if it is kept.
+    pub(super) fn line(&self) -> &str {
+        core::str::from_utf8(&self.bytes[..self.start]).unwrap_or_default()
+    }
+
+    pub(super) fn from_parsed(line: &[&str], parsed: &[httparse::Header<'_>]) -> Self {
         let bytes = parsed.iter().map(|header| header.name.len() + header.value.len()).sum();
-        let mut headers = Self::with_capacity(parsed.len(), bytes);
+        let mut headers = Self::after(line, parsed.len(), bytes);
         headers.extend(parsed.iter().map(|header| (header.name, header.value)));
         headers
     }
 
     /// Fields that another HTTP parser has read.
     pub(super) fn from_pairs<N: AsRef<str>, V: AsRef<[u8]>>(
+        line: &[&str],
         pairs: impl IntoIterator<Item = (N, V)>,
     ) -> Self {
         let pairs = pairs.into_iter();
         let n = pairs.size_hint().0.min(MANY);
-        let mut headers = Self::with_capacity(n, n * USUAL_SIZE);
+        let mut headers = Self::after(line, n, n * USUAL_SIZE);
         headers.extend(pairs);
         headers
     }
@@ -236,6 +254,14 @@ impl Headers {
         }
     }
 }
+
+impl PartialEq for Headers {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes[self.start..] == other.bytes[other.start..]
+    }
+}
+
+impl Eq for Headers {}
 
 impl fmt::Debug for Headers {
     /// Names only: values may be secret.

@@ -13,10 +13,9 @@ use crate::protocol::config::Config;
 /// A client's request, before anything is answered.
 #[derive(Clone)]
 pub struct Request {
-    /// The method and the target, with nothing between them.
-    line: String,
-    method_len: usize,
+    /// Their first line is the method and the target, with nothing between them.
     pub(super) headers: Headers,
+    method_len: usize,
     /// The `:protocol` of an extended CONNECT.
     pub(super) protocol: Option<String>,
 }
@@ -64,21 +63,13 @@ impl Request {
         target: &str,
         headers: impl IntoIterator<Item = (N, V)>,
     ) -> Self {
-        Self::new(method, &[target], Headers::from_pairs(headers), None)
+        let headers = Headers::from_pairs(&[method, target], headers);
+        Self { headers, method_len: method.len(), protocol: None }
     }
 
-    pub(super) fn new(
-        method: &str,
-        target: &[&str],
-        headers: Headers,
-        protocol: Option<&str>,
-    ) -> Self {
-        let mut line = String::with_capacity(
-            method.len() + target.iter().map(|part| part.len()).sum::<usize>(),
-        );
-        line.push_str(method);
-        line.extend(target.iter().copied());
-        Self { line, method_len: method.len(), headers, protocol: protocol.map(String::from) }
+    pub(super) fn parsed(method: &str, target: &str, headers: &[httparse::Header<'_>]) -> Self {
+        let headers = Headers::from_parsed(&[method, target], headers);
+        Self { headers, method_len: method.len(), protocol: None }
     }
 
     /// Takes an extended CONNECT (RFC 8441 §4) that a parser of HTTP/2 has read: its pseudo-headers and its
@@ -128,9 +119,11 @@ impl Request {
         let is_http = ["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known));
         // If a part is wrong, the target is empty. So the parts of a target are those that were sent.
         let is_right = is_http && is_host(authority.as_bytes()) && path.starts_with('/');
-        let target = [scheme, "://", authority, path];
-        let target = if is_right { &target[..] } else { &[] };
-        Self::new("CONNECT", target, Headers::from_pairs(headers), Some(protocol))
+        let method = "CONNECT";
+        let line = [method, scheme, "://", authority, path];
+        let line = if is_right { &line[..] } else { &line[..1] };
+        let headers = Headers::from_pairs(line, headers);
+        Self { headers, method_len: method.len(), protocol: Some(protocol.into()) }
     }
 
     /// The `:protocol` of an extended CONNECT (RFC 8441 §4), and `None` for any other request.
@@ -140,12 +133,12 @@ impl Request {
 
     /// The method. `GET` opens a WebSocket; over HTTP/2 it is `CONNECT`.
     pub fn method(&self) -> &str {
-        &self.line[..self.method_len]
+        &self.headers.line()[..self.method_len]
     }
 
     /// The target as it was sent: usually path and query. For an extended CONNECT, the whole URI.
     pub fn target(&self) -> &str {
-        &self.line[self.method_len..]
+        &self.headers.line()[self.method_len..]
     }
 
     /// The path that the target asks for, without the query.

@@ -64,7 +64,7 @@ impl Response {
         status: u16,
         headers: impl IntoIterator<Item = (N, V)>,
     ) -> Self {
-        Self { headers: Headers::from_pairs(headers), ..Self::of_any_status(status) }
+        Self { headers: Headers::from_pairs(&[], headers), ..Self::of_any_status(status) }
     }
 
     /// A response that was received, or that opens a connection.

@@ -161,7 +161,7 @@ fn parse(head: &[u8], lines: usize) -> Result<Request, RequestError> {
             _ => return Err(RequestError::Malformed),
         }
         let (method, target) = (parsed.method.unwrap_or_default(), parsed.path.unwrap_or_default());
-        Ok(Request::new(method, &[target], Headers::from_parsed(parsed.headers), None))
+        Ok(Request::parsed(method, target, parsed.headers))
     })
 }
 

@@ -20,7 +20,7 @@ use super::{Incoming, MaybeTls, WebSocket, now, within};
 use crate::adapter::tls;
 use crate::adapter::{Error, opening, share};
 use crate::asynchronous;
-use crate::handshake::{Accept, ClientRequest, ConnectError, Response};
+use crate::handshake::{ClientRequest, ConnectError, Response};
 use crate::protocol::config::Config;
 
 /// Opens a WebSocket at a `ws` or, with the feature `rustls`, a `wss` URL with the default [`Config`].
@@ -203,9 +203,9 @@ pub async fn client<S: AsyncRead + AsyncWrite + Unpin>(
 /// # Errors
 ///
 /// [`Error::Request`] if there was no such request. The client got an answer, unless it is gone. [`Error::Io`].
-pub async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
+pub fn accept<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
     config: Config,
-) -> Result<WebSocket<S>, Error> {
-    Incoming::<S>::read(stream, config).await?.accept(Accept::new()).await
+) -> impl Future<Output = Result<WebSocket<S>, Error>> {
+    Incoming::<S>::open(stream, config)
 }

@@ -226,6 +226,26 @@ fn the_borrowed_echo_allocates_nothing_per_message() {
 }
 
 #[test]
+fn the_owned_echo_allocates_once_per_message() {
+    for role in ROLES {
+        let (mut ws, stream) = open(role, &Config::default(), 32 << 10);
+        let wire = to(role, TEXT, &[b'x'; 500]).repeat(20);
+        stream.push(&wire);
+        assert_eq!(echo(&mut ws), 20);
+        let before = counts().allocations;
+        for _ in 0..100 {
+            stream.push(&wire);
+            for _ in 0..20 {
+                let message = finish(ws.recv()).unwrap().unwrap();
+                finish(ws.feed(message)).unwrap();
+            }
+            finish(ws.flush()).unwrap();
+        }
+        assert_eq!(counts().allocations - before, 2000, "allocations for 2000 messages");
+    }
+}
+
+#[test]
 fn of_a_large_message_that_has_gone_nothing_is_kept() {
     // Battery R20.
     const SIZE: usize = 8 << 20;

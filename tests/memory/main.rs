@@ -35,4 +35,5 @@ mod core;
 mod deflate;
 mod driver;
 mod send;
+mod sizes;
 mod tokio_timer;

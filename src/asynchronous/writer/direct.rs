@@ -37,7 +37,7 @@ impl<I: Io> Writer<I> {
                     Offered::Kept
                 }
                 SlowPeer::Drop => {
-                    self.gave_up = true;
+                    self.sharing().gave_up = true;
                     self.shut();
                     Offered::Dropped
                 }

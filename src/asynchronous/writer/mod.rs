@@ -28,25 +28,19 @@ const MAX_SLICES: usize = 16;
 
 /// The sending side, with its own handle of the stream.
 pub(crate) struct Writer<I: Io> {
-    /// `None` only once `into_io` has taken it.
+    /// `None` only before `connect`, and once `into_io` has taken it.
     io: Option<I>,
     pub(crate) sender: Sender,
     pub(crate) out: SendBuf,
     /// Present once two tasks may use the connection, or once a flush has waited or a `Sink` was used.
-    sharing: Option<Box<Sharing<I>>>,
-    /// The stream did not take everything at the last try. The task that waits for the socket goes on with it.
-    is_blocked: bool,
-    /// Queued bytes were dropped: a flush must not say that they left.
-    has_lost: bool,
-    /// The sending side gave up a peer that does not read.
-    gave_up: bool,
+    sharing: Option<Box<Sharing<I::Timer>>>,
 }
 
 /// State that most connections do not have.
-struct Sharing<I: Io> {
+struct Sharing<T> {
     waiters: Arc<Waiters>,
     /// The timer of the sending side. The receiving side has its own.
-    timer: I::Timer,
+    timer: T,
     /// A broadcast message that waits until all before it has left.
     newest: Option<Prepared>,
     /// A `Sink` said that it is ready.
@@ -57,11 +51,17 @@ struct Sharing<I: Io> {
     rests: bool,
     /// The receiving side was woken only to watch the deadline of fed bytes.
     told: bool,
+    /// The stream did not take everything at the last try. The task that waits for the socket goes on with it.
+    is_blocked: bool,
+    /// Queued bytes were dropped: a flush must not say that they left.
+    has_lost: bool,
+    /// The sending side gave up a peer that does not read.
+    gave_up: bool,
 }
 
-impl<I: Io> Default for Sharing<I> {
+impl<T: Default> Default for Sharing<T> {
     fn default() -> Self {
-        let (waiters, timer) = (Arc::default(), I::Timer::default());
+        let (waiters, timer) = (Arc::default(), T::default());
         Self {
             waiters,
             timer,
@@ -70,6 +70,9 @@ impl<I: Io> Default for Sharing<I> {
             held: None,
             rests: false,
             told: false,
+            is_blocked: false,
+            has_lost: false,
+            gave_up: false,
         }
     }
 }
@@ -84,25 +87,23 @@ impl<I: Io> fmt::Debug for Writer<I> {
 }
 
 impl<I: Io> Writer<I> {
-    pub(crate) fn new(io: I, sender: Sender) -> Self {
-        Self {
-            io: Some(io),
-            sender,
-            out: SendBuf::new(),
-            sharing: None,
-            is_blocked: false,
-            has_lost: false,
-            gave_up: false,
-        }
+    pub(crate) fn new(sender: Sender) -> Self {
+        Self { io: None, sender, out: SendBuf::new(), sharing: None }
+    }
+
+    pub(crate) fn connect(&mut self, io: I) {
+        self.io = Some(io);
     }
 
     /// From now on, different tasks may drive the two sides.
     pub(crate) fn share(&mut self) {
-        self.sharing.get_or_insert_default();
+        self.sharing();
     }
 
-    fn sharing(&mut self) -> &mut Sharing<I> {
-        self.sharing.get_or_insert_default()
+    fn sharing(&mut self) -> &mut Sharing<I::Timer> {
+        let is_blocked = self.out.is_buffered();
+        let new = || Box::new(Sharing { is_blocked, ..Sharing::default() });
+        self.sharing.get_or_insert_with(new)
     }
 
     pub(crate) fn into_io(mut self) -> io::Result<I> {
@@ -113,28 +114,20 @@ impl<I: Io> Writer<I> {
     pub(crate) fn map<J: Io<Timer = I::Timer>>(mut self, map: impl FnOnce(I) -> J) -> Writer<J> {
         let config = self.sender.config().clone();
         let closed = crate::protocol::connection::Connection::server(config).into_halves().1;
-        let sharing = self.sharing.take().map(|sharing| {
-            let Sharing { waiters, timer, newest, promised, held, rests, told } = *sharing;
-            let sharing = Sharing { waiters, timer, newest, promised, held, rests, told };
-            Box::new(sharing)
-        });
         Writer {
             io: self.io.take().map(map),
             sender: core::mem::replace(&mut self.sender, closed),
             out: core::mem::take(&mut self.out),
-            sharing,
-            is_blocked: self.is_blocked,
-            has_lost: self.has_lost,
-            gave_up: self.gave_up,
+            sharing: self.sharing.take(),
         }
     }
 
     pub(crate) fn gave_up(&self) -> bool {
-        self.gave_up
+        self.sharing.as_ref().is_some_and(|sharing| sharing.gave_up)
     }
 
     pub(crate) fn has_lost(&self) -> bool {
-        self.has_lost
+        self.sharing.as_ref().is_some_and(|sharing| sharing.has_lost)
     }
 
     /// Whether a message would be refused for lack of room.
@@ -193,7 +186,7 @@ impl<I: Io> Writer<I> {
                 && let Some(held) = self.sharing.as_mut().and_then(|sharing| sharing.held.take())
                 && self.sender.send_owned(held, &mut self.out).is_err()
             {
-                self.has_lost = true;
+                self.sharing().has_lost = true;
             }
             if !self.is_waiting() {
                 return Poll::Ready(Ok(()));
@@ -212,7 +205,7 @@ impl<I: Io> Writer<I> {
         if let Some(sharing) = &mut self.sharing {
             sharing.rests = false;
             let told = core::mem::take(&mut sharing.told);
-            if told && replies.is_empty() && sharing.newest.is_none() && !self.is_blocked {
+            if told && replies.is_empty() && sharing.newest.is_none() && !sharing.is_blocked {
                 return Poll::Ready(Ok(()));
             }
         }
@@ -259,7 +252,7 @@ impl<I: Io> Writer<I> {
         cx: &mut Context<'_>,
         replies: &mut Replies,
     ) -> Poll<Result<(), Error>> {
-        if self.has_lost {
+        if self.has_lost() {
             return Poll::Ready(Err(lost()));
         }
         let error = match self.poll_send(cx, Side::Sending, replies) {
@@ -270,7 +263,7 @@ impl<I: Io> Writer<I> {
                 self.tell();
                 let deadline = self.deadline(I::now());
                 ready!(I::poll_timer(&mut self.sharing().timer, cx, deadline));
-                self.gave_up = true;
+                self.sharing().gave_up = true;
                 Error::Ended(End::TimedOut(Timeout::Send))
             }
         };
@@ -301,17 +294,23 @@ impl<I: Io> Writer<I> {
                 Poll::Ready(Ok(n)) => self.out.sent(n),
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => {
-                    self.is_blocked = true;
+                    self.set_blocked(true);
                     self.out.release();
                     return Poll::Pending;
                 }
             }
         }
-        self.is_blocked = true;
-        ready!(io.poll_flush(cx))?;
+        let flushed = io.poll_flush(cx);
+        self.set_blocked(!matches!(flushed, Poll::Ready(Ok(()))));
+        ready!(flushed)?;
         self.out.set_buffered(false);
-        self.is_blocked = false;
         Poll::Ready(Ok(()))
+    }
+
+    fn set_blocked(&mut self, is_blocked: bool) {
+        if let Some(sharing) = &mut self.sharing {
+            sharing.is_blocked = is_blocked;
+        }
     }
 
     /// Shuts the write side of the stream.
@@ -381,12 +380,13 @@ impl<I: Io> Writer<I> {
     /// Ends sending. Queued bytes are thrown away.
     pub(crate) fn shut(&mut self) {
         self.sender.shut();
-        self.has_lost |= self.is_waiting();
+        let has_lost = self.is_waiting();
         self.out = SendBuf::new();
-        self.is_blocked = false;
-        if let Some(sharing) = &mut self.sharing {
+        if has_lost || self.sharing.is_some() {
+            let sharing = self.sharing();
             sharing.newest = None;
-            self.has_lost |= sharing.held.take().is_some();
+            sharing.has_lost |= has_lost | sharing.held.take().is_some();
+            sharing.is_blocked = false;
         }
         self.wake();
     }
