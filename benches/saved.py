@@ -12,7 +12,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benches/results"
 
 LIBRARIES = [
-    "bowline", "fastwebsockets", "sockudo-ws", "tokio", "tokio-websockets", "tungstenite", "yawc", "zlib-rs",
+    "bowline", "embedded-websocket", "fastwebsockets", "sockudo-ws", "soketto", "tokio", "tokio-websockets", "tungstenite",
+    "web-socket", "ws-tool", "wtx", "yawc", "zlib-rs",
 ]  # fmt: skip
 
 

@@ -3,11 +3,18 @@
 #[path = "../../../common/mod.rs"]
 mod common;
 
+mod embedded_websocket;
 mod fastwebsockets;
 mod mock;
 mod ours;
+mod sockudo;
+mod soketto;
 mod tokio_websockets;
 mod tungstenite;
+mod web_socket;
+mod ws_tool;
+mod wtx;
+mod yawc;
 
 use common::{Work, core, floor, receive, send};
 
@@ -26,6 +33,21 @@ fn main() {
         receive(group, "tungstenite", work, tungstenite::Peer::receiver);
         receive(group, "tokio-websockets", work, tokio_websockets::Peer::receiver);
         receive(group, "fastwebsockets", work, fastwebsockets::Peer::receiver);
+        receive(group, "sockudo-ws", work, sockudo::Receiver::new);
+        receive(group, "ws-tool", work, ws_tool::Peer::receiver);
+        receive(group, "wtx", work, wtx::Receiver::new);
+        // What a library cannot do is left out. benches/README.md says what and why.
+        let is_fragmented = work.frame < work.payload.len();
+        if !(work.is_text || is_fragmented) {
+            receive(group, "embedded-websocket", work, embedded_websocket::Receiver::new);
+            receive(group, "web-socket", work, web_socket::Peer::receiver);
+        }
+        if !work.is_text {
+            receive(group, "soketto", work, soketto::Peer::receiver);
+        }
+        if work.frame < yawc::MAX_FRAME {
+            receive(group, "yawc", work, yawc::Peer::receiver);
+        }
     }
     for (role, masked) in [("client", true), ("server", false)] {
         for work in &Work::sent() {
@@ -46,6 +68,13 @@ fn main() {
             row!("tungstenite", tungstenite::Peer::sender);
             row!("tokio-websockets", tokio_websockets::Peer::sender);
             row!("fastwebsockets", fastwebsockets::Peer::sender);
+            row!("sockudo-ws", sockudo::Sender::new);
+            row!("ws-tool", ws_tool::Peer::sender);
+            row!("wtx", wtx::Sender::new);
+            row!("embedded-websocket", embedded_websocket::Sender::new);
+            row!("web-socket", web_socket::Peer::sender);
+            row!("soketto", soketto::Peer::sender);
+            row!("yawc", yawc::Peer::sender);
         }
     }
     criterion.final_summary();

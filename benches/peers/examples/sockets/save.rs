@@ -13,11 +13,16 @@ const LOCK: &str = include_str!("../../../../Cargo.lock");
 /// The libraries whose versions matter.
 const LIBRARIES: &[&str] = &[
     "bowline",
+    "embedded-websocket",
     "fastwebsockets",
     "sockudo-ws",
+    "soketto",
     "tokio",
     "tokio-websockets",
     "tungstenite",
+    "web-socket",
+    "ws-tool",
+    "wtx",
     "yawc",
     "zlib-rs",
 ];
