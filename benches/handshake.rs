@@ -10,22 +10,7 @@ use bowline::handshake::{Accept, ClientHandshake, ClientRequest, ServerHandshake
 use bowline::{Config, RecvBuf, SendBuf};
 use sha1::{Digest, Sha1};
 
-/// As a browser sends it.
-const REQUEST: &str = "GET /chat?room=1 HTTP/1.1\r\n\
-    Host: server.example.com\r\n\
-    Connection: Upgrade\r\n\
-    Pragma: no-cache\r\n\
-    Cache-Control: no-cache\r\n\
-    User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36\r\n\
-    Upgrade: websocket\r\n\
-    Origin: https://server.example.com\r\n\
-    Sec-WebSocket-Version: 13\r\n\
-    Accept-Encoding: gzip, deflate, br, zstd\r\n\
-    Accept-Language: en-GB,en;q=0.9\r\n\
-    Cookie: session=0123456789abcdef0123456789abcdef\r\n\
-    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
-    Sec-WebSocket-Protocol: chat.v2, chat.v1\r\n\
-    Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\r\n";
+use common::BROWSER;
 
 /// The server's proof for the key above (RFC 6455 §1.3).
 const PROOF: &[u8] = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
@@ -80,18 +65,18 @@ fn main() {
     let config = Config::default();
 
     let mut group = criterion.benchmark_group("handshake as server");
-    assert_eq!(floor(REQUEST.as_bytes()).as_bytes(), PROOF);
+    assert_eq!(floor(BROWSER.as_bytes()).as_bytes(), PROOF);
     group.bench_function("floor", |bencher| {
-        bencher.iter(|| floor(black_box(REQUEST.as_bytes())));
+        bencher.iter(|| floor(black_box(BROWSER.as_bytes())));
     });
     group.bench_function("bowline", |bencher| {
         let mut out = SendBuf::new();
-        serve(REQUEST.as_bytes(), &config, &mut out);
+        serve(BROWSER.as_bytes(), &config, &mut out);
         assert!(contains(out.pending(), PROOF) && contains(out.pending(), b"chat.v1"));
         let size = out.len();
         bencher.iter(|| {
             out.sent(usize::MAX);
-            serve(black_box(REQUEST.as_bytes()), &config, &mut out);
+            serve(black_box(BROWSER.as_bytes()), &config, &mut out);
         });
         assert_eq!(out.len(), size);
     });

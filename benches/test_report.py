@@ -109,7 +109,7 @@ class ReportTest(unittest.TestCase):
 
     def test_what_was_not_measured_says_so(self):
         text = self.write()
-        for name in ("in_memory", "core", "echo", "broadcast", "idle", "deflate", "count"):
+        for name in ("in_memory", "core", "echo", "broadcast", "idle", "allocations", "deflate", "count"):
             self.assertIn(f"Not measured yet: there is no {name}.json.", text)
         self.assertFalse(self.picture.exists())
         self.save("core", [figure("utf8", "ascii 16 B", "std", 2.0)])
@@ -177,6 +177,14 @@ class ReportTest(unittest.TestCase):
         self.assertIn("|  | 16 x 16 | / bare |", text)
         self.assertIn(["0.60", "1.25"], self.rows(text, "bowline"))
         self.assertIn(["0.40", "-"], self.rows(text, "raw"))
+
+    def test_allocations_are_shown_as_they_are(self):
+        figures = [figure("Allocations for each message", "some-peer", "receive 16 B, owned", 0.0001)]
+        figures += [figure("Allocations of an opening handshake", "some-peer", "accept: bytes", 2052.0)]
+        self.save("allocations", figures)
+        text = self.write()
+        self.assertIn("#### Allocations for each message\n\n|  | receive 16 B, owned |\n", text)
+        self.assertEqual(self.rows(text, "some-peer"), [["0"], ["2052"]])
 
     def test_figures_say_where_they_are_from(self):
         self.save("echo", echoed(bare=1.0), method="Some rounds")

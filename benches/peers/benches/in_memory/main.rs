@@ -18,6 +18,9 @@ mod yawc;
 
 use common::{Work, core, floor, receive, send};
 
+/// yawc's frames are shorter by default.
+const YAWC_FRAME: usize = 1 << 20;
+
 fn main() {
     let mut criterion = common::criterion();
     for work in &Work::received() {
@@ -45,7 +48,7 @@ fn main() {
         if !work.is_text {
             receive(group, "soketto", work, soketto::Peer::receiver);
         }
-        if work.frame < yawc::MAX_FRAME {
+        if work.frame < YAWC_FRAME {
             receive(group, "yawc", work, yawc::Peer::receiver);
         }
     }

@@ -7,9 +7,6 @@ use yawc::{Frame, OpCode, Options, Role, WebSocket};
 use crate::common::{Receive, Send, Sink, Work};
 use crate::mock::{Handle, Mock, block_on};
 
-/// By default each frame is shorter.
-pub const MAX_FRAME: usize = 1 << 20;
-
 pub struct Peer<'a> {
     ws: WebSocket<Handle<'a>>,
     payload: Bytes,
