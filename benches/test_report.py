@@ -139,18 +139,39 @@ class ReportTest(unittest.TestCase):
                 self.files()
             self.assertEqual(self.document.read_text(), wrong)
 
-    def test_ratios_are_to_the_fastest_peer_and_to_the_bare_loop(self):
-        self.save("in_memory", received("16 B", floor=1, bare=4, borrowed=10, owned=30, some_peer=40, other_peer=20))
+    def test_ratios_are_to_the_fastest_peer_of_the_kind_and_to_the_bare_loop(self):
+        peers = {"some_peer": 40, "other_peer": 20, "wtx": 25, "ws-tool": 50}
+        self.save("in_memory", received("16 B", floor=1, bare=4, borrowed=10, owned=30, **peers))
         text = self.write()
-        cells = ["1.0", "4.0", "10.0", "30.0", "20.0", "40.0", "2.50", "0.50", "1.50"]
-        self.assertIn(cells, self.rows(text, "16 B"))
-        self.assertIn("| other_peer | some_peer | borrowed / bare |", text)
+        self.assertIn("| bowline, lent | ws-tool | wtx | lent / bare | lent / best peer |", text)
+        self.assertIn("| bowline, owned | other_peer | some_peer | owned / bare | owned / best peer |", text)
+        rows = self.rows(text, "16 B")
+        self.assertIn(["1.0", "4.0", "10.0", "50.0", "25.0", "2.50", "0.40 (wtx)"], rows)
+        self.assertIn(["1.0", "4.0", "30.0", "20.0", "40.0", "7.50", "1.50 (other_peer)"], rows)
+
+    def test_each_row_names_its_own_fastest_peer(self):
+        sent = [("16 B", {"send": 10, "peer": 20, "wtx": 40}), ("1 KiB", {"send": 10, "peer": 40, "wtx": 5})]
+        names = {"send": CORE + "send"}
+        table = "peers send as client"
+        self.save("in_memory", [figure(table, row, names.get(n, n), v) for row, columns in sent for n, v in columns.items()])
+        text = self.write()
+        self.assertEqual([cells[-1] for cells in self.rows(text, "16 B")], ["0.50 (peer)"])
+        self.assertEqual([cells[-1] for cells in self.rows(text, "1 KiB")], ["2.00 (wtx)"])
+        self.assertIn("- **Ahead** (up to 0.9): sending as a client: 16 B 0.50 (peer).\n", text)
+        self.assertIn("- **Behind** (above 1.1): sending as a client: 1 KiB 2.00 (wtx).\n", text)
+
+    def test_peers_that_lend_are_known_libraries(self):
+        self.assertLessEqual(report.LENDING, set(saved.LIBRARIES))
 
     def test_what_is_missing_is_a_dash(self):
-        self.save("in_memory", received("16 B", borrowed=10, peer=20) + received("1 KiB", borrowed=12_345, owned=2e6))
+        self.save("in_memory", received("16 B", borrowed=10, wtx=20) + received("1 KiB", borrowed=12_345, owned=2e6))
         text = self.write()
-        self.assertIn(["-", "-", "10.0", "-", "20.0", "-", "0.50", "-"], self.rows(text, "16 B"))
-        self.assertIn(["-", "-", "12.3 µs", "2.00 ms", "-", "-", "-", "-"], self.rows(text, "1 KiB"))
+        self.assertEqual(
+            self.rows(text, "16 B")[:2],
+            [["-", "-", "10.0", "20.0", "-", "0.50 (wtx)"], ["10.0", "-", "-", "-", "-", "-"]],
+        )
+        self.assertIn(["-", "-", "12.3 µs", "-", "-", "-"], self.rows(text, "1 KiB"))
+        self.assertIn(["-", "-", "2.00 ms", "-", "-"], self.rows(text, "1 KiB"))
 
     def test_a_table_has_only_rows_that_it_has_a_column_for(self):
         figures = [figure("mask", "16 B at 0", "byte loop", 5.0)]
@@ -162,13 +183,41 @@ class ReportTest(unittest.TestCase):
 
     def test_ahead_even_and_behind_are_as_shown(self):
         values = {"a": 0.904, "b": 0.906, "c": 1.104, "d": 1.106}
-        self.save("in_memory", [f for row, value in values.items() for f in received(row, borrowed=value, bare=1 / 1.3, peer=1)])
+        self.save("in_memory", [f for row, value in values.items() for f in received(row, borrowed=value, bare=1 / 1.3, wtx=1)])
         text = self.write()
-        self.assertIn("- **Ahead** (up to 0.9): receiving lent: a 0.90.\n", text)
-        self.assertIn("- **Ties**: receiving lent: b 0.91, c 1.10.\n", text)
-        self.assertIn("- **Behind** (above 1.1): receiving lent: d 1.11.\n", text)
+        self.assertIn("- **Ahead** (up to 0.9): receiving lent: a 0.90 (wtx).\n", text)
+        self.assertIn("- **Ties**: receiving lent: b 0.91 (wtx), c 1.10 (wtx).\n", text)
+        self.assertIn("- **Behind** (above 1.1): receiving lent: d 1.11 (wtx).\n", text)
         self.assertIn("- **Met**: receiving lent: a 1.18, b 1.18.\n", text)
         self.assertIn("- **Not met**: receiving lent: c 1.44, d 1.44.\n", text)
+
+    def test_lent_and_owned_are_held_against_their_own_kind(self):
+        columns = {"borrowed": 10, "owned": 30, "bowline tokio": 40, "bowline tokio borrowed": 12}
+        self.save("in_memory", received("16 B", **columns, peer=20, wtx=50))
+        text = self.write()
+        self.assertIn("- **Ahead** (up to 0.9): receiving lent: 16 B 0.20 (wtx).\n", text)
+        self.assertIn("- **Behind** (above 1.1): receiving owned: 16 B 1.50 (peer).\n", text)
+        self.assertIn("- **Ahead**: `recv_borrowed`: 16 B 0.24 (wtx).\n", text)
+        self.assertIn("- **Behind**: `recv`: 16 B 2.00 (peer).\n", text)
+        self.assertIn("Lent messages are held against the peers that lend them: wtx.\n", text)
+        self.assertIn("Owned messages are held against the peers that own them: peer.\n", text)
+
+    def test_where_no_peer_lends_nothing_is_said_of_lent_messages(self):
+        self.save("in_memory", received("16 B", borrowed=10, owned=30, peer=20))
+        text = self.write()
+        self.assertIn("Lent messages are held against none: no peer that lends them was measured.\n", text)
+        self.assertIn("- **Ahead** (up to 0.9): nothing.\n", text)
+
+    def test_compressed_echo_names_the_peer_whose_answers_are_alike(self):
+        def echoes(row, time, answer, ratio):
+            columns = {"1 KiB, µs": time, "1 KiB: answer, %": answer, "1 KiB / best peer": ratio}
+            return [figure("Connections: 1", row, column, value) for column, value in columns.items()]
+
+        rows = [("bowline, default", 10, 25.0, 0.5), ("sockudo-ws", 20, 25.2, 1.0), ("yawc", 5, 50.0, 1.0), ("yawc, pool", 1, 25, 1)]
+        self.save("deflate", [f for row in rows for f in echoes(*row)])
+        text = self.write()
+        self.assertEqual(self.rows(text, "bowline, default"), [["10.0", "25.0", "0.50 (sockudo-ws)"]])
+        self.assertEqual(self.rows(text, "yawc"), [["5.00", "50.0", "1.00 (yawc)"]])
 
     def test_echo_is_beside_the_bare_loop(self):
         beside = figure("Echo of 16 B: µs of the server's processor for a message", "bowline", "16 x 16 / bare", 1.25)
