@@ -12,8 +12,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benches/results"
 
 LIBRARIES = [
-    "bowline", "embedded-websocket", "fastwebsockets", "sockudo-ws", "soketto", "tokio", "tokio-websockets", "tungstenite",
-    "web-socket", "ws-tool", "wtx", "yawc", "zlib-rs",
+    "axum", "bowline", "embedded-websocket", "fastwebsockets", "h2", "hyper", "rustls", "sockudo-ws", "soketto", "tokio",
+    "tokio-websockets", "tungstenite", "web-socket", "ws-tool", "wtx", "yawc", "zlib-rs",
 ]  # fmt: skip
 
 

@@ -15,8 +15,9 @@ use servers::Server;
 use sockets::frames::Window;
 use sockets::load::Load;
 use sockets::process::{self, Process};
+use sockets::rounds::{beside, median};
 use sockets::save::{self, Figures};
-use sockets::{Result, beside, choose, median, number, option};
+use sockets::{Result, choose, number, option};
 
 const HELP: &str = "\
 --tables cost stuck                     which to make

@@ -10,9 +10,10 @@ use std::time::Duration;
 use sockets::frames::Window;
 use sockets::load::Load;
 use sockets::process::{self, Process};
+use sockets::rounds;
 use sockets::save::{self, Figures};
 use sockets::servers::{self, Server};
-use sockets::{Result, beside, choose, median, number};
+use sockets::{Result, choose, number};
 
 const HELP: &str = "\
 --payloads 16 125 1024 65536            bytes of a message
@@ -57,9 +58,14 @@ fn main() -> Result<()> {
         let mut columns = Vec::new();
         for &load in &loads {
             eprintln!("{payload} B, {}x{}", load.0, load.1);
-            columns.push(measure(&servers, processor, payload, load, time, rounds)?);
+            let figures = measure(&servers, processor, payload, load, time, rounds)?;
+            columns.push((format!("{} x {}", load.0, load.1), figures));
         }
-        table(&servers, payload, &loads, &columns, &mut saved);
+        let title = format!("Echo of {payload} B: µs of the server's processor for a message");
+        let at = |server| servers.iter().position(|&other| other == server);
+        let rows: Vec<_> =
+            servers.iter().map(|&server| (server.name(), at(bare(server)))).collect();
+        rounds::table(&title, "bare", &rows, &columns, &mut saved);
     }
     saved.write(file)
 }
@@ -95,51 +101,10 @@ fn measure(
     Ok(all.into_iter().map(|(.., figures)| figures).collect())
 }
 
-fn table(
-    servers: &[Server],
-    payload: usize,
-    loads: &[(usize, usize)],
-    columns: &[Vec<Vec<f64>>],
-    saved: &mut Figures,
-) {
-    let title = format!("Echo of {payload} B: µs of the server's processor for a message");
-    println!("### {title}\n");
-    print!("| server |");
-    for (connections, in_flight) in loads {
-        print!(" {connections} x {in_flight} | / bare |");
-    }
-    println!("\n|---|{}", "---|---|".repeat(loads.len()));
-    for (at, server) in servers.iter().enumerate() {
-        print!("| {} |", server.name());
-        for (column, (connections, in_flight)) in columns.iter().zip(loads) {
-            let load = format!("{connections} x {in_flight}");
-            let figure = median(column[at].clone());
-            saved.add([&title, server.name(), &load], figure, Some(spread(&column[at])));
-            match servers.iter().position(|&other| other == bare(*server)) {
-                Some(bare) => {
-                    let ratio = beside(&column[at], &column[bare]);
-                    saved.add([&title, server.name(), &format!("{load} / bare")], ratio, None);
-                    print!(" {figure:.2} | {ratio:.2} |");
-                }
-                None => print!(" {figure:.2} | - |"),
-            }
-        }
-        println!();
-    }
-    let spreads = columns.iter().flatten().map(|figures| spread(figures)).collect();
-    println!("\nHighest over lowest of a cell's rounds, in the middle: {:.2}.\n", median(spreads));
-}
-
 /// The loop without a protocol library on the same sockets.
 fn bare(server: Server) -> Server {
     match servers::blocking(server) {
         Some(_) => Server::BareBlocking,
         None => Server::Bare,
     }
-}
-
-/// The highest over the lowest.
-fn spread(figures: &[f64]) -> f64 {
-    let most = figures.iter().copied().fold(0.0, f64::max);
-    most / figures.iter().copied().fold(f64::INFINITY, f64::min)
 }

@@ -15,23 +15,34 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use sockets::frames::Window;
 use sockets::load::Load;
 use sockets::process::{self, Memory, Process};
+use sockets::rounds::median;
 use sockets::save::{self, Figures};
 use sockets::servers::Server;
-use sockets::{Result, choose, median, number};
+use sockets::{Result, choose, number, shapes};
 
 const HELP: &str = "\
---servers bare bowline tungstenite ...  --servers none lists them
+--servers bare 'bowline, moved' ...     --servers none lists them
 --sockets 15000                         connections over loopback; 0: leave them out
 --memory 100000                         connections over streams in memory; 0: leave them out
 --save FILE                             write the figures to a file for benches/report
 ";
 
-/// The loop of each library's documentation.
+/// The loop of each library's documentation, and the shapes of real programs.
 const SERVERS: &[Server] = &[
     Server::Bare,
+    Server::BareMoved,
+    Server::BareTwoTasks,
     Server::Bowline,
     Server::BowlineBorrowed,
+    Server::BowlineMoved,
+    Server::BowlineSplit,
+    Server::BowlineTwoTasks,
+    Server::BowlineRun,
+    Server::BowlineAxum,
+    Server::Axum,
     Server::Tungstenite,
+    Server::TungsteniteMoved,
+    Server::TungsteniteTwoTasks,
     Server::TokioWebsockets,
     Server::Fastwebsockets,
     Server::Sockudo,
@@ -155,6 +166,7 @@ fn main() -> Result<()> {
     }
     if memory > 0 {
         let measure = |server| in_memory(server, memory);
+        let servers: Vec<_> = servers.into_iter().filter(|one| !shapes::listens(*one)).collect();
         table("streams in memory", &servers, &steps(memory), &mut saved, measure)?;
     }
     saved.write(file)
@@ -235,14 +247,16 @@ fn table(
         eprintln!("{most} {kind}: {}", server.name());
         let found = measure(server)?;
         let memory = [found.new.0, found.new.1, found.after.0, found.after.1];
-        let mut figures = vec![found.task as f64];
+        // A server with a listener of its own has tasks that are not ours.
+        let mut figures = vec![if found.task == 0 { f64::NAN } else { found.task as f64 }];
         figures.extend(memory.map(|bytes| bytes / 1024.0));
         figures.extend(&found.cpu);
         for (column, figure) in columns.iter().zip(&figures) {
             saved.add([&title, server.name(), column], *figure, None);
         }
         let cells: Vec<_> = figures[1..].iter().map(|figure| format!("{figure:.2}")).collect();
-        println!("| {} | {} | {} |", server.name(), found.task, cells.join(" | "));
+        let task = if found.task == 0 { "-".to_string() } else { found.task.to_string() };
+        println!("| {} | {task} | {} |", server.name(), cells.join(" | "));
     }
     println!();
     Ok(())

@@ -38,3 +38,15 @@ impl Window {
         Self { messages, request, reply }
     }
 }
+
+/// A Close with the code 1000, and its answer.
+pub fn closing() -> Window {
+    let code = 1000_u16.to_be_bytes();
+    let request = naive::frame_with(0x88, Some([1, 2, 3, 4]), &code);
+    Window { messages: 1, request, reply: naive::frame_with(0x88, None, &code) }
+}
+
+/// Whether replies end with the answer to that Close. No payload of these benchmarks ends so.
+pub fn closed(replies: &[u8]) -> bool {
+    replies.ends_with(&[0x88, 2, 3, 0xE8])
+}

@@ -229,15 +229,9 @@ impl Connection {
 }
 
 /// A connection whose handshake is done. It ends with a reset, which leaves no port in TIME-WAIT.
-fn open(server: SocketAddr, number: usize) -> Result<TcpStream> {
-    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
-    // An address has fewer ports than there may be connections.
-    let address = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2 + (number / 5000) as u8));
-    socket.bind(&SocketAddr::from((address, 0)).into())?;
-    socket.connect(&server.into())?;
-    socket.set_linger(Some(Duration::ZERO))?;
-    socket.set_tcp_nodelay(true)?;
-    let mut socket = TcpStream::from(socket);
+pub fn open(server: SocketAddr, number: usize) -> Result<TcpStream> {
+    let mut socket = connect(server, number)?;
+    socket2::SockRef::from(&socket).set_linger(Some(Duration::ZERO))?;
     socket.set_read_timeout(Some(Duration::from_secs(30)))?;
     socket.write_all(REQUEST)?;
     let mut head = Vec::new();
@@ -251,4 +245,14 @@ fn open(server: SocketAddr, number: usize) -> Result<TcpStream> {
     let head = String::from_utf8_lossy(&head);
     assert!(head.starts_with("HTTP/1.1 101 ") && head.contains(ACCEPT), "{head}");
     Ok(socket)
+}
+
+/// A connection of TCP. An address has fewer ports than there may be connections.
+pub fn connect(server: SocketAddr, number: usize) -> Result<TcpStream> {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
+    let address = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2 + (number / 5000) as u8));
+    socket.bind(&SocketAddr::from((address, 0)).into())?;
+    socket.connect(&server.into())?;
+    socket.set_tcp_nodelay(true)?;
+    Ok(socket.into())
 }

@@ -4,27 +4,15 @@
 #![allow(dead_code, reason = "each of them uses its part")]
 
 pub mod frames;
+pub mod handshakes;
 pub mod load;
 pub mod process;
+pub mod rounds;
 pub mod save;
 pub mod servers;
+pub mod shapes;
 
 pub type Result<T> = std::io::Result<T>;
-
-/// The median.
-pub fn median(mut figures: Vec<f64>) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    match figures.len() {
-        0 => f64::NAN,
-        n if n % 2 == 1 => figures[n / 2],
-        n => f64::midpoint(figures[n / 2 - 1], figures[n / 2]),
-    }
-}
-
-/// The median of the rounds' ratios. A disturbance of a round affects both.
-pub fn beside(rounds: &[f64], base: &[f64]) -> f64 {
-    median(rounds.iter().zip(base).map(|(one, base)| one / base).collect())
-}
 
 /// The value after `--name`, or all values up to the next option.
 pub fn option<'a>(arguments: &'a [String], name: &str) -> Option<Vec<&'a str>> {

@@ -12,6 +12,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::Result;
 use super::servers::{self, Server, Shared};
+use super::shapes;
 
 /// The first argument of a server's process.
 pub const SERVE: &str = "serve";
@@ -88,6 +89,9 @@ pub fn serve(arguments: &[String], live: fn() -> u64) -> ! {
     runtime.block_on(async {
         listener.set_nonblocking(true).unwrap();
         let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+        if shapes::listens(server) {
+            shapes::listen(server, listener).await;
+        }
         loop {
             let Ok((stream, _)) = listener.accept().await else { continue };
             let _ = stream.set_nodelay(true);

@@ -12,9 +12,13 @@ const LOCK: &str = include_str!("../../../../Cargo.lock");
 
 /// The libraries whose versions matter.
 const LIBRARIES: &[&str] = &[
+    "axum",
     "bowline",
     "embedded-websocket",
     "fastwebsockets",
+    "h2",
+    "hyper",
+    "rustls",
     "sockudo-ws",
     "soketto",
     "tokio",
@@ -134,7 +138,8 @@ fn libraries() -> String {
     let versions: Vec<_> = LIBRARIES
         .iter()
         .filter_map(|name| {
-            let (_, after) = LOCK.split_once(&format!("name = \"{name}\"\nversion = \""))?;
+            // The last is the newest: axum has an older tungstenite.
+            let (_, after) = LOCK.rsplit_once(&format!("name = \"{name}\"\nversion = \""))?;
             Some((*name, quoted(after.split_once('"')?.0)))
         })
         .collect();

@@ -12,8 +12,8 @@ use fastwebsockets::{FragmentCollector, OpCode, Role};
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
-use super::Result;
-use super::frames::RESPONSE;
+use super::frames::{RESPONSE, closed};
+use super::{Result, handshakes, shapes};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Server {
@@ -36,6 +36,22 @@ pub enum Server {
     SockudoLate,
     Yawc,
     YawcLate,
+    // The shapes of real programs: shapes.rs.
+    BareMoved,
+    BareTwoTasks,
+    BowlineMoved,
+    BowlineSplit,
+    BowlineTwoTasks,
+    TungsteniteMoved,
+    TungsteniteTwoTasks,
+    BowlineRun,
+    BowlineAxum,
+    Axum,
+    BowlineHyper,
+    // With a handshake of their own, or of any key: handshakes.rs.
+    BareAnyKey,
+    Soketto,
+    SockudoHandshake,
 }
 
 /// The servers, by their names in the tables and on the command line.
@@ -60,11 +76,13 @@ pub const ALL: &[(&str, Server)] = &[
 
 impl Server {
     pub fn name(self) -> &'static str {
-        ALL.iter().find(|(_, server)| *server == self).map_or("", |(name, _)| name)
+        let mut all = ALL.iter().chain(shapes::ALL).chain(handshakes::ALL);
+        all.find(|(_, server)| *server == self).map_or("", |(name, _)| name)
     }
 
     pub fn named(name: &str) -> Option<Self> {
-        ALL.iter().find(|(known, _)| *known == name).map(|(_, server)| *server)
+        let mut all = ALL.iter().chain(shapes::ALL).chain(handshakes::ALL);
+        all.find(|(known, _)| *known == name).map(|(_, server)| *server)
     }
 }
 
@@ -97,6 +115,20 @@ where
         Server::SockudoLate => task(sockudo_late(stream, shared.sockudo.clone())),
         Server::Yawc => task(yawc(stream)),
         Server::YawcLate => task(yawc_late(stream)),
+        Server::BareMoved => task(shapes::bare_moved(stream)),
+        Server::BareTwoTasks => task(shapes::bare_two_tasks(stream)),
+        Server::BowlineMoved => task(shapes::bowline_moved(stream, shared.bowline.clone())),
+        Server::BowlineSplit => task(shapes::bowline_split(stream, shared.bowline.clone())),
+        Server::BowlineTwoTasks => task(shapes::bowline_two_tasks(stream, shared.bowline.clone())),
+        Server::TungsteniteMoved => task(shapes::tungstenite_moved(stream)),
+        Server::TungsteniteTwoTasks => task(shapes::tungstenite_two_tasks(stream)),
+        Server::BowlineHyper => task(shapes::bowline_hyper(stream)),
+        Server::BareAnyKey => task(handshakes::bare_any_key(stream)),
+        Server::Soketto => task(handshakes::soketto(stream)),
+        Server::SockudoHandshake => task(handshakes::sockudo(stream, shared.sockudo.clone())),
+        Server::BowlineRun | Server::BowlineAxum | Server::Axum => {
+            panic!("has a listener of its own")
+        }
     }
 }
 
@@ -158,29 +190,42 @@ async fn bare(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> Result<()> {
     open(&mut stream).await?;
     let (mut buffer, mut filled) = (Vec::new(), 0);
     loop {
-        let n = poll_fn(|cx| {
-            if buffer.is_empty() {
-                let pooled = BUFFERS.with_borrow_mut(Vec::pop);
-                buffer = pooled.unwrap_or_else(|| vec![0; BUFFER]);
-            }
-            let mut room = ReadBuf::new(&mut buffer[filled..]);
-            let result = Pin::new(&mut stream).poll_read(cx, &mut room);
-            let n = room.filled().len();
-            if result.is_pending() && filled == 0 {
-                BUFFERS.with_borrow_mut(|buffers| buffers.push(std::mem::take(&mut buffer)));
-            }
-            ready!(result)?;
-            io::Result::Ok(n).into()
-        });
-        match n.await? {
+        match read_pooled(&mut stream, &mut buffer, filled).await? {
             0 => return Ok(()),
             n => filled += n,
         }
         let (read, replies) = answer(&mut buffer[..filled]);
         stream.write_all(&buffer[..replies]).await?;
+        // For TLS, which may keep some.
+        stream.flush().await?;
+        if closed(&buffer[..replies]) {
+            return Ok(());
+        }
         buffer.copy_within(read..filled, 0);
         filled -= read;
     }
+}
+
+/// Reads behind what is filled, into a buffer that goes back to its pool while there is nothing to read.
+pub fn read_pooled(
+    stream: &mut (impl AsyncRead + Unpin),
+    buffer: &mut Vec<u8>,
+    filled: usize,
+) -> impl Future<Output = Result<usize>> {
+    poll_fn(move |cx| {
+        if buffer.is_empty() {
+            let pooled = BUFFERS.with_borrow_mut(Vec::pop);
+            *buffer = pooled.unwrap_or_else(|| vec![0; BUFFER]);
+        }
+        let mut room = ReadBuf::new(&mut buffer[filled..]);
+        let result = Pin::new(&mut *stream).poll_read(cx, &mut room);
+        let n = room.filled().len();
+        if result.is_pending() && filled == 0 {
+            BUFFERS.with_borrow_mut(|buffers| buffers.push(std::mem::take(buffer)));
+        }
+        ready!(result)?;
+        io::Result::Ok(n).into()
+    })
 }
 
 fn bare_blocking(mut stream: TcpStream) -> Result<()> {
@@ -201,6 +246,9 @@ fn bare_blocking(mut stream: TcpStream) -> Result<()> {
         }
         let (read, replies) = answer(&mut buffer[..filled]);
         stream.write_all(&buffer[..replies])?;
+        if closed(&buffer[..replies]) {
+            return Ok(());
+        }
         buffer.copy_within(read..filled, 0);
         filled -= read;
     }
