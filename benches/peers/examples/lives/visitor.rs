@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::fd::OwnedFd;
+use socket2::SockRef;
 
 use crate::sockets::Result;
 use crate::sockets::frames::{ACCEPT, REQUEST, Window, closing};
@@ -104,14 +105,14 @@ impl Visitor {
         match life.wait {
             Wait::End if n == 0 => {
                 assert_eq!(life.received.first(), Some(&0x88), "no answer to the Close");
-                return Ok(true);
+                return life.reset();
             }
             _ if n == 0 => return Err(ErrorKind::UnexpectedEof.into()),
             Wait::Response if life.received.ends_with(b"\r\n\r\n") => {
                 let head = String::from_utf8_lossy(&life.received);
                 assert!(head.starts_with("HTTP/1.1 101 ") && head.contains(ACCEPT), "{head}");
                 if !self.whole {
-                    return Ok(true);
+                    return life.reset();
                 }
                 life.wait = Wait::Echo;
                 life.socket.write_all(&self.message.request)?;
@@ -126,5 +127,13 @@ impl Visitor {
             _ => {}
         }
         Ok(false)
+    }
+}
+
+impl Life {
+    /// Its end is a reset, which leaves no port in TIME-WAIT. So many of them would slow down the system.
+    fn reset(&self) -> Result<bool> {
+        SockRef::from(&self.socket).set_linger(Some(Duration::ZERO))?;
+        Ok(true)
     }
 }
