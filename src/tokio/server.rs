@@ -2,6 +2,7 @@
 
 use core::fmt;
 use core::future::{Future, poll_fn};
+use core::pin::pin;
 use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use core::task::{Context, Poll, Waker};
 use core::time::Duration;
@@ -13,6 +14,7 @@ use std::vec::Vec;
 
 use ::tokio::io::{AsyncRead, AsyncWrite};
 use ::tokio::net::{TcpListener, TcpStream};
+use ::tokio::sync::Notify;
 use ::tokio::task::AbortHandle;
 
 use super::{Incoming, WebSocket, now, within};
@@ -78,6 +80,10 @@ struct Inner {
     config: Config,
     phase: AtomicU8,
     state: Mutex<State>,
+    /// Wakes the tasks that wait for a place, or until all connections are gone.
+    room: Notify,
+    /// Wakes the tasks that wait for the shutdown.
+    stop: Notify,
 }
 
 type Choose = Arc<dyn Fn(&Request) -> Result<Accept, Response> + Send + Sync>;
@@ -92,10 +98,6 @@ struct State {
     opening: usize,
     refusing: usize,
     report: Shutdown,
-    /// Tasks that wait for a place, or until all connections are gone.
-    for_room: Vec<Waker>,
-    /// Tasks that wait for the shutdown.
-    for_stop: Vec<Waker>,
 }
 
 /// How the connections ended that were open when [`Server::shutdown`] began.
@@ -133,9 +135,16 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn register(waiting: &mut Vec<Waker>, cx: &Context<'_>) {
-    if !waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
-        waiting.push(cx.waker().clone());
+/// Waits until `check` gives something. It may, after each notice.
+// `Waker::will_wake` may say no for two wakers of one task. So a list of wakers here could only grow.
+async fn until<T>(notices: &Notify, mut check: impl FnMut() -> Option<T>) -> T {
+    loop {
+        // This comes before the check. Otherwise a notice in between would be missed.
+        let notice = notices.notified();
+        if let Some(found) = check() {
+            return found;
+        }
+        notice.await;
     }
 }
 
@@ -173,7 +182,8 @@ impl Seat {
         self.kind.store(OPEN, Ordering::Relaxed);
         state.opening -= 1;
         state.open += 1;
-        wake(state, |state| &mut state.for_room);
+        drop(state);
+        self.server.room.notify_waiters();
         true
     }
 
@@ -209,15 +219,9 @@ impl Drop for Seat {
                 }
             }
         }
-        wake(state, |state| &mut state.for_room);
+        drop(state);
+        self.server.room.notify_waiters();
     }
-}
-
-/// Wakes them with the lock released.
-fn wake(mut state: MutexGuard<'_, State>, which: fn(&mut State) -> &mut Vec<Waker>) {
-    let waiting = core::mem::take(which(&mut state));
-    drop(state);
-    waiting.into_iter().for_each(Waker::wake);
 }
 
 enum Admission {
@@ -240,11 +244,14 @@ impl Server {
             opening: 0,
             refusing: 0,
             report: Shutdown::default(),
-            for_room: Vec::new(),
-            for_stop: Vec::new(),
         };
-        let phase = AtomicU8::new(RUNNING);
-        Self(Arc::new(Inner { config, phase, state: Mutex::new(state) }))
+        Self(Arc::new(Inner {
+            config,
+            phase: AtomicU8::new(RUNNING),
+            state: Mutex::new(state),
+            room: Notify::new(),
+            stop: Notify::new(),
+        }))
     }
 
     /// How many connections there may be, including those in their opening handshake. More get status 503. The
@@ -296,9 +303,10 @@ impl Server {
         F: Future<Output = ()> + Send + 'static,
     {
         let mut failures = 0;
+        let mut stopped = pin!(until(&self.0.stop, || (!self.is_running()).then_some(())));
         loop {
             let accepted = poll_fn(|cx| {
-                if self.poll_stopped(cx).is_ready() {
+                if stopped.as_mut().poll(cx).is_ready() {
                     return Poll::Ready(None);
                 }
                 listener.poll_accept(cx).map(Some)
@@ -360,7 +368,7 @@ impl Server {
         H: FnOnce(WebSocket<S>, Request) -> F + Send + 'static,
         F: Future<Output = ()> + Send + 'static,
     {
-        match poll_fn(|cx| self.poll_admit(cx)).await {
+        match until(&self.0.room, || self.admit()).await {
             Admission::Stopped => {}
             Admission::Refuse(seat) => {
                 let refusing = refuse(seat.server.config.clone(), stream);
@@ -397,18 +405,18 @@ impl Server {
         let until = now().saturating_add(grace);
         self.begin(CLOSING).iter().for_each(|seat| seat.wake());
         let hurry = until.min(now().saturating_add(HANDSHAKES));
-        if within(Some(hurry), poll_fn(|cx| self.poll_empty(cx))).await.is_none() {
+        if within(Some(hurry), self.emptied()).await.is_none() {
             let seats = self.begin(CLOSING);
             let opening = |seat: &&Arc<Seat>| seat.kind.load(Ordering::Relaxed) != OPEN;
             seats.iter().filter(opening).for_each(|seat| seat.abort());
         }
-        if within(Some(until), poll_fn(|cx| self.poll_empty(cx))).await.is_none() {
+        if within(Some(until), self.emptied()).await.is_none() {
             for seat in self.begin(DROPPING) {
                 seat.wake();
                 seat.abort();
             }
             let until = now().saturating_add(ABORTED);
-            within(Some(until), poll_fn(|cx| self.poll_empty(cx))).await;
+            within(Some(until), self.emptied()).await;
         }
         let state = lock(&self.0.state);
         let mut report = state.report;
@@ -422,33 +430,30 @@ impl Server {
         self.0.phase.fetch_max(phase, Ordering::AcqRel);
         // The seats are dropped after the lock is released, because the last owner of a seat takes it.
         let seats = state.seats.values().filter_map(Weak::upgrade).collect();
-        wake(state, |state| &mut state.for_stop);
-        wake(lock(&self.0.state), |state| &mut state.for_room);
+        drop(state);
+        self.0.stop.notify_waiters();
+        self.0.room.notify_waiters();
         seats
     }
 
-    fn poll_stopped(&self, cx: &Context<'_>) -> Poll<()> {
-        let mut state = lock(&self.0.state);
-        if self.0.phase.load(Ordering::Acquire) != RUNNING {
-            return Poll::Ready(());
-        }
-        register(&mut state.for_stop, cx);
-        Poll::Pending
+    fn is_running(&self) -> bool {
+        self.0.phase.load(Ordering::Acquire) == RUNNING
     }
 
-    fn poll_empty(&self, cx: &Context<'_>) -> Poll<()> {
-        let mut state = lock(&self.0.state);
-        if state.open + state.opening + state.refusing == 0 {
-            return Poll::Ready(());
-        }
-        register(&mut state.for_room, cx);
-        Poll::Pending
+    /// Waits until no connection is left.
+    async fn emptied(&self) {
+        let check = || {
+            let state = lock(&self.0.state);
+            (state.open + state.opening + state.refusing == 0).then_some(())
+        };
+        until(&self.0.room, check).await;
     }
 
-    fn poll_admit(&self, cx: &Context<'_>) -> Poll<Admission> {
+    /// A place for the next connection. `None`: there is none now.
+    fn admit(&self) -> Option<Admission> {
         let mut state = lock(&self.0.state);
-        if self.0.phase.load(Ordering::Acquire) != RUNNING {
-            return Poll::Ready(Admission::Stopped);
+        if !self.is_running() {
+            return Some(Admission::Stopped);
         }
         let kind = if state.opening < state.max_handshakes
             && state.open + state.opening < state.max_connections
@@ -459,8 +464,7 @@ impl Server {
             state.refusing += 1;
             REFUSING
         } else {
-            register(&mut state.for_room, cx);
-            return Poll::Pending;
+            return None;
         };
         let key = state.next;
         state.next += 1;
@@ -474,7 +478,7 @@ impl Server {
             waker: Mutex::new(None),
         });
         state.seats.insert(key, Arc::downgrade(&seat));
-        Poll::Ready(if kind == OPENING { Admission::Enter(seat) } else { Admission::Refuse(seat) })
+        Some(if kind == OPENING { Admission::Enter(seat) } else { Admission::Refuse(seat) })
     }
 }
 

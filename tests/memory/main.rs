@@ -36,4 +36,5 @@ mod deflate;
 mod driver;
 mod send;
 mod sizes;
+mod tokio_server;
 mod tokio_timer;
