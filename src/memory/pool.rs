@@ -103,6 +103,7 @@ mod local {
 }
 
 #[cfg(not(feature = "std"))]
+#[allow(clippy::boxed_local, reason = "as with std")]
 mod local {
     use super::{Box, Head, Held};
 
