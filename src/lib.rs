@@ -94,10 +94,10 @@
 //!
 //! | section | file in `src` |
 //! |---|---|
-//! | RFC 6455 §1.3, §4.1 client's handshake | `handshake/client.rs`; `handshake/key.rs` |
+//! | RFC 6455 §1.3, §4.1 client's handshake | `handshake/client/mod.rs`; `handshake/key.rs` |
 //! | §4.2 server's handshake | `handshake/rules.rs` (the request), `handshake/server.rs` (the answer), `handshake/key.rs` |
 //! | §3 URLs; §10.2 origins | `handshake/url.rs`; `protocol/policy.rs` |
-//! | §9 extensions | `handshake/extension.rs` (syntax), `handshake/server.rs`, `handshake/client.rs` |
+//! | §9 extensions | `handshake/extension.rs` (syntax), `handshake/server.rs`, `handshake/client/mod.rs` |
 //! | §5.1 to §5.5 frame headers | `protocol/frame.rs` (layout), `protocol/recv/header.rs` (rules) |
 //! | §5.3 masking; §10.3 masking keys | `protocol/mask.rs`; `protocol/send/frames.rs`, `adapter/mod.rs` (entropy) |
 //! | §5.4 fragments; §8.1 UTF-8 | `protocol/recv/header.rs` (order), `protocol/recv/assemble.rs`; `protocol/utf8.rs` |

@@ -1,7 +1,13 @@
 //! The client's side: it writes the request, and reads the server's answer (RFC 6455 §4.1).
 
+mod error;
+mod request;
+
+pub use error::ConnectError;
+pub use request::ClientRequest;
+
 use alloc::boxed::Box;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
@@ -10,11 +16,10 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::extension::extensions;
-use super::head::{self, HeadError, HeadReader, Headers, with_places};
-use super::refusal::{self, Refusal};
+use super::head::{self, HeadReader, Headers, with_places};
+use super::refusal::Refusal;
 use super::response::Response;
-use super::url::Url;
-use super::{InvalidRequest, is_token, key, lists_token};
+use super::{key, lists_token};
 use crate::memory::recv_buf::RecvBuf;
 use crate::memory::send_buf::SendBuf;
 use crate::protocol::config::Config;
@@ -23,251 +28,6 @@ use crate::protocol::deflate::{self, Agreed};
 
 /// A client skips this many interim responses (RFC 9110 §15.2).
 const MAX_INTERIM: u8 = 8;
-
-/// What a client asks for: a URL, and the other parts of its request.
-///
-/// ```
-/// use bowline::handshake::ClientRequest;
-/// let request = ClientRequest::new("ws://user:secret@[::1]:9001/chat?room=1")?
-///     .header("Cookie", "session=abc")?
-///     .origin("https://app.example")?
-///     .subprotocol("chat.v2")?;
-/// # Ok::<(), bowline::handshake::InvalidRequest>(())
-/// ```
-///
-/// Credentials in the URL become an `Authorization` header with the Basic scheme (RFC 7617).
-#[derive(Clone)]
-pub struct ClientRequest {
-    url: Url,
-    headers: Headers,
-    origin: Option<String>,
-    subprotocols: Vec<String>,
-    #[cfg(feature = "rustls")]
-    tls: Option<alloc::sync::Arc<::rustls::ClientConfig>>,
-}
-
-impl ClientRequest {
-    /// A request for a `ws` or `wss` URL.
-    ///
-    /// # Errors
-    ///
-    /// What is wrong with the URL. RFC 6455 §3 allows no fragment. The host must be ASCII (an IDNA name in
-    /// its `xn--` form). Elsewhere, all that is not visible ASCII must be percent-encoded.
-    pub fn new(url: &str) -> Result<Self, InvalidRequest> {
-        let url = Url::parse(url)?;
-        let mut headers = Headers::default();
-        if let Some(credentials) = &url.credentials {
-            headers.push("Authorization", key::basic_credentials(credentials).as_bytes());
-        }
-        Ok(Self {
-            url,
-            headers,
-            origin: None,
-            subprotocols: Vec::new(),
-            #[cfg(feature = "rustls")]
-            tls: None,
-        })
-    }
-
-    /// Adds a header, such as `Cookie` or `Authorization` (which replaces the URL's credentials).
-    ///
-    /// # Errors
-    ///
-    /// If it is malformed (CR, LF, NUL) or one that the handshake writes itself.
-    pub fn header(mut self, name: &str, value: &str) -> Result<Self, InvalidRequest> {
-        if name.eq_ignore_ascii_case("Authorization") && self.url.credentials.take().is_some() {
-            self.headers = Headers::default().with_all_but(&self.headers, name);
-        }
-        self.headers.push_user(name, value)?;
-        Ok(self)
-    }
-
-    /// Sends an `Origin`, as a browser does for the page that it shows.
-    ///
-    /// # Errors
-    ///
-    /// If it has a byte that a header cannot have.
-    pub fn origin(mut self, origin: &str) -> Result<Self, InvalidRequest> {
-        if !head::is_field_value(origin.as_bytes()) {
-            return Err(InvalidRequest::Header("Origin".into()));
-        }
-        self.origin = Some(origin.into());
-        Ok(self)
-    }
-
-    /// Offers a subprotocol; the first one offered is the most preferred.
-    ///
-    /// # Errors
-    ///
-    /// If it is no token or was offered already.
-    pub fn subprotocol(mut self, name: &str) -> Result<Self, InvalidRequest> {
-        if !is_token(name.as_bytes()) || self.subprotocols.iter().any(|other| other == name) {
-            return Err(InvalidRequest::Subprotocol(name.into()));
-        }
-        self.subprotocols.push(name.into());
-        Ok(self)
-    }
-
-    /// Uses this TLS configuration in `connect_with` of either adapter, instead of
-    /// [`with_platform_roots`](crate::adapter::tls::with_platform_roots). Its ALPN protocols are not offered;
-    /// `http/1.1` is. It has no effect where `connect_with` does not do the TLS.
-    #[cfg(feature = "rustls")]
-    pub fn tls_config(mut self, config: alloc::sync::Arc<::rustls::ClientConfig>) -> Self {
-        self.tls = Some(config);
-        self
-    }
-
-    /// The TLS configuration that was set, if any.
-    #[cfg(feature = "rustls")]
-    pub fn own_tls_config(&self) -> Option<&alloc::sync::Arc<::rustls::ClientConfig>> {
-        self.tls.as_ref()
-    }
-
-    /// Whether the URL is a `wss` one, for TLS.
-    pub fn is_secure(&self) -> bool {
-        self.url.secure
-    }
-
-    /// The host to connect to: a name, or an address (IPv6 without brackets).
-    pub fn host(&self) -> &str {
-        &self.url.host
-    }
-
-    /// The port to connect to.
-    pub fn port(&self) -> u16 {
-        self.url.port
-    }
-
-    /// Path and query, as the request line has them.
-    pub fn target(&self) -> &str {
-        &self.url.target
-    }
-
-    /// The host, and the port if it is not the scheme's default. It is the value of `Host`, and of `:authority` over
-    /// HTTP/2.
-    pub fn authority(&self) -> String {
-        self.url.host_header().to_string()
-    }
-
-    /// All headers of the request (RFC 6455 §4.1 items 4 to 12). Without a key, they are those of an extended
-    /// CONNECT (RFC 8441 §5).
-    fn headers(&self, key: Option<&[u8]>, config: &Config) -> Headers {
-        let mut headers = Headers::with_capacity(8 + self.headers.iter().count(), 256);
-        if let Some(key) = key {
-            headers.push_text("Host", self.url.host_header());
-            headers.push("Upgrade", b"websocket");
-            headers.push("Connection", b"Upgrade");
-            headers.push("Sec-WebSocket-Key", key);
-        }
-        headers.push("Sec-WebSocket-Version", b"13");
-        if !self.subprotocols.is_empty() {
-            headers.push("Sec-WebSocket-Protocol", self.subprotocols.join(", ").as_bytes());
-        }
-        if let Some(offer) = deflate::offer(config) {
-            headers.push("Sec-WebSocket-Extensions", offer.as_bytes());
-        }
-        if let Some(origin) = &self.origin {
-            headers.push("Origin", origin.as_bytes());
-        }
-        for (name, value) in self.headers.iter() {
-            headers.push(name, value);
-        }
-        headers
-    }
-}
-
-impl TryFrom<&str> for ClientRequest {
-    type Error = InvalidRequest;
-
-    fn try_from(url: &str) -> Result<Self, InvalidRequest> {
-        Self::new(url)
-    }
-}
-
-impl TryFrom<&String> for ClientRequest {
-    type Error = InvalidRequest;
-
-    fn try_from(url: &String) -> Result<Self, InvalidRequest> {
-        Self::new(url)
-    }
-}
-
-impl fmt::Debug for ClientRequest {
-    /// Without credentials, the query and the values of headers: they may be secret.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClientRequest")
-            .field("host", &self.authority())
-            .field("path", &self.url.target.split('?').next().unwrap_or_default())
-            .field("headers", &self.headers)
-            .finish_non_exhaustive()
-    }
-}
-
-/// Why a client got no WebSocket from the server.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ConnectError {
-    /// The server answered with this response. Its status is not 101 (over HTTP/2, not 2xx).
-    Refused(Box<Response>),
-    /// The answer is not valid HTTP/1.1 (RFC 9112), or not valid HTTP/2 (RFC 9113), which has no status 101.
-    Malformed,
-    /// The head is larger than [`Config::max_head_size`](crate::Config::max_head_size) or
-    /// [`Config::max_headers`](crate::Config::max_headers) allow.
-    HeadTooBig,
-    /// More than eight interim responses.
-    TooManyInterim,
-    /// The handshake was not complete within
-    /// [`Config::handshake_timeout`](crate::Config::handshake_timeout).
-    TimedOut,
-    /// The server closed the connection before its response was complete.
-    Gone,
-    /// `Upgrade` is not `websocket`, or `Connection` does not list `Upgrade` (RFC 6455 §4.1).
-    NotUpgraded,
-    /// `Sec-WebSocket-Accept` is not the one that the key calls for (RFC 6455 §4.1).
-    WrongAccept,
-    /// The server uses an extension that was not offered, or not as it was offered (RFC 6455 §4.1,
-    /// RFC 7692 §7).
-    Extension,
-    /// The server selected a subprotocol that was not offered, or several (RFC 6455 §4.1).
-    Subprotocol,
-    /// The response that opens the connection claims to have a body (RFC 9112 §6).
-    Body,
-    /// The HTTP/2 server did not say that it knows extended CONNECT, so no request was sent
-    /// (RFC 8441 §3).
-    NotEnabled,
-}
-
-impl fmt::Display for ConnectError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Refused(response) => return refusal::describe(response, f),
-            Self::Malformed => {
-                "the server's answer is not HTTP/1.1: if the port speaks TLS, use wss:// in the URL"
-            }
-            Self::HeadTooBig => "response head exceeds max_head_size or max_headers",
-            Self::TooManyInterim => "server sent more than 8 interim responses",
-            Self::TimedOut => "opening handshake not complete within handshake_timeout",
-            Self::Gone => "server closed the connection before its response was complete",
-            Self::NotUpgraded => "server did not upgrade to WebSocket",
-            Self::WrongAccept => "Sec-WebSocket-Accept does not match the key",
-            Self::Extension => "server uses an extension that was not offered, or not as offered",
-            Self::Subprotocol => "server selected a subprotocol that was not offered",
-            Self::Body => "server's 101 response claims to have a body",
-            Self::NotEnabled => "server did not enable extended CONNECT on this HTTP/2 connection",
-        })
-    }
-}
-
-impl core::error::Error for ConnectError {}
-
-impl From<HeadError> for ConnectError {
-    fn from(error: HeadError) -> Self {
-        match error {
-            HeadError::Malformed | HeadError::Version => Self::Malformed,
-            HeadError::FirstLineTooLong | HeadError::TooBig => Self::HeadTooBig,
-        }
-    }
-}
 
 /// Sends a [`ClientRequest`] and reads the server's answer.
 pub struct ClientHandshake {
