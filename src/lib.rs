@@ -204,7 +204,7 @@ mod embed;
 #[cfg(feature = "rustls")]
 pub use adapter::tls;
 #[cfg(feature = "std")]
-pub use adapter::{Closed, Error};
+pub use adapter::{Attempt, Closed, Error, Unreachable};
 #[cfg(feature = "axum")]
 pub use embed::axum;
 #[cfg(feature = "http2")]

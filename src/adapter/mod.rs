@@ -1,13 +1,19 @@
 //! What the adapters share: their error, the clock, entropy.
 
+#[cfg(any(feature = "tokio", feature = "futures-io"))]
 pub(crate) mod opening;
+pub(crate) mod race;
 #[cfg(feature = "rustls")]
 pub mod tls;
+mod unreachable;
+
+pub use unreachable::{Attempt, Unreachable};
 
 use core::convert::Infallible;
 use core::fmt;
-use core::time::Duration;
+use std::boxed::Box;
 use std::io;
+use std::string::ToString;
 use std::sync::LazyLock;
 use std::time::Instant;
 
@@ -16,7 +22,7 @@ use rand::rngs::SysRng;
 
 #[cfg(feature = "rustls")]
 use crate::adapter::tls::TlsError;
-use crate::handshake::{ConnectError, InvalidRequest, RequestError};
+use crate::handshake::{ConnectError, InvalidRequest, Proxy, ProxyError, RequestError};
 use crate::protocol::connection::Connection;
 use crate::protocol::error::{End, SendError};
 
@@ -54,6 +60,8 @@ pub(crate) const FLUSH_PARTS_FROM: usize = 16 << 10;
 pub enum Error {
     /// The socket failed, or a timeout of the socket ran out ([`io::ErrorKind::WouldBlock`] or
     /// [`io::ErrorKind::TimedOut`]). After a timeout, call again.
+    ///
+    /// For a client, [`unreachable`](Self::unreachable) tells whether no connection came about at all.
     Io(io::Error),
     /// The time that was given for this one call is over, as for `recv_timeout`. Nothing is lost: call again.
     TimedOut,
@@ -66,6 +74,23 @@ pub enum Error {
     Request(RequestError),
     /// Client: the server opened no WebSocket.
     Connect(ConnectError),
+    /// Client: the proxy gave no connection to the server.
+    #[non_exhaustive]
+    Proxy {
+        /// Its URL, without credentials.
+        proxy: Box<str>,
+        /// Why.
+        error: ProxyError,
+    },
+    /// Client: TLS with an `https` proxy failed, and why. TLS with the server is [`Error::Tls`].
+    #[cfg(feature = "rustls")]
+    #[non_exhaustive]
+    ProxyTls {
+        /// The proxy's URL, without credentials.
+        proxy: Box<str>,
+        /// Why.
+        error: Box<TlsError>,
+    },
     /// The URL, a header or a subprotocol cannot be sent.
     Invalid(InvalidRequest),
     /// The URL is a `wss` one, but TLS is not built in: use the feature `rustls`, or connect a TLS stream
@@ -74,6 +99,39 @@ pub enum Error {
     /// TLS failed, and why.
     #[cfg(feature = "rustls")]
     Tls(TlsError),
+}
+
+impl Error {
+    /// Client: whether no connection to the host, or to the proxy, came about, with each address that was tried and its
+    /// error.
+    pub fn unreachable(&self) -> Option<&Unreachable> {
+        match self {
+            Self::Io(error) => error.get_ref()?.downcast_ref(),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn of_proxy(proxy: &Proxy, error: ProxyError) -> Self {
+        Self::Proxy { proxy: proxy.to_string().into(), error }
+    }
+
+    /// What an error means if it came while TLS with the proxy began.
+    pub(crate) fn of_tls_with(self, proxy: &Proxy) -> Self {
+        match self {
+            #[cfg(feature = "rustls")]
+            Self::Tls(error) => {
+                Self::ProxyTls { proxy: proxy.to_string().into(), error: error.into() }
+            }
+            Self::Connect(ConnectError::Gone) => Self::of_proxy(proxy, ProxyError::Gone),
+            other => other,
+        }
+    }
+}
+
+impl From<Unreachable> for Error {
+    fn from(unreachable: Unreachable) -> Self {
+        Self::Io(unreachable.into())
+    }
 }
 
 impl fmt::Display for Error {
@@ -85,6 +143,9 @@ impl fmt::Display for Error {
             Self::Send(error) => error.fmt(f),
             Self::Request(error) => error.fmt(f),
             Self::Connect(error) => error.fmt(f),
+            Self::Proxy { proxy, error } => write!(f, "{proxy}: {error}"),
+            #[cfg(feature = "rustls")]
+            Self::ProxyTls { proxy, error } => write!(f, "{proxy}: {error}"),
             Self::Invalid(error) => error.fmt(f),
             Self::TlsNotBuiltIn => f.write_str(
                 "TLS is not built in: use the feature `rustls`, or open the WebSocket over a TLS stream",
@@ -105,6 +166,9 @@ impl std::error::Error for Error {
             Self::Send(error) => error.source(),
             Self::Request(error) => error.source(),
             Self::Connect(error) => error.source(),
+            Self::Proxy { error, .. } => error.source(),
+            #[cfg(feature = "rustls")]
+            Self::ProxyTls { error, .. } => error.source(),
             Self::Invalid(error) => error.source(),
             Self::TimedOut | Self::TlsNotBuiltIn => None,
             #[cfg(feature = "rustls")]
@@ -227,14 +291,4 @@ pub(crate) fn seed_keepalive(connection: &mut Connection) {
     {
         connection.seed_keepalive(seed);
     }
-}
-
-/// How long one of several attempts may take: an equal share of the time that is left.
-pub(crate) fn share(
-    deadline: Option<Duration>,
-    now: Duration,
-    attempts: usize,
-) -> Option<Duration> {
-    let left = deadline?.saturating_sub(now);
-    Some(left / u32::try_from(attempts.max(1)).unwrap_or(u32::MAX))
 }

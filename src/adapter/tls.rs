@@ -40,8 +40,6 @@ use ::rustls::crypto::CryptoProvider;
 use ::rustls::pki_types::ServerName;
 use ::rustls::{ClientConfig, RootCertStore};
 
-use crate::handshake::ClientRequest;
-
 /// Why TLS failed, at the start or later.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -165,9 +163,18 @@ fn trusting(
     Ok(Arc::new(config))
 }
 
-/// The name that the server has to prove.
-pub(crate) fn server_name(request: &ClientRequest) -> Result<ServerName<'static>, TlsError> {
-    ServerName::try_from(request.host().to_string()).map_err(|_| TlsError::ServerName)
+/// The name that the server, or the proxy, has to prove.
+pub(crate) fn server_name(host: &str) -> Result<ServerName<'static>, TlsError> {
+    ServerName::try_from(host.to_string()).map_err(|_| TlsError::ServerName)
+}
+
+/// Gives a new TLS connection the bytes that came before it was made.
+pub(crate) fn give_first(
+    connection: &mut ::rustls::ClientConnection,
+    mut bytes: &[u8],
+) -> std::io::Result<()> {
+    while !bytes.is_empty() && connection.read_tls(&mut bytes)? > 0 {}
+    Ok(())
 }
 
 /// The only protocol for a WebSocket that an HTTP/1.1 request opens (RFC 7301). The program's configuration may

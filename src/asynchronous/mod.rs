@@ -29,6 +29,6 @@ pub use opening::Incoming;
 pub use websocket::{Outgoing, WebSocket};
 
 pub(crate) use io::Sealed;
-pub(crate) use opening::open;
+pub(crate) use opening::{open, tunnel};
 #[cfg(feature = "tokio")]
 pub(crate) use reader::{Order, Supervisor};

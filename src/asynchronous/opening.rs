@@ -9,10 +9,10 @@ use std::io::{self, ErrorKind};
 
 use super::WebSocket;
 use super::io::{Io, Wrap, poll_read};
-use crate::adapter::{Error, opening, seed};
+use crate::adapter::{Error, is_peer_gone, opening, seed};
 use crate::handshake::{
-    Accept, ClientHandshake, ClientRequest, ConnectError, Request, RequestError, Response,
-    ServerHandshake,
+    Accept, ClientHandshake, ClientRequest, ConnectError, Proxy, ProxyError, Request, RequestError,
+    Response, ServerHandshake, Tunnel,
 };
 use crate::memory::recv_buf::RecvBuf;
 use crate::memory::send_buf::SendBuf;
@@ -63,23 +63,73 @@ fn poll_write_by<I: Io>(
     }
 }
 
-/// Opens a WebSocket as a client; the handshake began at `start`.
+/// Asks the proxy at the other end of the stream for a connection to the target. Gives the stream back, and the first
+/// bytes of the server, if some have come. It all began at `start`.
+pub(crate) async fn tunnel<I: Wrap>(
+    stream: I::Stream,
+    proxy: &Proxy,
+    (host, port): (&str, u16),
+    config: &Config,
+    start: Duration,
+) -> Result<(I::Stream, RecvBuf), Error> {
+    let mut io = I::wrap(stream);
+    let mut timer = I::Timer::default();
+    let (mut input, mut out) = (RecvBuf::new(), SendBuf::new());
+    let mut tunnel = Tunnel::new(proxy, host, port, config.clone(), &mut out)?;
+    tunnel.deadline(start);
+    let refused = |error| Error::of_proxy(proxy, error);
+    let mut is_mute = false;
+    let opened = poll_fn(|cx| {
+        loop {
+            if tunnel.read(&mut input, &mut out).map_err(refused)? {
+                return Poll::Ready(Ok::<_, Error>(()));
+            }
+            tunnel.on_time(I::now()).map_err(refused)?;
+            let moved = match poll_write_all(&mut io, cx, &mut out) {
+                Poll::Ready(Ok(())) => poll_input(&mut io, cx, &mut input),
+                // The proxy may have refused before it read everything, and its answer may have come.
+                Poll::Ready(Err(error)) if is_peer_gone(&error) => {
+                    (is_mute, out) = (true, SendBuf::new());
+                    poll_input(&mut io, cx, &mut input)
+                }
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error.into())),
+                Poll::Pending => Poll::Pending,
+            };
+            match moved {
+                Poll::Ready(result) => result?,
+                Poll::Pending if is_mute => return Poll::Ready(Err(refused(ProxyError::Gone))),
+                Poll::Pending => {
+                    let deadline = tunnel.deadline(I::now());
+                    ready!(I::poll_timer(&mut timer, cx, deadline));
+                }
+            }
+        }
+    });
+    opened.await?;
+    Ok((io.into_inner(), input))
+}
+
+/// Opens a WebSocket as a client; the handshake began at `start`. The first bytes of the server may have come.
 pub(crate) async fn open<I: Wrap>(
     stream: I::Stream,
+    mut input: RecvBuf,
     request: &ClientRequest,
     config: Config,
     start: Duration,
 ) -> Result<(WebSocket<I>, Response), Error> {
     let mut io = I::wrap(stream);
     let mut timer = I::Timer::default();
-    let (mut input, mut out) = (RecvBuf::new(), SendBuf::new());
+    let mut out = SendBuf::new();
     let mut handshake = ClientHandshake::new(request, config, seed()?, &mut out);
     let deadline = handshake.deadline(start);
-    match poll_fn(|cx| poll_write_by(&mut io, cx, &mut out, &mut timer, deadline)).await {
-        Some(Ok(())) => {}
-        Some(Err(error)) => return Err(opening::write_failed(error, ConnectError::Gone)),
-        None => return Err(ConnectError::TimedOut.into()),
-    }
+    let is_mute =
+        match poll_fn(|cx| poll_write_by(&mut io, cx, &mut out, &mut timer, deadline)).await {
+            Some(Ok(())) => false,
+            // The server may have refused before it read everything, and its answer may have come.
+            Some(Err(error)) if is_peer_gone(&error) => true,
+            Some(Err(error)) => return Err(error.into()),
+            None => return Err(ConnectError::TimedOut.into()),
+        };
     let opened = poll_fn(|cx| {
         loop {
             if let Some(opened) = handshake.read(&mut input)? {
@@ -88,6 +138,7 @@ pub(crate) async fn open<I: Wrap>(
             handshake.on_time(I::now())?;
             match poll_input(&mut io, cx, &mut input) {
                 Poll::Ready(result) => result?,
+                Poll::Pending if is_mute => return Poll::Ready(Err(ConnectError::Gone.into())),
                 // If the deadline comes first, `on_time` says so. It is nearer once a refusal has come.
                 Poll::Pending => {
                     let deadline = handshake.deadline(I::now());

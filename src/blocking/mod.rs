@@ -51,7 +51,7 @@
 //! # Ok::<(), bowline::Error>(())
 //! ```
 
-mod connect;
+mod dial;
 mod half;
 mod leaving;
 mod maybe_tls;
@@ -63,10 +63,10 @@ mod stream;
 mod tls;
 mod writer;
 
-pub use connect::{connect, connect_with};
+pub use dial::{connect, connect_over, connect_with};
 pub use half::{RecvHalf, SendHalf};
 pub use maybe_tls::MaybeTls;
-pub use opening::{Incoming, accept, client};
+pub use opening::{Incoming, accept, client, tunnel};
 pub use stream::{BlockingStream, Plain};
 #[cfg(feature = "rustls")]
 pub use tls::TlsStream;

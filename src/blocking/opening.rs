@@ -10,14 +10,15 @@ use super::stream::BlockingStream;
 use super::writer::write_slices;
 use crate::adapter::{Error, seed};
 use crate::handshake::{
-    Accept, ClientHandshake, ClientRequest, ConnectError, Request, RequestError, Response,
-    ServerHandshake,
+    Accept, ClientHandshake, ClientRequest, ConnectError, Proxy, ProxyError, Request, RequestError,
+    Response, ServerHandshake, Tunnel,
 };
 use crate::memory::recv_buf::RecvBuf;
 use crate::memory::send_buf::SendBuf;
 use crate::protocol::config::Config;
 
-/// Opens a WebSocket over a stream that is connected already: a Unix socket, a proxy's tunnel, TLS.
+/// Opens a WebSocket over a stream that is connected already, and does no TLS: the stream has it if the URL is a `wss`
+/// one. See [`connect_over`](super::connect_over) for a stream on which TLS is to be done.
 ///
 /// ```no_run
 /// # #[cfg(unix)]
@@ -33,24 +34,28 @@ use crate::protocol::config::Config;
 /// # }
 /// ```
 ///
+/// What the request says of proxies, addresses and redirects has no effect.
+///
 /// # Errors
 ///
-/// As [`connect_with`](super::connect_with).
+/// [`Error::Connect`] with the server's refusal, [`Error::Io`].
 pub fn client<S: BlockingStream>(
     stream: S,
     request: &ClientRequest,
     config: Config,
 ) -> Result<(WebSocket<S>, Response), Error> {
-    open(stream, request, config, now())
+    open(stream, RecvBuf::new(), request, config, now())
 }
 
+/// Opens a WebSocket as a client; the handshake began at `start`. The first bytes of the server may have come.
 pub(super) fn open<S: BlockingStream>(
     mut stream: S,
+    mut input: RecvBuf,
     request: &ClientRequest,
     config: Config,
     start: Duration,
 ) -> Result<(WebSocket<S>, Response), Error> {
-    let (mut input, mut out) = (RecvBuf::new(), SendBuf::new());
+    let mut out = SendBuf::new();
     let mut handshake = ClientHandshake::new(request, config, seed()?, &mut out);
     let mut exchange = Exchange::begin(&stream)?;
     match exchange.write(&mut stream, &mut out, handshake.deadline(start)) {
@@ -70,6 +75,72 @@ pub(super) fn open<S: BlockingStream>(
         let deadline = handshake.deadline(now());
         exchange.read(&mut stream, &mut input, deadline)?;
     }
+}
+
+/// Asks the proxy at the other end of the stream for a connection to the host of the request, and gives the stream back.
+/// Then do TLS on it, if the URL is a `wss` one, and call [`client`] or [`connect_over`](super::connect_over).
+///
+/// ```no_run
+/// use bowline::handshake::{ClientRequest, Proxy};
+/// use bowline::{Config, blocking};
+///
+/// let proxy = Proxy::new("http://user:secret@127.0.0.1:3128")?;
+/// let request = ClientRequest::new("wss://example.com/chat")?;
+/// let socket = std::net::TcpStream::connect((proxy.host(), proxy.port()))?;
+/// let stream = blocking::tunnel(socket, &proxy, &request, Config::default())?;
+/// let (mut ws, _) = blocking::connect_over(stream, &request, Config::default())?;
+/// ws.send("Hello")?;
+/// # Ok::<(), bowline::Error>(())
+/// ```
+///
+/// [`ProxyScheme::Socks5`](crate::handshake::ProxyScheme::Socks5) is for addresses: a name is sent as it is. It takes at
+/// most [`Config::handshake_timeout`].
+///
+/// # Errors
+///
+/// [`Error::Proxy`], [`Error::Io`]. [`Error::Invalid`] if the proxy cannot be asked for this host.
+pub fn tunnel<S: BlockingStream>(
+    stream: S,
+    proxy: &Proxy,
+    request: &ClientRequest,
+    config: Config,
+) -> Result<S, Error> {
+    let target = (request.host(), request.port());
+    let (stream, first) = tunnel_to(stream, proxy, target, &request.config(config), now())?;
+    match first.unread() {
+        [] => Ok(stream),
+        _ => Err(Error::of_proxy(proxy, ProxyError::EarlyBytes)),
+    }
+}
+
+/// The same, for a target of any kind, with the first bytes of the server. It all began at `start`.
+pub(super) fn tunnel_to<S: BlockingStream>(
+    mut stream: S,
+    proxy: &Proxy,
+    (host, port): (&str, u16),
+    config: &Config,
+    start: Duration,
+) -> Result<(S, RecvBuf), Error> {
+    let (mut input, mut out) = (RecvBuf::new(), SendBuf::new());
+    let mut tunnel = Tunnel::new(proxy, host, port, config.clone(), &mut out)?;
+    tunnel.deadline(start);
+    let refused = |error| Error::of_proxy(proxy, error);
+    let mut exchange = Exchange::begin(&stream)?;
+    while !tunnel.read(&mut input, &mut out).map_err(refused)? {
+        tunnel.on_time(now()).map_err(refused)?;
+        let deadline = tunnel.deadline(now());
+        if !out.is_empty() {
+            match exchange.write(&mut stream, &mut out, deadline) {
+                Ok(_) => {}
+                // The proxy may have refused before it read everything, and its answer may have come.
+                Err(error) if is_gone(&error) => out = SendBuf::new(),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        exchange.read(&mut stream, &mut input, deadline)?;
+    }
+    exchange.end(&stream)?;
+    Ok((stream, input))
 }
 
 /// Accepts a client that asks for a WebSocket, whatever the path. It refuses an invalid request, or one from a

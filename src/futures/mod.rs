@@ -19,7 +19,8 @@
 //!
 //! A server reads each connection in a task of its own: see [`accept`]. [`Incoming`] lets it look at the
 //! request first. [`WebSocket::split`] gives halves for two tasks. There is no `connect`, because only a
-//! runtime can open a socket: connect one, with TLS if you need it, and use [`client`].
+//! runtime can open a socket: connect one, with TLS if you need it, and use [`client`]. [`tunnel`] goes
+//! through a proxy.
 //!
 //! # Timers
 //!
@@ -35,7 +36,8 @@ use ::futures_io::{AsyncRead, AsyncWrite};
 
 use crate::adapter::Error;
 use crate::asynchronous::{self, Io as _};
-use crate::handshake::{ClientRequest, Response};
+use crate::handshake::{ClientRequest, Proxy, ProxyError, Response};
+use crate::memory::recv_buf::RecvBuf;
 use crate::protocol::config::Config;
 pub(crate) use io::Futures;
 
@@ -84,7 +86,8 @@ pub type Incoming<S> = asynchronous::Incoming<Futures<S>>;
 ///
 /// For a `wss` URL give a stream that speaks TLS. This function does no TLS, and the URL only names the host
 /// and the path. On TCP, set `TCP_NODELAY` before. The handshake takes at most
-/// [`Config::handshake_timeout`]. Dropping the future drops the stream.
+/// [`Config::handshake_timeout`]. Dropping the future drops the stream. What the request says of proxies, addresses and
+/// redirects has no effect; see [`tunnel`] for a proxy.
 ///
 /// # Errors
 ///
@@ -95,7 +98,45 @@ pub async fn client<S: AsyncRead + AsyncWrite + Unpin>(
     config: Config,
 ) -> Result<(WebSocket<S>, Response), Error> {
     let start = Futures::<S>::now();
-    std::boxed::Box::pin(asynchronous::open(stream, request, config, start)).await
+    std::boxed::Box::pin(asynchronous::open(stream, RecvBuf::new(), request, config, start)).await
+}
+
+/// Asks the proxy at the other end of the stream for a connection to the host of the request, and gives the stream back.
+/// Then do TLS on it, if the URL is a `wss` one, and call [`client`].
+///
+/// ```no_run
+/// use bowline::handshake::{ClientRequest, Proxy};
+/// use bowline::{Config, futures};
+/// # async fn client() -> Result<(), bowline::Error> {
+/// let proxy = Proxy::new("http://user:secret@127.0.0.1:3128")?;
+/// let request = ClientRequest::new("ws://example.com/chat")?;
+/// let socket = smol::net::TcpStream::connect((proxy.host(), proxy.port())).await?;
+/// let stream = futures::tunnel(socket, &proxy, &request, Config::default()).await?;
+/// let (mut ws, _) = futures::client(stream, &request, Config::default()).await?;
+/// ws.send("Hello").await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// [`ProxyScheme::Socks5`](crate::handshake::ProxyScheme::Socks5) is for addresses: a name is sent as it is. It takes at
+/// most [`Config::handshake_timeout`]. Dropping the future drops the stream.
+///
+/// # Errors
+///
+/// [`Error::Proxy`], [`Error::Io`]. [`Error::Invalid`] if the proxy cannot be asked for this host.
+pub async fn tunnel<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    proxy: &Proxy,
+    request: &ClientRequest,
+    config: Config,
+) -> Result<S, Error> {
+    let (config, start) = (request.config(config), Futures::<S>::now());
+    let target = (request.host(), request.port());
+    let tunnel = asynchronous::tunnel::<Futures<S>>(stream, proxy, target, &config, start);
+    match std::boxed::Box::pin(tunnel).await? {
+        (stream, first) if first.unread().is_empty() => Ok(stream),
+        _ => Err(Error::of_proxy(proxy, ProxyError::EarlyBytes)),
+    }
 }
 
 /// Accepts a client that asks for a WebSocket, whatever the path. It refuses an invalid request, or one from a

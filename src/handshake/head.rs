@@ -196,8 +196,13 @@ impl Headers {
     }
 
     /// Adds the fields of `other` that have another name.
-    pub(crate) fn with_all_but(mut self, other: &Self, name: &str) -> Self {
-        for (found, value) in other.iter().filter(|(found, _)| !found.eq_ignore_ascii_case(name)) {
+    pub(crate) fn with_all_but(self, other: &Self, name: &str) -> Self {
+        self.with(other, |found| !found.eq_ignore_ascii_case(name))
+    }
+
+    /// Adds the fields of `other` with a name that is kept.
+    pub(super) fn with(mut self, other: &Self, keeps: impl Fn(&str) -> bool) -> Self {
+        for (found, value) in other.iter().filter(|(found, _)| keeps(found)) {
             self.push(found, value);
         }
         self

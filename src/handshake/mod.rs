@@ -9,6 +9,9 @@
 //! [`ClientHandshake`]. A client with another HTTP library sends the headers that
 //! [`ClientHandshake::start`] gives. The adapters do both; see their `accept` and `connect`.
 //!
+//! How a client gets to its server is in the `ClientRequest` too: [`Proxies`], [`ConnectTo`], redirects. The adapters
+//! follow its [`Route`], and a [`Tunnel`] asks a proxy for a connection.
+//!
 //! An event loop needs neither: a [`Driver`] is one end from its first byte to its last.
 
 mod client;
@@ -17,6 +20,7 @@ mod extension;
 mod first_line;
 mod head;
 mod key;
+mod proxy;
 mod refusal;
 mod request;
 mod response;
@@ -24,10 +28,15 @@ mod rules;
 mod server;
 mod url;
 
-pub use client::{ClientHandshake, ClientRequest, ConnectError};
+pub use client::{
+    ClientHandshake, ClientRequest, ConnectError, ConnectTo, Place, Redirected, Route, Unfollowed,
+};
+#[cfg(all(feature = "socket2", any(unix, windows)))]
+pub use client::{SocketHandle, SocketHook};
 pub use driver::{Driver, DriverEvent};
 pub use head::Headers;
 pub use key::accept_key;
+pub use proxy::{Proxies, Proxy, ProxyError, ProxyScheme, SocksReply, Tunnel};
 pub use request::Request;
 pub use response::Response;
 pub use rules::RequestError;
@@ -42,6 +51,8 @@ use core::fmt;
 pub enum InvalidRequest {
     /// Not a `ws` or `wss` URL (RFC 6455 §3): what is wrong with it.
     Url(&'static str),
+    /// Not the URL of a proxy, or a host that it cannot be asked for: what is wrong. See [`Proxy::new`].
+    Proxy(&'static str),
     /// A method other than GET: only GET opens a WebSocket (RFC 6455 §4.1).
     Method,
     /// A header name or value with a byte that it may not have, such as CR, LF or NUL
@@ -61,6 +72,7 @@ impl fmt::Display for InvalidRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Url(what) => write!(f, "invalid WebSocket URL: {what}"),
+            Self::Proxy(what) => write!(f, "invalid proxy: {what}"),
             Self::Method => f.write_str("a WebSocket is opened with GET"),
             Self::Header(name) => write!(f, "invalid header {name:?}"),
             Self::ReservedHeader(name) => {

@@ -63,20 +63,13 @@ impl Refusal {
 const MAX_SHOWN: usize = 200;
 
 /// Writes the status of a refusal, and what a reader needs to know of the rest.
-pub(super) fn describe(response: &Response, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    write!(f, "server answered with status {}", response.status())?;
+pub(super) fn describe(who: &str, response: &Response, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    write!(f, "{who} answered with status {}", response.status())?;
     if response.repeats_query {
         return Ok(());
     }
     match response.status() {
-        300..=399 => {
-            if let Some(location) = response.headers().get_str("Location") {
-                f.write_str(", which points to ")?;
-                show(location, f)?;
-                f.write_str("; redirects are not followed")?;
-            }
-            Ok(())
-        }
+        300..=399 => Ok(()),
         200..=299 => f.write_str(": no WebSocket is served at this URL"),
         _ => match first_line(response) {
             Some(line) => {
@@ -89,7 +82,7 @@ pub(super) fn describe(response: &Response, f: &mut fmt::Formatter<'_>) -> fmt::
 }
 
 /// Writes text from the server, without control characters that would change a terminal or a log.
-fn show(text: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+pub(super) fn show(text: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     for c in text.chars().take(MAX_SHOWN) {
         f.write_char(if c.is_control() { '\u{fffd}' } else { c })?;
     }
@@ -130,7 +123,8 @@ enum Body {
 
 impl Body {
     fn of(response: &Response) -> Self {
-        if matches!(response.status, 204 | 304) {
+        // A redirect is followed or reported at once, with what came of its body.
+        if matches!(response.status, 204 | 304) || response.is_redirect() {
             return Self::Length(0);
         }
         if lists_token(response.headers.all("Transfer-Encoding"), "chunked") {

@@ -109,6 +109,12 @@ impl Response {
         self.headers.get_str("Sec-WebSocket-Protocol")
     }
 
+    /// RFC 9110 §15.4: whether the response names another place for the same request. The method is GET, which all of
+    /// these keep.
+    pub(super) fn is_redirect(&self) -> bool {
+        matches!(self.status, 301 | 302 | 303 | 307 | 308) && self.headers.get("Location").is_some()
+    }
+
     /// The status, the headers and the content, for another HTTP server to send. That server writes
     /// `Connection: close`, `Content-Length` and `Transfer-Encoding` itself. The headers that the status must have are
     /// there: `Allow` for 405, `Upgrade` for 426. A status that may not be sent becomes 500.

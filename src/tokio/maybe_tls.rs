@@ -8,26 +8,44 @@ use std::io::{self, IoSlice};
 
 use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use ::tokio::net::TcpStream;
+#[cfg(feature = "rustls")]
+use ::tokio_rustls::client::TlsStream;
 
-/// The stream under a WebSocket that [`connect`](super::connect) opens: TCP, with TLS for a `wss` URL.
+/// The stream under a WebSocket that [`connect`](super::connect) or [`connect_over`](super::connect_over) opens: with
+/// TLS for a `wss` URL.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum MaybeTls {
+pub enum MaybeTls<S = TcpStream> {
     /// `ws`.
-    Plain(TcpStream),
-    /// `wss`. Its state takes more than 1 KiB, and is boxed so that a plain connection does not pay for it.
+    Plain(S),
+    /// `wss`, or `ws` through an `https` proxy. The state of TLS takes more than 1 KiB, and is boxed so that a plain
+    /// connection does not pay for it.
     #[cfg(feature = "rustls")]
-    Tls(Box<tokio_rustls::client::TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<S>>),
+    /// `wss` through an `https` proxy: TLS with the server inside of TLS with the proxy.
+    #[cfg(feature = "rustls")]
+    Nested(Box<TlsStream<Box<TlsStream<S>>>>),
 }
 
-impl MaybeTls {
-    /// The socket, for its addresses and options. Reading from it or writing to it breaks the connection.
-    pub fn tcp(&self) -> &TcpStream {
+impl<S> MaybeTls<S> {
+    /// The stream below TLS. Reading from it or writing to it breaks the connection.
+    pub fn get_ref(&self) -> &S {
         match self {
             Self::Plain(stream) => stream,
             #[cfg(feature = "rustls")]
             Self::Tls(stream) => stream.get_ref().0,
+            #[cfg(feature = "rustls")]
+            Self::Nested(stream) => stream.get_ref().0.get_ref().0,
         }
+    }
+}
+
+impl MaybeTls {
+    /// The socket, for its addresses and options. Reading from it or writing to it breaks the connection.
+    ///
+    /// If the connection goes to a Unix socket, this is its handle: the options and addresses of TCP give an error.
+    pub fn tcp(&self) -> &TcpStream {
+        self.get_ref()
     }
 }
 
@@ -38,11 +56,13 @@ macro_rules! either {
             MaybeTls::Plain($stream) => $what,
             #[cfg(feature = "rustls")]
             MaybeTls::Tls($stream) => $what,
+            #[cfg(feature = "rustls")]
+            MaybeTls::Nested($stream) => $what,
         }
     };
 }
 
-impl AsyncRead for MaybeTls {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for MaybeTls<S> {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -52,7 +72,7 @@ impl AsyncRead for MaybeTls {
     }
 }
 
-impl AsyncWrite for MaybeTls {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for MaybeTls<S> {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,

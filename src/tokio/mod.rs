@@ -19,13 +19,15 @@
 //! Timeouts need a runtime with its time driver enabled. Without one, tokio panics when the first timer
 //! starts. To use no timers, set all of [`Config`](crate::protocol::config::Config)'s timeouts to `None`.
 
+mod dial;
 mod io;
 mod maybe_tls;
 mod opening;
 mod server;
 
+pub use dial::{connect, connect_over, connect_with};
 pub use maybe_tls::MaybeTls;
-pub use opening::{accept, client, connect, connect_with};
+pub use opening::{accept, client, tunnel};
 pub use server::{Server, Shutdown};
 
 use core::future::poll_fn;

@@ -423,7 +423,7 @@ mod chains {
             ConnectError::Gone.into(),
             ConnectError::Malformed.into(),
             invalid("nonsense").into(),
-            invalid("http://example.com/").into(),
+            invalid("ftp://example.com/").into(),
             InvalidRequest::Method.into(),
             Accept::new().header("a\n", "b").unwrap_err().into(),
             Response::new(200).header("a\n", "b").unwrap_err().into(),

@@ -794,6 +794,7 @@ async fn the_clients_request_is_that_of_the_rfc() {
             ("sec-websocket-version", "13"),
             ("sec-websocket-protocol", "chat, superchat"),
             ("origin", "https://example.com"),
+            ("user-agent", concat!("bowline/", env!("CARGO_PKG_VERSION"))),
             ("cookie", "a=b"),
         ] {
             expected.insert(name, value.parse().unwrap());

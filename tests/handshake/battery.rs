@@ -846,8 +846,10 @@ enum Then {
     Fails(ConnectError),
     /// Fails with a refusal of this status and this much of a body.
     Refused(u16, usize),
+    /// A redirect with this status, which is not followed.
+    Redirects(u16),
 }
-use Then::{Breaks, Delivers, Fails, Opens, Refused, Selects};
+use Then::{Breaks, Delivers, Fails, Opens, Redirects, Refused, Selects};
 
 /// A client that offers the subprotocols `chat` and `superchat`, and no extension.
 fn check_client(title: &str, head: &Head, then: &Then) {
@@ -881,6 +883,9 @@ fn check_client(title: &str, head: &Head, then: &Then) {
         (Connected::Failed(ConnectError::Refused(response)), Refused(status, len)) => {
             assert_eq!(response.status(), *status, "{title}");
             assert_eq!(response.body_bytes().len(), *len, "{title}");
+        }
+        (Connected::Failed(ConnectError::Redirected(redirected)), Redirects(status)) => {
+            assert_eq!(redirected.status(), *status, "{title}");
         }
         (Connected::Failed(error), _) => panic!("{title}: {error}"),
         (other, _) => panic!("{title}: {other:?}"),
@@ -1048,7 +1053,7 @@ fn client_classes() -> Vec<(&'static str, Head, Then)> {
         ("a refusal behind an interim response", refusal("HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 404 Not Found", &["Content-Length: 2"], b"no"), Refused(404, 2)),
 
         // Refusals (RFC 9112 §6.3): a redirect is one too, and is never followed.
-        ("302", refusal("HTTP/1.1 302 Found", &["Location: ws://evil.example/", "Content-Length: 0"], b""), Refused(302, 0)),
+        ("302", refusal("HTTP/1.1 302 Found", &["Location: ws://evil.example/", "Content-Length: 0"], b""), Redirects(302)),
         ("a refusal of HTTP/1.0", refusal("HTTP/1.0 400 Bad Request", &["Content-Length: 3"], b"bad"), Refused(400, 3)),
         ("426", refusal("HTTP/1.1 426 Upgrade Required", &["Sec-WebSocket-Version: 8", "Content-Length: 0"], b""), Refused(426, 0)),
         ("204 has no body", refusal("HTTP/1.1 204 No Content", &["Content-Length: 9"], b""), Refused(204, 0)),

@@ -106,7 +106,9 @@ fn a_plain_request_has_the_five_fields_that_it_must_have() {
         client.sent,
         format!(
             "GET /chat?room=1 HTTP/1.1\r\nHost: example.com\r\nUpgrade: websocket\r\n\
-             Connection: Upgrade\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n"
+             Connection: Upgrade\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\
+             User-Agent: bowline/{}\r\n\r\n",
+            env!("CARGO_PKG_VERSION")
         )
     );
 }

@@ -131,7 +131,11 @@ fn an_ipv6_address_stands_in_brackets() {
         "ws://[1:2:3:4:5:6:7:8:9]/",
         "ws://[127.0.0.1]/",
         "ws://[localhost]/",
-        "ws://[fe80::1%25eth0]/",
+        "ws://[fe80::1%eth0]/",
+        "ws://[fe80::1%25]/",
+        "ws://[fe80::1%25eth0%20x]/",
+        "ws://[fe80::1%25a/b]/",
+        "ws://[127.0.0.1%25lo]/",
         "ws://[v1.x]/",
         "ws://[::1 ]/",
     ] {
@@ -165,7 +169,7 @@ fn a_host_is_there_and_is_one() {
 }
 
 #[test]
-fn a_scheme_is_ws_or_wss() {
+fn a_scheme_is_one_of_those_that_browsers_take() {
     for url in [
         "",
         "ws",
@@ -177,8 +181,7 @@ fn a_scheme_is_ws_or_wss() {
         "/path",
         "//h/",
         "://h/",
-        "http://h/",
-        "https://h/",
+        "httpss://h/",
         "wsss://h/",
         "w://h/",
         "xws://h/",
@@ -187,6 +190,9 @@ fn a_scheme_is_ws_or_wss() {
         "ws ://h/",
         "file:///etc/passwd",
         "ws+unix://h/",
+        "ws+unix:h",
+        "ws+unix:",
+        "http+unix:/h",
     ] {
         assert_invalid(url);
     }

@@ -47,7 +47,7 @@ fn no_public_type_has_grown() {
         ("Response", size_of::<Response>(), 64),
         ("Headers", size_of::<Headers>(), 32),
         ("Accept", size_of::<Accept>(), 56),
-        ("ClientRequest", size_of::<ClientRequest>(), 168),
+        ("ClientRequest", size_of::<ClientRequest>(), 192),
         ("ClientHandshake", size_of::<ClientHandshake>(), 224),
         ("ServerHandshake", size_of::<ServerHandshake>(), 64),
         ("Driver", size_of::<Driver>(), 208),

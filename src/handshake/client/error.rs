@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use core::fmt;
 
+use super::redirect::Redirected;
 use crate::handshake::head::HeadError;
 use crate::handshake::refusal;
 use crate::handshake::response::Response;
@@ -13,6 +14,9 @@ use crate::handshake::response::Response;
 pub enum ConnectError {
     /// The server answered with this response. Its status is not 101 (over HTTP/2, not 2xx).
     Refused(Box<Response>),
+    /// The server answered with a redirect that was not followed, and why. By default none is: see
+    /// [`ClientRequest::redirects`](super::ClientRequest::redirects).
+    Redirected(Box<Redirected>),
     /// The answer is not valid HTTP/1.1 (RFC 9112), or not valid HTTP/2 (RFC 9113), which has no status 101.
     Malformed,
     /// The head is larger than [`Config::max_head_size`](crate::Config::max_head_size) or
@@ -21,7 +25,8 @@ pub enum ConnectError {
     /// More than eight interim responses.
     TooManyInterim,
     /// The handshake was not complete within
-    /// [`Config::handshake_timeout`](crate::Config::handshake_timeout).
+    /// [`Config::handshake_timeout`](crate::Config::handshake_timeout), or the request's own
+    /// [`timeout`](super::ClientRequest::timeout).
     TimedOut,
     /// The server closed the connection before its response was complete.
     Gone,
@@ -44,7 +49,8 @@ pub enum ConnectError {
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Refused(response) => return refusal::describe(response, f),
+            Self::Refused(response) => return refusal::describe("server", response, f),
+            Self::Redirected(redirected) => return redirected.fmt(f),
             Self::Malformed => {
                 "the server's answer is not HTTP/1.1: if the port speaks TLS, use wss:// in the URL"
             }

@@ -1,10 +1,19 @@
 //! The client's side: it writes the request, and reads the server's answer (RFC 6455 §4.1).
 
 mod error;
+mod redirect;
 mod request;
+mod route;
+#[cfg(all(feature = "socket2", any(unix, windows)))]
+mod socket;
 
 pub use error::ConnectError;
+pub use redirect::{Redirected, Unfollowed};
 pub use request::ClientRequest;
+pub(super) use request::USER_AGENT;
+pub use route::{ConnectTo, Place, Route};
+#[cfg(all(feature = "socket2", any(unix, windows)))]
+pub use socket::{SocketHandle, SocketHook};
 
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -27,7 +36,7 @@ use crate::protocol::connection::Connection;
 use crate::protocol::deflate::{self, Agreed};
 
 /// A client skips this many interim responses (RFC 9110 §15.2).
-const MAX_INTERIM: u8 = 8;
+pub(super) const MAX_INTERIM: u8 = 8;
 
 /// Sends a [`ClientRequest`] and reads the server's answer.
 pub struct ClientHandshake {
@@ -39,6 +48,8 @@ pub struct ClientHandshake {
     subprotocols: Vec<String>,
     /// Of the URL, without the question mark.
     query: String,
+    /// The request allows redirects, which only an adapter that connects anew can follow.
+    allows_redirects: bool,
     connection_seed: [u8; 32],
     reader: HeadReader,
     interim: u8,
@@ -89,6 +100,7 @@ impl ClientHandshake {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn start(request: &ClientRequest, config: Config, seed: [u8; 32]) -> (Self, Headers) {
+        let config = request.config(config);
         let mut random = StdRng::from_seed(seed);
         // RFC 6455 §4.1 item 7: "a nonce consisting of a randomly selected 16-byte value that has been
         // base64-encoded".
@@ -105,6 +117,7 @@ impl ClientHandshake {
             accept: key::accept_for(&key),
             subprotocols: request.subprotocols.clone(),
             query: request.url.target.split_once('?').map_or("", |(_, query)| query).into(),
+            allows_redirects: request.allows_redirects(),
             connection_seed,
             reader: HeadReader::of_response(),
             interim: 0,
@@ -181,7 +194,8 @@ impl ClientHandshake {
             let Some(end) = self.reader.find_end(input.unread(), &self.config)? else {
                 return if input.is_eof() { Err(ConnectError::Gone) } else { Ok(None) };
             };
-            let response = parse(&input.unread()[..end], self.reader.lines)?;
+            let response = parse(&input.unread()[..end], self.reader.lines);
+            let response = response.ok_or(ConnectError::Malformed)?;
             input.skip(end);
             self.reader = HeadReader::of_response();
             if let Some(opened) = self.answer(response)? {
@@ -311,7 +325,11 @@ impl ClientHandshake {
         };
         response.repeats_query =
             repeats(&response.body) || response.headers.get("Location").is_some_and(repeats);
-        ConnectError::Refused(Box::new(response))
+        let why = if self.allows_redirects { Unfollowed::GivenStream } else { Unfollowed::Off };
+        match Redirected::of(response, why) {
+            Ok(redirected) => ConnectError::Redirected(Box::new(redirected)),
+            Err(response) => ConnectError::Refused(Box::new(response)),
+        }
     }
 
     /// When the response must be complete. The first call starts the time. An adapter makes it before it resolves
@@ -349,18 +367,18 @@ impl ClientHandshake {
     }
 }
 
-/// Reads a complete head, which has this many lines.
-fn parse(head: &[u8], lines: usize) -> Result<Response, ConnectError> {
+/// Reads a complete head, which has this many lines. `None` if it is malformed.
+pub(super) fn parse(head: &[u8], lines: usize) -> Option<Response> {
     with_places(lines, |places| {
         let mut parsed = httparse::Response::new(places);
         let complete = matches!(parsed.parse(head), Ok(httparse::Status::Complete(_)));
         let status = parsed.code.unwrap_or_default();
         // HTTP/1.0 has no upgrade and no interim responses (RFC 9110 §15.2).
         if !complete || status < 200 && parsed.version != Some(1) {
-            return Err(ConnectError::Malformed);
+            return None;
         }
         let mut response = Response::of_any_status(status);
         response.headers = Headers::from_parsed(&[], parsed.headers);
-        Ok(response)
+        Some(response)
     })
 }
