@@ -8,6 +8,8 @@ mod battery;
 mod client;
 mod errors;
 mod other_http;
+mod proxy;
+mod redirect;
 mod rfc7692_negotiation;
 mod rfc8441;
 mod server;

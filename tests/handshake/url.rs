@@ -290,3 +290,63 @@ fn the_error_does_not_repeat_the_url() {
         assert!(!shown.contains("SECRET"), "{shown}");
     }
 }
+
+#[test]
+fn urls_of_http_are_those_of_websocket() {
+    for (url, secure, port) in [
+        ("http://example.com/x", false, 80),
+        ("https://example.com/x", true, 443),
+        ("HTTP://example.com:8080/x", false, 8080),
+    ] {
+        let request = request(url).0;
+        assert_eq!((request.is_secure(), request.port(), request.target()), (secure, port, "/x"));
+    }
+}
+
+#[test]
+fn the_zone_of_an_address_is_not_sent() {
+    // RFC 6874 §2 and §1.
+    let (request, _, header) = request("ws://[fe80::1%25eth0.7]:9001/");
+    assert_eq!((request.host(), &header[..]), ("fe80::1", "[fe80::1]:9001"));
+    assert_eq!(request.url(), "ws://[fe80::1%25eth0.7]:9001/");
+}
+
+#[test]
+fn a_unix_socket_is_a_path_and_a_target() {
+    for (url, secure, target, shown) in [
+        ("ws+unix:/run/chat.sock", false, "/", "ws+unix:/run/chat.sock:/"),
+        ("ws+unix:/run/chat.sock:", false, "/", "ws+unix:/run/chat.sock:/"),
+        (
+            "ws+unix:/run/chat.sock:/chat?x=1:2",
+            false,
+            "/chat?x=1:2",
+            "ws+unix:/run/chat.sock:/chat?x=1:2",
+        ),
+        ("ws+unix:/run/chat.sock:?x", false, "/?x", "ws+unix:/run/chat.sock:/?x"),
+        ("WSS+UNIX:/run/chat.sock:/chat", true, "/chat", "wss+unix:/run/chat.sock:/chat"),
+        ("ws+unix:///run/chat.sock:/", false, "/", "ws+unix:/run/chat.sock:/"),
+        ("ws+unix:/a%3Ab%20c:/", false, "/", "ws+unix:/a%3Ab%20c:/"),
+    ] {
+        let (request, found, header) = request(url);
+        assert_eq!((request.is_secure(), &found[..], &header[..]), (secure, target, "localhost"));
+        assert_eq!(request.url(), shown);
+    }
+    for url in
+        ["ws+unix:relative", "ws+unix:/a%zz:/", "ws+unix:/a%00:/", "ws+unix:/a:b", "ws+unix:/a%ff"]
+    {
+        assert_invalid(url);
+    }
+}
+
+#[test]
+fn the_url_is_given_without_credentials() {
+    for (url, shown) in [
+        ("ws://user:pw@example.com", "ws://example.com/"),
+        ("wss://example.com:443/a?b", "wss://example.com/a?b"),
+        ("https://[::1]:9001/", "wss://[::1]:9001/"),
+    ] {
+        let request: ClientRequest = url.parse().unwrap();
+        assert_eq!(request.url(), shown);
+        assert_eq!(ClientRequest::new(shown).unwrap().url(), shown, "it is a URL itself");
+    }
+}
