@@ -115,7 +115,7 @@ impl Error {
         Self::Proxy { proxy: proxy.to_string().into(), error }
     }
 
-    /// What an error means if it came while TLS with the proxy began.
+    /// What an error means if it came before the proxy had connected, when all TLS is that with the proxy.
     pub(crate) fn of_tls_with(self, proxy: &Proxy) -> Self {
         match self {
             #[cfg(feature = "rustls")]

@@ -178,7 +178,7 @@ async fn reach(
             // The proxy cannot reach this address. It may reach the next.
             Err(Error::Proxy { error: ProxyError::Socks(_), .. })
                 if !targets.as_slice().is_empty() => {}
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.of_tls_with(proxy)),
         }
     }
 }
