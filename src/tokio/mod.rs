@@ -21,11 +21,13 @@
 
 mod dial;
 mod io;
+mod listener;
 mod maybe_tls;
 mod opening;
 mod server;
 
 pub use dial::{connect, connect_over, connect_with};
+pub use listener::Listener;
 pub use maybe_tls::MaybeTls;
 pub use opening::{accept, client, tunnel};
 pub use server::{Server, Shutdown};

@@ -13,10 +13,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::vec::Vec;
 
 use ::tokio::io::{AsyncRead, AsyncWrite};
-use ::tokio::net::{TcpListener, TcpStream};
 use ::tokio::sync::Notify;
 use ::tokio::task::AbortHandle;
 
+use super::listener::Listener;
 use super::{Incoming, WebSocket, now, within};
 use crate::asynchronous::{Order, Supervisor};
 use crate::handshake::{Accept, Request, Response};
@@ -288,18 +288,33 @@ impl Server {
     }
 
     /// Accepts connections until [`shutdown`](Self::shutdown) begins, and gives each WebSocket, with its
-    /// request, to a handler in a task of its own. `TCP_NODELAY` is set. If accepting fails for lack of file
-    /// descriptors or memory, it tries again after 100 ms. A connection that was aborted before it was accepted
-    /// costs no such wait.
+    /// request, to a handler in a task of its own. The listener is a `TcpListener` or a `UnixListener` of tokio.
+    /// TCP connections get `TCP_NODELAY`. If accepting fails for lack of file descriptors or memory, it tries again
+    /// after 100 ms. A connection that was aborted before it was accepted costs no such wait.
     ///
-    /// Dropping the future only stops accepting.
+    /// Dropping the future only stops accepting. The file of a Unix socket is left to the program.
+    ///
+    /// ```no_run
+    /// # #[cfg(unix)]
+    /// # async fn run() -> std::io::Result<()> {
+    /// let listener = tokio::net::UnixListener::bind("/run/chat/socket")?;
+    /// let server = bowline::tokio::Server::new(bowline::Config::default());
+    /// server.run(listener, |mut ws, _request| async move {
+    ///     while let Ok(Some(message)) = ws.recv().await {
+    ///         let _ = ws.feed(message).await; // recv gives the error again
+    ///     }
+    /// }).await;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Panics
     ///
     /// Outside of a tokio runtime.
-    pub async fn run<H, F>(&self, listener: TcpListener, handler: H)
+    pub async fn run<L, H, F>(&self, listener: L, handler: H)
     where
-        H: Fn(WebSocket<TcpStream>, Request) -> F + Clone + Send + 'static,
+        L: Listener,
+        H: Fn(WebSocket<L::Stream>, Request) -> F + Clone + Send + 'static,
         F: Future<Output = ()> + Send + 'static,
     {
         let mut failures = 0;
@@ -313,12 +328,9 @@ impl Server {
             });
             match accepted.await {
                 None => return,
-                Some(Ok((stream, _))) => {
+                Some(Ok(stream)) => {
                     failures = 0;
-                    let opening = async move {
-                        stream.set_nodelay(true)?;
-                        Ok(stream)
-                    };
+                    let opening = async move { L::prepare(stream) };
                     self.serve(opening, handler.clone()).await;
                 }
                 Some(Err(error)) if is_exhausted(&error) || failures == MOST_FAILURES => {
@@ -339,15 +351,18 @@ impl Server {
     /// Dropping the future before that drops the stream. After [`shutdown`](Self::shutdown) has begun, the
     /// stream is dropped.
     ///
-    /// ```no_run
-    /// # async fn run(listener: tokio::net::UnixListener) -> std::io::Result<()> {
+    #[cfg_attr(feature = "rustls", doc = "```no_run")]
+    #[cfg_attr(not(feature = "rustls"), doc = "```ignore")]
+    /// # async fn run(
+    /// #     listener: tokio::net::TcpListener,
+    /// #     tls: bowline::tokio_rustls::TlsAcceptor,
+    /// # ) -> std::io::Result<()> {
     /// use bowline::tokio::Server;
     ///
     /// let server = Server::new(bowline::Config::default());
     /// loop {
     ///     let (stream, _) = listener.accept().await?;
-    ///     let stream = std::future::ready(Ok(stream));
-    ///     server.serve(stream, |mut ws, _request| async move {
+    ///     server.serve(tls.accept(stream), |mut ws, _request| async move {
     ///         while let Ok(Some(message)) = ws.recv().await {
     ///             let _ = ws.feed(message).await; // recv gives the error again
     ///         }

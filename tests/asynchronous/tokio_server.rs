@@ -13,6 +13,8 @@ use bowline::tokio::{Server, Shutdown, WebSocket};
 use bowline::{Config, End, Error, Message};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex};
 use tokio::net::{TcpListener, TcpStream};
+#[cfg(unix)]
+use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
@@ -324,4 +326,37 @@ async fn after_a_shutdown_nobody_comes_in() {
     assert!(bounded(connect(enter(&server, echo).await)).await.is_err());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     bounded(server.run(listener, echo)).await;
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_unix_listener_is_served_as_a_tcp_listener_is() {
+    let folder = std::env::temp_dir().join(format!("bowline-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = folder.join("socket");
+    let listener = UnixListener::bind(&path).unwrap();
+    let server = Server::new(Config::default()).max_connections(1);
+    let running = server.clone();
+    let run = tokio::spawn(async move {
+        // The closure's argument is inferred.
+        let handler = |mut ws: WebSocket<_>, _request| async move {
+            while let Ok(Some(message)) = ws.recv().await {
+                let _ = ws.feed(message).await;
+            }
+        };
+        running.run(listener, handler).await;
+    });
+
+    let mut client = bounded(connect(UnixStream::connect(&path).await.unwrap())).await.unwrap();
+    client.send("Hello").await.unwrap();
+    assert_eq!(bounded(client.recv()).await.unwrap(), Some(Message::from("Hello")));
+    assert_eq!(server.connections(), 1);
+    assert_refused(bounded(connect(UnixStream::connect(&path).await.unwrap())).await);
+
+    let end = end_of(client);
+    assert_report(bounded(server.shutdown(LONG)).await, 1, 0);
+    assert_eq!(bounded(end).await.unwrap().unwrap().code(), 1001);
+    bounded(run).await.unwrap();
+    assert!(UnixStream::connect(&path).await.is_err(), "nobody listens any more");
+    std::fs::remove_dir_all(&folder).unwrap();
 }
