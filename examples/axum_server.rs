@@ -15,8 +15,7 @@ use axum::routing::any;
 use axum::serve::ListenerExt;
 use bowline::axum::{WebSocket, WebSocketUpgrade};
 use bowline::{End, Error};
-use common::{Options, about, fail, page_at};
-use tokio::net::TcpListener;
+use common::{Options, Sockets, fail, page_at};
 use tokio::sync::watch;
 
 const PROGRAM: &str = "axum_server";
@@ -36,23 +35,32 @@ async fn main() {
 }
 
 async fn run(options: &Arc<Options>) -> std::io::Result<()> {
-    let listener = TcpListener::bind(&options.listen).await.map_err(about(&options.listen))?;
+    let sockets = Sockets::bind(&options.listen).await?;
     // The first poll installs the signal handler, before the server says that it listens.
     let mut interrupt = pin!(tokio::signal::ctrl_c());
     if poll_fn(|cx| Poll::Ready(interrupt.as_mut().poll(cx))).await.is_ready() {
         return Ok(());
     }
-    println!("listening on ws://{}", listener.local_addr()?);
-    let listener = listener.tap_io(|socket| {
-        if let Err(error) = socket.set_nodelay(true) {
-            eprintln!("{PROGRAM}: {error}");
-        }
-    });
+    println!("listening on {}", sockets.url("ws")?);
     let stop = watch::Sender::new(false);
     let app = App { options: options.clone(), stop: stop.clone() };
     let app = Router::new().fallback(any(answer)).with_state(app);
+    let serve = async {
+        match sockets {
+            Sockets::Tcp(listener) => {
+                let listener = listener.tap_io(|socket| {
+                    if let Err(error) = socket.set_nodelay(true) {
+                        eprintln!("{PROGRAM}: {error}");
+                    }
+                });
+                axum::serve(listener, app).await
+            }
+            #[cfg(unix)]
+            Sockets::Unix(listener, _file) => axum::serve(listener, app).await,
+        }
+    };
     tokio::select! {
-        result = axum::serve(listener, app) => result?,
+        result = serve => result?,
         _ = &mut interrupt => {}
     }
     // The WebSockets see this, send Close 1001, and wait for the answer at most the close timeout. Each

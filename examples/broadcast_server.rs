@@ -10,9 +10,8 @@ use std::time::Duration;
 use bowline::handshake::Accept;
 use bowline::tokio::{Broadcast, Incoming, SlowPeer};
 use bowline::{Config, Deflate, End, Error};
-use common::{Arguments, about, fail, help, page, wrong_usage};
+use common::{Arguments, Listen, Socket, Sockets, fail, help, page, wrong_usage};
 use lexopt::prelude::*;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -25,7 +24,7 @@ Usage: broadcast_server [OPTIONS]
 It serves a page to try it with on GET /. Ctrl-C ends it, with Close 1001 to all.
 
 Options:
-  --listen ADDR            where to listen; port 0 picks one [default: 127.0.0.1:9001]
+  --listen ADDR            where to listen; port 0 picks one, unix:PATH is a Unix socket [default: 127.0.0.1:9001]
   --any-origin             let pages of any origin connect, not only its own
   --slow POLICY            for peers that do not read: drop, skip or keep-newest [default: skip]
   --high-water-mark BYTES  a peer for which more than this waits does not read [default: 65536]
@@ -35,7 +34,7 @@ Options:
 ";
 
 struct Options {
-    listen: String,
+    listen: Listen,
     config: Config,
     slow: SlowPeer,
     high_water_mark: usize,
@@ -44,7 +43,7 @@ struct Options {
 
 fn parse() -> Result<Options, lexopt::Error> {
     let mut options = Options {
-        listen: "127.0.0.1:9001".into(),
+        listen: Listen::default(),
         config: Config::default(),
         slow: SlowPeer::Skip,
         high_water_mark: 64 << 10,
@@ -53,7 +52,7 @@ fn parse() -> Result<Options, lexopt::Error> {
     let mut arguments = Arguments::from_env();
     while let Some(argument) = arguments.next()? {
         match argument {
-            Long("listen") => options.listen = arguments.text()?,
+            Long("listen") => options.listen = arguments.convert(Listen::parse)?,
             Long("any-origin") => options.config = options.config.allow_any_origin(),
             Long("slow") => {
                 options.slow = arguments.convert(|policy| match policy {
@@ -82,13 +81,13 @@ async fn main() {
 }
 
 async fn run(options: &Options) -> std::io::Result<()> {
-    let listener = TcpListener::bind(&options.listen).await.map_err(about(&options.listen))?;
+    let sockets = Sockets::bind(&options.listen).await?;
     // The first poll installs the signal handler, before the server says that it listens.
     let mut interrupt = pin!(tokio::signal::ctrl_c());
     if poll_fn(|cx| Poll::Ready(interrupt.as_mut().poll(cx))).await.is_ready() {
         return Ok(());
     }
-    println!("listening on ws://{}", listener.local_addr()?);
+    println!("listening on {}", sockets.url("ws")?);
     let group = Broadcast::with_high_water_mark(options.slow, options.high_water_mark);
     if let Some(every) = options.report {
         tokio::spawn(report(group.clone(), every));
@@ -97,8 +96,9 @@ async fn run(options: &Options) -> std::io::Result<()> {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((socket, peer)) => {
+            accepted = sockets.accept() => match accepted {
+                Ok(socket) => {
+                    let peer = socket.peer();
                     let (config, group) = (options.config.clone(), group.clone());
                     let stopped = stopped.clone();
                     connections.spawn(async move {
@@ -123,12 +123,12 @@ async fn run(options: &Options) -> std::io::Result<()> {
 }
 
 async fn serve(
-    socket: TcpStream,
+    socket: Box<dyn Socket>,
     config: Config,
     group: Broadcast,
     mut stopped: watch::Receiver<()>,
 ) -> Result<(), Error> {
-    socket.set_nodelay(true)?;
+    socket.set_nodelay()?;
     let incoming = tokio::select! {
         incoming = Incoming::read(socket, config) => incoming?,
         _ = stopped.changed() => return Ok(()),

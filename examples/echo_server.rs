@@ -7,11 +7,10 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use bowline::handshake::Accept;
+use bowline::handshake::{Accept, Request};
 use bowline::tokio::{Server, WebSocket};
 use bowline::{End, Error};
-use common::{Options, about, fail, page};
-use tokio::net::{TcpListener, TcpStream};
+use common::{Options, Socket, Sockets, fail, page};
 
 const PROGRAM: &str = "echo_server";
 
@@ -24,13 +23,13 @@ async fn main() {
 }
 
 async fn run(options: Options) -> std::io::Result<()> {
-    let listener = TcpListener::bind(&options.listen).await.map_err(about(&options.listen))?;
+    let sockets = Sockets::bind(&options.listen).await?;
     // The first poll installs the signal handler, before the server says that it listens.
     let mut interrupt = pin!(tokio::signal::ctrl_c());
     if poll_fn(|cx| Poll::Ready(interrupt.as_mut().poll(cx))).await.is_ready() {
         return Ok(());
     }
-    println!("listening on ws://{}", listener.local_addr()?);
+    println!("listening on {}", sockets.url("ws")?);
     let subprotocols = options.subprotocols;
     let server = Server::new(options.config).on_request(move |request| {
         if !request.is_upgrade() {
@@ -38,12 +37,13 @@ async fn run(options: Options) -> std::io::Result<()> {
         }
         Ok(Accept::new().subprotocol(request.select_subprotocol(&subprotocols)))
     });
-    let serve = server.run(listener, |ws, _request| async move {
-        let peer = ws.get_ref().peer_addr();
-        if let (Err(error), Ok(peer)) = (echo(ws).await, peer) {
-            eprintln!("{peer}: {error}");
+    let serve = async {
+        match sockets {
+            Sockets::Tcp(listener) => server.run(listener, handle).await,
+            #[cfg(unix)]
+            Sockets::Unix(listener, _file) => server.run(listener, handle).await,
         }
-    });
+    };
     tokio::select! {
         () = serve => {}
         _ = interrupt => {}
@@ -53,7 +53,14 @@ async fn run(options: Options) -> std::io::Result<()> {
     Ok(())
 }
 
-async fn echo(mut ws: WebSocket<TcpStream>) -> Result<(), Error> {
+async fn handle<S: Socket>(ws: WebSocket<S>, _request: Request) {
+    let peer = ws.get_ref().peer();
+    if let Err(error) = echo(ws).await {
+        eprintln!("{peer}: {error}");
+    }
+}
+
+async fn echo<S: Socket>(mut ws: WebSocket<S>) -> Result<(), Error> {
     while let Some(message) = ws.recv().await? {
         ws.feed(message).await?;
     }

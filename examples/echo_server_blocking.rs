@@ -4,16 +4,18 @@
 mod common;
 
 use std::io::ErrorKind;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bowline::blocking::Incoming;
+use bowline::blocking::{BlockingStream, Incoming};
 use bowline::handshake::Accept;
 use bowline::{Config, End, Error};
-use common::{Options, about, fail, page};
+#[cfg(unix)]
+use common::SocketFile;
+use common::{Listen, Options, about, fail, page};
 
 const PROGRAM: &str = "echo_server_blocking";
 
@@ -30,24 +32,60 @@ fn main() {
     }
 }
 
+/// What the threads share.
+#[derive(Default)]
+struct Shared {
+    stop: AtomicBool,
+    open: AtomicUsize,
+}
+
 fn run(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
-    let listener = TcpListener::bind(&options.listen).map_err(about(&options.listen))?;
-    let stop = Arc::new(AtomicBool::new(false));
-    let open = Arc::new(AtomicUsize::new(0));
-    {
-        let (stop, open) = (stop.clone(), open.clone());
-        ctrlc::set_handler(move || {
-            stop.store(true, Ordering::SeqCst);
-            let start = Instant::now();
-            while open.load(Ordering::SeqCst) > 0 && start.elapsed() < PATIENCE {
-                thread::sleep(Duration::from_millis(10));
-            }
-            std::process::exit(0);
-        })?;
+    let shared = Arc::new(Shared::default());
+    match &options.listen {
+        Listen::Tcp(address) => {
+            let listener = TcpListener::bind(address).map_err(about(address))?;
+            stop_at_ctrl_c(&shared, ())?;
+            println!("listening on ws://{}", listener.local_addr()?);
+            accept_all(options, &shared, || {
+                let (socket, peer) = listener.accept()?;
+                // It fails if the client is gone, which the handshake finds as well.
+                let _ = socket.set_nodelay(true);
+                Ok((socket, peer.to_string()))
+            })
+        }
+        #[cfg(unix)]
+        Listen::Unix(path) => {
+            let (listener, file) = SocketFile::listen(path).map_err(about(&options.listen))?;
+            let name = file.to_string();
+            stop_at_ctrl_c(&shared, file)?;
+            println!("listening on {name}");
+            accept_all(options, &shared, || Ok((listener.accept()?.0, "a client".into())))
+        }
     }
-    println!("listening on ws://{}", listener.local_addr()?);
+}
+
+/// Lets Ctrl-C end the program. `file` is dropped then.
+fn stop_at_ctrl_c<T: Send + 'static>(shared: &Arc<Shared>, file: T) -> Result<(), ctrlc::Error> {
+    let (shared, mut file) = (shared.clone(), Some(file));
+    ctrlc::set_handler(move || {
+        drop(file.take());
+        shared.stop.store(true, Ordering::SeqCst);
+        let start = Instant::now();
+        while shared.open.load(Ordering::SeqCst) > 0 && start.elapsed() < PATIENCE {
+            thread::sleep(Duration::from_millis(10));
+        }
+        std::process::exit(0);
+    })
+}
+
+/// Serves each connection in a thread. `accept` also gives the name of the client, for messages about it.
+fn accept_all<S: BlockingStream + Send + 'static>(
+    options: &Options,
+    shared: &Arc<Shared>,
+    accept: impl Fn() -> std::io::Result<(S, String)>,
+) -> ! {
     loop {
-        let (socket, peer) = match listener.accept() {
+        let (socket, peer) = match accept() {
             Ok(accepted) => accepted,
             // Too many open files, for example. Open connections may end meanwhile.
             Err(error) => {
@@ -57,9 +95,9 @@ fn run(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
             }
         };
         let (config, subprotocols) = (options.config.clone(), options.subprotocols.clone());
-        let (stop, open) = (stop.clone(), open.clone());
+        let shared = shared.clone();
         thread::spawn(move || {
-            if let Err(error) = serve(socket, config, &subprotocols, &stop, &open) {
+            if let Err(error) = serve(socket, config, &subprotocols, &shared) {
                 eprintln!("{peer}: {error}");
             }
         });
@@ -67,13 +105,11 @@ fn run(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
 }
 
 fn serve(
-    socket: TcpStream,
+    socket: impl BlockingStream,
     config: Config,
     subprotocols: &[String],
-    stop: &AtomicBool,
-    open: &AtomicUsize,
+    shared: &Shared,
 ) -> Result<(), Error> {
-    socket.set_nodelay(true)?;
     let incoming = Incoming::read(socket, config)?;
     if !incoming.request().is_upgrade() {
         let page = page(incoming.request());
@@ -81,8 +117,8 @@ fn serve(
     }
     let subprotocol = incoming.request().select_subprotocol(subprotocols).map(String::from);
     let mut ws = incoming.accept(Accept::new().subprotocol(subprotocol.as_deref()))?;
-    open.fetch_add(1, Ordering::SeqCst);
-    let _count = OnDrop(open);
+    shared.open.fetch_add(1, Ordering::SeqCst);
+    let _count = OnDrop(&shared.open);
     // A read timeout of the socket only ends that one `recv`.
     ws.get_ref().set_read_timeout(Some(LOOK))?;
     loop {
@@ -93,7 +129,7 @@ fn serve(
                 if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
             Err(error) => return Err(error),
         }
-        if stop.load(Ordering::SeqCst) {
+        if shared.stop.load(Ordering::SeqCst) {
             ws.get_ref().set_read_timeout(None)?;
             ws.close(1001, "the server is going away")?;
             return Ok(());

@@ -4,14 +4,19 @@
 mod common;
 
 use std::collections::{BTreeSet, HashMap};
-use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr};
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
 use bowline::CloseCode;
 use bowline::handshake::{Accept, Driver, DriverEvent};
-use common::{Options, about, fail, page};
+#[cfg(unix)]
+use common::SocketFile;
+use common::{Listen, Options, about, fail, page};
+use mio::event::Source;
 use mio::net::{TcpListener, TcpStream};
+#[cfg(unix)]
+use mio::net::{UnixListener, UnixStream};
 use mio::{Events, Interest, Poll, Token, Waker};
 
 const PROGRAM: &str = "echo_server_mio";
@@ -35,11 +40,9 @@ fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
     let mut poll = Poll::new()?;
     let waker = Waker::new(poll.registry(), STOP)?;
     ctrlc::set_handler(move || drop(waker.wake()))?;
-    let listener = std::net::TcpListener::bind(&options.listen).map_err(about(&options.listen))?;
-    listener.set_nonblocking(true)?;
-    let mut listener = TcpListener::from_std(listener);
-    poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
-    println!("listening on ws://{}", listener.local_addr()?);
+    let mut sockets = Sockets::bind(&options.listen)?;
+    poll.registry().register(sockets.source(), LISTENER, Interest::READABLE)?;
+    println!("listening on {}", sockets.url()?);
 
     let (start, mut events) = (Instant::now(), Events::with_capacity(1024));
     let (mut peers, mut next) = (HashMap::new(), 2);
@@ -77,14 +80,13 @@ fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
                 }
             } else if token == LISTENER && stop_at.is_none() {
                 // More may wait, so the listener is ready again.
-                match listener.accept() {
-                    Ok((mut socket, address)) => {
+                match sockets.accept() {
+                    Ok((mut socket, name)) => {
                         let token = Token(next);
                         let both = Interest::READABLE | Interest::WRITABLE;
                         poll.registry().register(&mut socket, token, both)?;
-                        let _ = socket.set_nodelay(true);
                         let driver = Driver::server(options.config.clone());
-                        peers.insert(token, Peer { socket, address, driver, timer: None });
+                        peers.insert(token, Peer { socket, name, driver, timer: None });
                         ready.extend([LISTENER, token]);
                         next += 1;
                     }
@@ -101,9 +103,81 @@ fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
+/// What `--listen` named.
+enum Sockets {
+    Tcp(TcpListener),
+    #[cfg(unix)]
+    Unix(UnixListener, SocketFile),
+}
+
+impl Sockets {
+    fn bind(listen: &Listen) -> io::Result<Self> {
+        match listen {
+            Listen::Tcp(address) => {
+                let listener = std::net::TcpListener::bind(address).map_err(about(address))?;
+                listener.set_nonblocking(true)?;
+                Ok(Self::Tcp(TcpListener::from_std(listener)))
+            }
+            #[cfg(unix)]
+            Listen::Unix(path) => {
+                let (listener, file) = SocketFile::listen(path).map_err(about(listen))?;
+                listener.set_nonblocking(true)?;
+                Ok(Self::Unix(UnixListener::from_std(listener), file))
+            }
+        }
+    }
+
+    fn source(&mut self) -> &mut dyn Source {
+        match self {
+            Self::Tcp(listener) => listener,
+            #[cfg(unix)]
+            Self::Unix(listener, _) => listener,
+        }
+    }
+
+    fn url(&self) -> io::Result<String> {
+        match self {
+            Self::Tcp(listener) => Ok(format!("ws://{}", listener.local_addr()?)),
+            #[cfg(unix)]
+            Self::Unix(_, file) => Ok(file.to_string()),
+        }
+    }
+
+    /// Gives a connection, and the name of the client for messages about it.
+    fn accept(&self) -> io::Result<(Box<dyn Socket>, String)> {
+        match self {
+            Self::Tcp(listener) => {
+                let (socket, address) = listener.accept()?;
+                let _ = socket.set_nodelay(true);
+                Ok((Box::new(socket), address.to_string()))
+            }
+            #[cfg(unix)]
+            Self::Unix(listener, _) => Ok((Box::new(listener.accept()?.0), "a client".into())),
+        }
+    }
+}
+
+/// A connection of either kind.
+trait Socket: Read + Write + Source {
+    fn shutdown_write(&self) -> io::Result<()>;
+}
+
+impl Socket for TcpStream {
+    fn shutdown_write(&self) -> io::Result<()> {
+        self.shutdown(Shutdown::Write)
+    }
+}
+
+#[cfg(unix)]
+impl Socket for UnixStream {
+    fn shutdown_write(&self) -> io::Result<()> {
+        self.shutdown(Shutdown::Write)
+    }
+}
+
 struct Peer {
-    socket: TcpStream,
-    address: SocketAddr,
+    socket: Box<dyn Socket>,
+    name: String,
     driver: Driver,
     timer: Option<(Duration, Token)>,
 }
@@ -151,11 +225,11 @@ impl Peer {
                         .send(message, out)
                         .or_else(|_| connection.start_close(CloseCode::TRY_AGAIN_LATER, "", out));
                 }
-                DriverEvent::Refused(error) => eprintln!("{}: {error}", self.address),
+                DriverEvent::Refused(error) => eprintln!("{}: {error}", self.name),
                 DriverEvent::Ended(end) => {
-                    let _ = end.result().map_err(|error| eprintln!("{}: {error}", self.address));
+                    let _ = end.result().map_err(|error| eprintln!("{}: {error}", self.name));
                 }
-                DriverEvent::Shutdown => drop(self.socket.shutdown(Shutdown::Write)),
+                DriverEvent::Shutdown => drop(self.socket.shutdown_write()),
                 _ => {}
             }
         }

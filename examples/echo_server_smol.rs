@@ -8,10 +8,13 @@ use std::time::Duration;
 use bowline::futures::Incoming;
 use bowline::handshake::Accept;
 use bowline::{Config, End, Error, Message};
-use common::{Options, about, fail, page};
+#[cfg(unix)]
+use common::SocketFile;
+use common::{Listen, Options, about, fail, page};
 use smol::channel::Receiver;
 use smol::future::or;
-use smol::net::{TcpListener, TcpStream};
+use smol::io::{AsyncRead, AsyncWrite};
+use smol::net::TcpListener;
 use smol::{Executor, Timer};
 
 const PROGRAM: &str = "echo_server_smol";
@@ -19,16 +22,44 @@ const PROGRAM: &str = "echo_server_smol";
 fn main() {
     let options = Options::parse(PROGRAM);
     let executor = Arc::new(Executor::new());
-    if let Err(error) = smol::block_on(executor.run(run(&options, &executor))) {
+    if let Err(error) = smol::block_on(executor.run(start(&options, &executor))) {
         fail(PROGRAM, 1, error);
     }
 }
 
-async fn run(
+async fn start(
     options: &Options,
     executor: &Executor<'static>,
 ) -> Result<(), Box<dyn std::error::Error>> {
-    let listener = TcpListener::bind(&options.listen).await.map_err(about(&options.listen))?;
+    match &options.listen {
+        Listen::Tcp(address) => {
+            let listener = TcpListener::bind(address).await.map_err(about(address))?;
+            let url = format!("ws://{}", listener.local_addr()?);
+            let accept = async || {
+                let (socket, peer) = listener.accept().await?;
+                // It fails if the client is gone, which the handshake finds as well.
+                let _ = socket.set_nodelay(true);
+                Ok((socket, peer.to_string()))
+            };
+            run(options, executor, &url, accept).await
+        }
+        #[cfg(unix)]
+        Listen::Unix(path) => {
+            let (listener, file) = SocketFile::listen(path).map_err(about(&options.listen))?;
+            let listener = smol::net::unix::UnixListener::try_from(listener)?;
+            let accept = async || Ok((listener.accept().await?.0, "a client".into()));
+            run(options, executor, &file.to_string(), accept).await
+        }
+    }
+}
+
+/// Serves each connection in a task. `accept` also gives the name of the client, for messages about it.
+async fn run<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    options: &Options,
+    executor: &Executor<'static>,
+    url: &str,
+    accept: impl AsyncFn() -> std::io::Result<(S, String)>,
+) -> Result<(), Box<dyn std::error::Error>> {
     // Nothing is ever sent on this channel. When it is closed, all tasks stop.
     let (stop, stopped) = smol::channel::bounded::<()>(1);
     // A task that has a clone of this sender is not done yet.
@@ -36,9 +67,9 @@ async fn run(
     ctrlc::set_handler(move || {
         stop.close();
     })?;
-    println!("listening on ws://{}", listener.local_addr()?);
+    println!("listening on {url}");
     loop {
-        let accepted = or(async { Some(listener.accept().await) }, async {
+        let accepted = or(async { Some(accept().await) }, async {
             let _ = stopped.recv().await;
             None
         });
@@ -74,13 +105,12 @@ enum Next {
     Stop,
 }
 
-async fn serve(
-    socket: TcpStream,
+async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
+    socket: S,
     config: Config,
     subprotocols: &[String],
     stopped: &Receiver<()>,
 ) -> Result<(), Error> {
-    socket.set_nodelay(true)?;
     let stop = async || {
         let _ = stopped.recv().await;
     };

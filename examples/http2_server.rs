@@ -16,14 +16,13 @@ use bowline::hyper::{Upgrading, upgrade_with};
 use bowline::tokio_rustls::TlsAcceptor;
 use bowline::{End, Error};
 use common::tls::acceptor;
-use common::{Options, about, fail, page_at};
+use common::{Options, Socket, Sockets, fail, page_at};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -47,19 +46,20 @@ async fn main() {
 }
 
 async fn run(options: &Arc<Options>) -> Result<()> {
-    let listener = TcpListener::bind(&options.listen).await.map_err(about(&options.listen))?;
+    let sockets = Sockets::bind(&options.listen).await?;
     // The first poll installs the signal handler, before the server says that it listens.
     let mut interrupt = pin!(tokio::signal::ctrl_c());
     if poll_fn(|cx| Poll::Ready(interrupt.as_mut().poll(cx))).await.is_ready() {
         return Ok(());
     }
     let acceptor = acceptor(&["h2", "http/1.1"], options.certificate.as_deref())?;
-    println!("listening on wss://{}", listener.local_addr()?);
+    println!("listening on {}", sockets.url("wss")?);
     let (stop, stopped) = watch::channel(());
     loop {
         tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((socket, peer)) => {
+            accepted = sockets.accept() => match accepted {
+                Ok(socket) => {
+                    let peer = socket.peer();
                     let (acceptor, options) = (acceptor.clone(), options.clone());
                     let stopped = stopped.clone();
                     tokio::spawn(async move {
@@ -86,12 +86,12 @@ async fn run(options: &Arc<Options>) -> Result<()> {
 
 /// Serves HTTP on a connection. Over HTTP/2 it also carries the WebSockets, until the last one is closed.
 async fn serve(
-    socket: TcpStream,
+    socket: Box<dyn Socket>,
     acceptor: TlsAcceptor,
     options: Arc<Options>,
     stopped: watch::Receiver<()>,
 ) -> Result<()> {
-    socket.set_nodelay(true)?;
+    socket.set_nodelay()?;
     let mut stop = stopped.clone();
     let stream = tokio::select! {
         stream = timeout(Duration::from_secs(10), acceptor.accept(socket)) => stream??,

@@ -13,14 +13,13 @@ use bowline::bytes::Bytes;
 use bowline::handshake::RequestError;
 use bowline::hyper::{Upgrading, upgrade_with};
 use bowline::{End, Error};
-use common::{Options, about, fail, page_at};
+use common::{Options, Socket, Sockets, fail, page_at};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 const PROGRAM: &str = "hyper_server";
@@ -34,18 +33,19 @@ async fn main() {
 }
 
 async fn run(options: &Arc<Options>) -> std::io::Result<()> {
-    let listener = TcpListener::bind(&options.listen).await.map_err(about(&options.listen))?;
+    let sockets = Sockets::bind(&options.listen).await?;
     // The first poll installs the signal handler, before the server says that it listens.
     let mut interrupt = pin!(tokio::signal::ctrl_c());
     if poll_fn(|cx| Poll::Ready(interrupt.as_mut().poll(cx))).await.is_ready() {
         return Ok(());
     }
-    println!("listening on ws://{}", listener.local_addr()?);
+    println!("listening on {}", sockets.url("ws")?);
     let (stop, stopped) = watch::channel(());
     loop {
         tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((socket, peer)) => {
+            accepted = sockets.accept() => match accepted {
+                Ok(socket) => {
+                    let peer = socket.peer();
                     let (options, stopped) = (options.clone(), stopped.clone());
                     tokio::spawn(async move {
                         if let Err(error) = serve(socket, options, stopped).await {
@@ -72,11 +72,11 @@ async fn run(options: &Arc<Options>) -> std::io::Result<()> {
 
 /// Serves HTTP on a connection, until it is done or becomes a WebSocket.
 async fn serve(
-    socket: TcpStream,
+    socket: Box<dyn Socket>,
     options: Arc<Options>,
     stopped: watch::Receiver<()>,
 ) -> Result<(), Box<dyn std::error::Error>> {
-    socket.set_nodelay(true)?;
+    socket.set_nodelay()?;
     let mut stop = stopped.clone();
     let service = service_fn(|request| {
         let response = answer(request, &options, &stopped);

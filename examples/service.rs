@@ -11,9 +11,10 @@ use std::time::Duration;
 use bowline::handshake::{Accept, Request, Response};
 use bowline::tokio::{Server, WebSocket};
 use bowline::{Config, Deflate, End, Error};
-use common::{Arguments, about, fail, help, page, wrong_usage};
+use common::{Arguments, Listen, Sockets, about, fail, help, page, wrong_usage};
 use lexopt::prelude::*;
-use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpSocket, lookup_host};
 
 const PROGRAM: &str = "service";
 const HELP: &str = "
@@ -25,7 +26,7 @@ GET /health is answered with 200 while there is room for connections, GET / with
 ends it: with Close 1001 to all, and a count of those that answered.
 
 Options:
-  --listen ADDR             where to listen; port 0 picks one [default: 127.0.0.1:9001]
+  --listen ADDR             where to listen; port 0 picks one, unix:PATH is a Unix socket [default: 127.0.0.1:9001]
   --max-connections COUNT   more get status 503 [default: 10000]
   --ping-interval SECONDS   ping a peer that has shown no life for this long, or none for no pings [default: 30]
   --grace SECONDS           how long the end may take, or none for as long as it needs [default: 10]
@@ -38,7 +39,7 @@ Options:
 ";
 
 struct Options {
-    listen: String,
+    listen: Listen,
     config: Config,
     subprotocols: Vec<String>,
     max_connections: usize,
@@ -47,7 +48,7 @@ struct Options {
 
 fn parse() -> Result<Options, lexopt::Error> {
     let mut options = Options {
-        listen: "127.0.0.1:9001".into(),
+        listen: Listen::default(),
         config: Config::default().ping_interval(Duration::from_secs(30)),
         subprotocols: Vec::new(),
         max_connections: 10_000,
@@ -57,7 +58,7 @@ fn parse() -> Result<Options, lexopt::Error> {
     while let Some(argument) = arguments.next()? {
         let config = &options.config;
         match argument {
-            Long("listen") => options.listen = arguments.text()?,
+            Long("listen") => options.listen = arguments.convert(Listen::parse)?,
             Long("max-connections") => options.max_connections = arguments.number()?,
             Long("ping-interval") => {
                 options.config = config.clone().ping_interval(arguments.seconds()?);
@@ -90,18 +91,29 @@ async fn main() {
 
 async fn run(options: Options) -> std::io::Result<()> {
     let Options { listen, config, subprotocols, max_connections, grace } = options;
-    let listener = bind(&listen).await.map_err(about(&listen))?;
+    let sockets = match &listen {
+        Listen::Tcp(address) => Sockets::Tcp(bind(address).await.map_err(about(address))?),
+        #[cfg(unix)]
+        Listen::Unix(_) => Sockets::bind(&listen).await?,
+    };
     // The first poll installs the signal handlers, before the server says that it listens.
     let mut told_to_end = pin!(told_to_end());
     if poll_fn(|cx| Poll::Ready(told_to_end.as_mut().poll(cx))).await.is_ready() {
         return Ok(());
     }
-    println!("listening on ws://{}", listener.local_addr()?);
+    println!("listening on {}", sockets.url("ws")?);
     let server = Server::new(config)
         .max_connections(max_connections)
         .on_request(move |request| choose(request, &subprotocols));
+    let serve = async {
+        match sockets {
+            Sockets::Tcp(listener) => server.run(listener, echo).await,
+            #[cfg(unix)]
+            Sockets::Unix(listener, _file) => server.run(listener, echo).await,
+        }
+    };
     tokio::select! {
-        () = server.run(listener, echo) => {}
+        () = serve => {}
         result = &mut told_to_end => result?,
     }
     let end = server.shutdown(grace).await;
@@ -149,13 +161,13 @@ fn choose(request: &Request, subprotocols: &[String]) -> Result<Accept, Response
     })
 }
 
-async fn echo(ws: WebSocket<TcpStream>, _request: Request) {
+async fn echo<S: AsyncRead + AsyncWrite + Unpin>(ws: WebSocket<S>, _request: Request) {
     if let Err(error) = send_back(ws).await {
         eprintln!("{error}");
     }
 }
 
-async fn send_back(mut ws: WebSocket<TcpStream>) -> Result<(), Error> {
+async fn send_back<S: AsyncRead + AsyncWrite + Unpin>(mut ws: WebSocket<S>) -> Result<(), Error> {
     while let Some(message) = ws.recv().await? {
         ws.feed(message).await?;
     }

@@ -13,8 +13,7 @@ use bowline::handshake::Accept;
 use bowline::tokio::Incoming;
 use bowline::tokio_rustls::TlsAcceptor;
 use common::tls::acceptor;
-use common::{Options, about, fail, page};
-use tokio::net::{TcpListener, TcpStream};
+use common::{Options, Socket, Sockets, fail, page};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -40,20 +39,21 @@ async fn main() {
 }
 
 async fn run(options: &Arc<Options>) -> Result<()> {
-    let listener = TcpListener::bind(&options.listen).await.map_err(about(&options.listen))?;
+    let sockets = Sockets::bind(&options.listen).await?;
     // The first poll installs the signal handler, before the server says that it listens.
     let mut interrupt = pin!(tokio::signal::ctrl_c());
     if poll_fn(|cx| Poll::Ready(interrupt.as_mut().poll(cx))).await.is_ready() {
         return Ok(());
     }
     let acceptor = acceptor(&["http/1.1"], options.certificate.as_deref())?;
-    println!("listening on wss://{}", listener.local_addr()?);
+    println!("listening on {}", sockets.url("wss")?);
     let (stop, stopped) = watch::channel(());
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((socket, peer)) => {
+            accepted = sockets.accept() => match accepted {
+                Ok(socket) => {
+                    let peer = socket.peer();
                     let (acceptor, options) = (acceptor.clone(), options.clone());
                     let stopped = stopped.clone();
                     connections.spawn(async move {
@@ -79,12 +79,12 @@ async fn run(options: &Arc<Options>) -> Result<()> {
 }
 
 async fn serve(
-    socket: TcpStream,
+    socket: Box<dyn Socket>,
     acceptor: TlsAcceptor,
     options: Arc<Options>,
     mut stopped: watch::Receiver<()>,
 ) -> Result<()> {
-    socket.set_nodelay(true)?;
+    socket.set_nodelay()?;
     let opening = async {
         // The timeout of the WebSocket's handshake begins after this.
         let stream = timeout(Duration::from_secs(10), acceptor.accept(socket)).await??;

@@ -1,7 +1,9 @@
 //! What the example programs share: their command lines, their page, and a certificate for those on TLS.
 #![allow(dead_code, reason = "each program uses a part of it")]
 
+mod listen;
 mod options;
+mod sockets;
 #[cfg(feature = "tls")]
 pub mod tls;
 
@@ -10,8 +12,15 @@ use std::io;
 
 use bowline::handshake::{Request, Response};
 
+#[cfg(unix)]
 #[allow(unused_imports, reason = "each program uses a part of it")]
-pub use options::{Arguments, Options, fail, help, wrong_usage};
+pub use listen::SocketFile;
+#[allow(unused_imports, reason = "each program uses a part of it")]
+pub use {
+    listen::Listen,
+    options::{Arguments, Options, fail, help, wrong_usage},
+    sockets::{Socket, Sockets},
+};
 
 /// Puts the subject of an error before it, such as an address or a file.
 pub fn about(what: impl Display) -> impl FnOnce(io::Error) -> io::Error {

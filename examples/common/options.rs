@@ -9,6 +9,8 @@ use std::time::Duration;
 use bowline::{Budget, Config, Deflate};
 use lexopt::prelude::*;
 
+use super::Listen;
+
 /// Prints the text and ends, for `--help`.
 pub fn help(text: &str) -> ! {
     println!("{}", text.trim());
@@ -105,7 +107,7 @@ fn is_token(text: &str) -> bool {
 
 /// The command line of an echo server.
 pub struct Options {
-    pub listen: String,
+    pub listen: Listen,
     pub subprotocols: Vec<String>,
     /// Where a server on TLS writes its certificate.
     pub certificate: Option<PathBuf>,
@@ -130,7 +132,7 @@ impl Options {
 
     fn try_parse(usage: &str, tls: bool) -> Result<Self, lexopt::Error> {
         let mut options = Self {
-            listen: "127.0.0.1:9001".into(),
+            listen: Listen::default(),
             subprotocols: Vec::new(),
             certificate: None,
             config: Config::default(),
@@ -139,7 +141,7 @@ impl Options {
         while let Some(argument) = arguments.next()? {
             let config = options.config.clone();
             match argument {
-                Long("listen") => options.listen = arguments.text()?,
+                Long("listen") => options.listen = arguments.convert(Listen::parse)?,
                 Long("certificate") if tls => options.certificate = Some(arguments.path()?),
                 Long("any-origin") => options.config = config.allow_any_origin(),
                 Long("deflate") => options.config = config.deflate(Deflate::default()),
@@ -176,7 +178,7 @@ Usage: {program} [OPTIONS]
 {about}
 
 Options:
-  --listen ADDR             where to listen; port 0 picks one [default: 127.0.0.1:9001]{certificate}
+  --listen ADDR             where to listen; port 0 picks one, unix:PATH is a Unix socket [default: 127.0.0.1:9001]{certificate}
   --any-origin              let pages of any origin connect, not only its own
   --deflate                 permessage-deflate, if the other side agrees
   --subprotocol NAME        select this subprotocol if it is offered (repeatable)

@@ -17,6 +17,7 @@ import urllib.request
 from peer import EXAMPLES, ROOT, SERVERS, TIMEOUT, Checks, Server, equal
 
 SECURE_SERVERS = ["tls_server", "http2_server"]
+LISTENERS = [*SERVERS, *SECURE_SERVERS, "broadcast_server"]
 
 OFFER = """\
 GET / HTTP/1.1
@@ -229,6 +230,65 @@ def ctrl_c_ends_it(name):
         equal(server.interrupt(), 0)
 
 
+def exchange(peer, message):
+    """Sends a short text, masked with zeros, and returns what comes back."""
+    peer.sendall(bytes([0x81, 0x80 | len(message), 0, 0, 0, 0]) + message)
+    with peer.makefile("rb") as answer:
+        opcode, length = answer.read(2)
+        equal(opcode, 0x81)
+        return answer.read(length)
+
+
+def unix_socket(name):
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder, "socket")
+        with Server(name, listen=f"unix:{path}") as server, socket.socket(socket.AF_UNIX) as peer:
+            equal(server.address, str(path))
+            peer.settimeout(TIMEOUT)
+            peer.connect(server.address)
+            if name in SECURE_SERVERS:
+                context = ssl.create_default_context()
+                context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+                peer = context.wrap_socket(peer)
+            peer.sendall(OFFER.replace("\n", "\r\n").encode())
+            answer = head(peer)
+            assert answer.startswith("http/1.1 101 "), f"no WebSocket: {answer!r:.200}"
+            # Who sees its own message is served.
+            equal(exchange(peer, b"Hello"), b"Hello")
+            # The file is in use.
+            second = run(name, "--listen", f"unix:{path}")
+            equal(second.returncode, 1)
+            assert f"unix:{path}: another program listens there" in second.stderr, second.stderr
+            equal(exchange(peer, b"still here"), b"still here")
+            peer.close()
+            equal(server.interrupt(), 0)
+            assert not path.exists(), "the file is still there"
+
+
+def unix_socket_files(name):
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder, "socket")
+        # What a program leaves that was killed.
+        with socket.socket(socket.AF_UNIX) as gone:
+            gone.bind(str(path))
+        with Server(name, listen=f"unix:{path}") as server, socket.socket(socket.AF_UNIX) as peer:
+            peer.connect(server.address)
+            equal(server.interrupt(), 0)
+        # A file of somebody else's.
+        path.write_text("not a socket")
+        result = run(name, "--listen", f"unix:{path}")
+        equal(result.returncode, 1)
+        assert f"unix:{path}: there is a file of another kind" in result.stderr, result.stderr
+        equal(path.read_text(), "not a socket")
+        missing = f"unix:{folder}/missing/socket"
+        result = run(name, "--listen", missing)
+        equal(result.returncode, 1)
+        assert f"{missing}: " in result.stderr and "panicked" not in result.stderr, result.stderr
+    result = run(name, "--listen", "unix:")
+    equal(result.returncode, 2)
+    assert "--listen" in result.stderr, result.stderr
+
+
 def ctrl_c_with_idle_connections(name):
     # A browser opens connections in advance and may never send a request on them.
     with Server(name) as server:
@@ -254,6 +314,7 @@ def main():
             ctrl_c_with_idle_connections,
         ]  # fmt: skip
     ]
+    planned += [(check, name) for name in LISTENERS for check in [unix_socket, unix_socket_files]]
     planned += [(everybody_gets_it,), (connect_over_tls,), (connect_to_nobody,), (connect_offers_deflate_if_told,)]
     planned += [(connect_tells_an_error_code_from_a_normal_end,)]
     for check, *names in planned:

@@ -16,16 +16,16 @@ TIMEOUT = 20
 
 
 class Server:
-    """One of the echo servers on a free port of loopback; the end of the `with` block interrupts it."""
+    """One of the echo servers, on a free port of loopback if not told otherwise; the end of the `with` block interrupts it."""
 
     FOLDER = EXAMPLES
 
-    def __init__(self, name, *flags, scheme="ws"):
+    def __init__(self, name, *flags, scheme="ws", listen="127.0.0.1:0"):
         self.name, self.flags = name, flags
         # A shell that runs this in the background may have SIGINT ignored, and children inherit that.
         signal.signal(signal.SIGINT, signal.default_int_handler)
         self.process = subprocess.Popen(
-            [self.FOLDER / name, "--listen", "127.0.0.1:0", *flags], stdout=subprocess.PIPE, text=True
+            [self.FOLDER / name, "--listen", listen, *flags], stdout=subprocess.PIPE, text=True
         )
         lines = self.lines = queue.Queue()
         threading.Thread(target=self._read, args=[lines], daemon=True).start()
@@ -33,7 +33,8 @@ class Server:
             line = lines.get(timeout=TIMEOUT)
         except queue.Empty:
             line = "nothing"
-        prefix = f"listening on {scheme}://"
+        # A Unix socket has no URL. Its path is the address.
+        prefix = f"listening on {'unix:' if listen.startswith('unix:') else scheme + '://'}"
         if not line.startswith(prefix):
             self.process.kill()
             raise AssertionError(f"{name} printed {line!r}, expected {prefix!r} and an address")

@@ -116,6 +116,7 @@ class Proxy:
 
 class Nginx(Proxy):
     NAME = "nginx"
+    UNIX = "unix:"
     MAIN = """
 daemon off;
 pid {folder}/pid;
@@ -153,6 +154,7 @@ http {{
 
 class Haproxy(Proxy):
     NAME = "haproxy"
+    UNIX = "unix@"
 
     def write(self, address, changes):
         usual = {
@@ -184,8 +186,8 @@ class Haproxy(Proxy):
             old.wait(TIMEOUT)
 
 
-def service(*flags):
-    return Server("service", *flags)
+def service(*flags, **options):
+    return Server("service", *flags, **options)
 
 
 async def closed(ws):
@@ -244,6 +246,24 @@ async def close_codes(proxy, folder, scheme):
             async with front.connect(scheme) as ws:
                 await ws.send("x" * 1001)
                 equal(await closed(ws), 1009)
+
+
+async def unix_socket(proxy, folder, scheme):
+    with tempfile.TemporaryDirectory(dir=folder) as inner:
+        os.chmod(inner, 0o755)
+        with service(listen=f"unix:{inner}/socket") as server:
+            # To connect is to write, and nginx's workers have a user of their own.
+            os.chmod(server.address, 0o666)
+            async with proxy(folder, proxy.UNIX + server.address) as front:
+                equal(await status(front.connect(scheme, origin=f"https://{front.host(scheme)}")), 101)
+                equal(await status(front.connect(scheme, origin="https://elsewhere.example")), 403)
+                async with front.connect(scheme) as ws:
+                    await ws.send("hello")
+                    equal(await ws.recv(), "hello")
+                    server.process.send_signal(signal.SIGTERM)
+                    equal(await closed(ws), 1001)
+                equal(server.process.wait(TIMEOUT), 0)
+                assert not pathlib.Path(server.address).exists(), "the file is still there"
 
 
 async def our_client(proxy, folder, scheme):
@@ -362,7 +382,7 @@ async def one_of_two_ends(proxy, folder, scheme):
 
 BOTH = [
     messages, compression, subprotocol, close_codes, our_client, keepalive_outlives_the_timeout,
-    without_keepalive_the_timeout_cuts, origins, too_many, restart, one_of_two_ends,
+    without_keepalive_the_timeout_cuts, origins, too_many, restart, one_of_two_ends, unix_socket,
     reload_of_the_proxy,
 ]  # fmt: skip
 
