@@ -15,7 +15,7 @@ use bowline::handshake::RequestError;
 use bowline::hyper::{Upgrading, upgrade_with};
 use bowline::tokio_rustls::TlsAcceptor;
 use bowline::{End, Error};
-use common::tls::acceptor;
+use common::tls::{acceptor, agreed};
 use common::{Options, Socket, Sockets, fail, page_at};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -97,6 +97,9 @@ async fn serve(
         stream = timeout(Duration::from_secs(10), acceptor.accept(socket)) => stream??,
         _ = stop.changed() => return Ok(()),
     };
+    if options.verbose {
+        println!("{}", agreed(stream.get_ref().1));
+    }
     let service = service_fn(|request| {
         let response = answer(request, &options, &stopped);
         async { Ok::<_, Infallible>(response) }

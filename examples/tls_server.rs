@@ -12,7 +12,7 @@ use bowline::End;
 use bowline::handshake::Accept;
 use bowline::tokio::Incoming;
 use bowline::tokio_rustls::TlsAcceptor;
-use common::tls::acceptor;
+use common::tls::{acceptor, agreed};
 use common::{Options, Socket, Sockets, fail, page};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -88,6 +88,9 @@ async fn serve(
     let opening = async {
         // The timeout of the WebSocket's handshake begins after this.
         let stream = timeout(Duration::from_secs(10), acceptor.accept(socket)).await??;
+        if options.verbose {
+            println!("{}", agreed(stream.get_ref().1));
+        }
         Ok::<_, Box<dyn std::error::Error + Send + Sync>>(
             Incoming::read(stream, options.config.clone()).await?,
         )

@@ -163,6 +163,7 @@
 //! | `http2` | no | WebSockets over HTTP/2, RFC 8441: in `hyper` and `axum`, and `http2` for clients (and `hyper`) |
 //! | `rustls` | no | `wss` URLs in `connect` of the tokio and the blocking adapter, `tls` (and `std`) |
 //! | `ring` | no | a crypto provider, used if the program installed none (and `rustls`) |
+//! | `aws-lc-rs` | no | another crypto provider, with post-quantum key exchange; it goes before `ring` (and `rustls`) |
 //! | `webpki-roots` | no | `tls::with_webpki_roots`: Mozilla's root certificates (and `rustls`) |
 //! | `deflate` | no | `Deflate`: compressed messages, RFC 7692 (and `std`) |
 //!

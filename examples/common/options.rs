@@ -111,6 +111,8 @@ pub struct Options {
     pub subprotocols: Vec<String>,
     /// Where a server on TLS writes its certificate.
     pub certificate: Option<PathBuf>,
+    /// Whether a server on TLS prints what each connection agreed on.
+    pub verbose: bool,
     pub config: Config,
 }
 
@@ -125,7 +127,9 @@ impl Options {
 
     /// The options of a server on TLS. `what` and `about` are for its help.
     pub fn parse_tls(program: &str, what: &str, about: &str) -> Self {
-        let certificate = "\n  --certificate FILE        write the certificate there";
+        let certificate = "
+  --certificate FILE        write the certificate there
+  --verbose                 print the version of TLS and the key exchange of each connection";
         Self::try_parse(&usage(program, what, about, certificate), true)
             .unwrap_or_else(|error| wrong_usage(program, error))
     }
@@ -135,6 +139,7 @@ impl Options {
             listen: Listen::default(),
             subprotocols: Vec::new(),
             certificate: None,
+            verbose: false,
             config: Config::default(),
         };
         let mut arguments = Arguments::from_env();
@@ -143,6 +148,7 @@ impl Options {
             match argument {
                 Long("listen") => options.listen = arguments.convert(Listen::parse)?,
                 Long("certificate") if tls => options.certificate = Some(arguments.path()?),
+                Long("verbose") if tls => options.verbose = true,
                 Long("any-origin") => options.config = config.allow_any_origin(),
                 Long("deflate") => options.config = config.deflate(Deflate::default()),
                 Long("subprotocol") => options.subprotocols.push(arguments.subprotocol()?),

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use bowline::rustls::ServerConfig;
 use bowline::rustls::pki_types::PrivateKeyDer;
+use bowline::rustls::{CommonState, ServerConfig};
 use bowline::tokio_rustls::TlsAcceptor;
 
 use super::about;
@@ -27,4 +27,12 @@ pub fn acceptor(
             .map_err(about(format_args!("cannot write the certificate to {}", file.display())))?;
     }
     Ok(Arc::new(config).into())
+}
+
+/// The version of TLS and the key exchange that a connection agreed on.
+pub fn agreed(tls: &CommonState) -> String {
+    match (tls.protocol_version(), tls.negotiated_key_exchange_group()) {
+        (Some(version), Some(group)) => format!("{version:?} with {:?}", group.name()),
+        _ => "TLS before its handshake".into(),
+    }
 }

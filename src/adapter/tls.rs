@@ -26,8 +26,11 @@
 //! # Crypto provider
 //!
 //! rustls does its cryptography with a provider. The provider is the one that the program installed
-//! ([`CryptoProvider::install_default`]), otherwise ring with the feature `ring`. Without either, `connect`
-//! gives [`TlsError::NoProvider`].
+//! ([`CryptoProvider::install_default`]), otherwise aws-lc-rs with the feature `aws-lc-rs`, otherwise ring with the
+//! feature `ring`. Without any, `connect` gives [`TlsError::NoProvider`].
+//!
+//! With the feature `aws-lc-rs`, the key exchange that a client offers first is X25519MLKEM768. It combines X25519 with
+//! ML-KEM. So a recorded connection stays secret, even from a quantum computer. ring has no such key exchange.
 
 use core::fmt;
 use std::format;
@@ -44,7 +47,7 @@ use ::rustls::{ClientConfig, RootCertStore};
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum TlsError {
-    /// There is no crypto provider: the program installed none, and the feature `ring` is off.
+    /// There is no crypto provider: the program installed none, and the features `aws-lc-rs` and `ring` are off.
     NoProvider,
     /// The platform has no usable root certificates. The text says why, if the platform did.
     NoRoots(String),
@@ -59,7 +62,7 @@ impl fmt::Display for TlsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoProvider => f.write_str(
-                "TLS has no crypto provider: install one, or build bowline with its feature `ring`",
+                "TLS has no crypto provider: install one, or build bowline with its feature `ring` or `aws-lc-rs`",
             ),
             Self::NoRoots(why) if why.is_empty() => {
                 f.write_str("the platform has no root certificates")
@@ -96,8 +99,8 @@ impl From<::rustls::Error> for TlsError {
     }
 }
 
-/// The crypto provider that `connect` uses: the one that the program installed, otherwise ring with the
-/// feature `ring`.
+/// The crypto provider that `connect` uses: the one that the program installed, otherwise aws-lc-rs with the feature
+/// `aws-lc-rs`, otherwise ring with the feature `ring`.
 ///
 /// # Errors
 ///
@@ -106,9 +109,11 @@ pub fn crypto_provider() -> Result<Arc<CryptoProvider>, TlsError> {
     if let Some(provider) = CryptoProvider::get_default() {
         return Ok(Arc::clone(provider));
     }
-    #[cfg(feature = "ring")]
+    #[cfg(feature = "aws-lc-rs")]
+    return Ok(Arc::new(::rustls::crypto::aws_lc_rs::default_provider()));
+    #[cfg(all(feature = "ring", not(feature = "aws-lc-rs")))]
     return Ok(Arc::new(::rustls::crypto::ring::default_provider()));
-    #[cfg(not(feature = "ring"))]
+    #[cfg(not(any(feature = "ring", feature = "aws-lc-rs")))]
     Err(TlsError::NoProvider)
 }
 

@@ -492,7 +492,7 @@ mod chains {
         for (error, text) in [
             (
                 TlsError::NoProvider,
-                "TLS has no crypto provider: install one, or build bowline with its feature `ring`",
+                "TLS has no crypto provider: install one, or build bowline with its feature `ring` or `aws-lc-rs`",
             ),
             (TlsError::NoRoots(String::new()), "the platform has no root certificates"),
             (TlsError::NoRoots("why".into()), "the platform has no root certificates: why"),

@@ -13,14 +13,22 @@ use rcgen::{
     date_time_ymd,
 };
 
-fn provider() -> Arc<CryptoProvider> {
+pub(crate) fn ring_provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }
 
-pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
+pub(crate) struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+    /// Of the servers and clients.
+    provider: Arc<CryptoProvider>,
+}
 
 impl Authority {
     pub(crate) fn new() -> Self {
+        Self::with_provider(ring_provider())
+    }
+
+    pub(crate) fn with_provider(provider: Arc<CryptoProvider>) -> Self {
         let mut params = CertificateParams::new([]).unwrap();
         // Or one would be taken for another that lies.
         static COUNT: AtomicUsize = AtomicUsize::new(0);
@@ -28,15 +36,16 @@ impl Authority {
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        Self { issuer, provider }
     }
 
     pub(crate) fn certificate(&self) -> CertificateDer<'static> {
-        self.0.der().clone()
+        self.issuer.der().clone()
     }
 
     pub(crate) fn pem(&self) -> String {
-        self.0.pem()
+        self.issuer.pem()
     }
 
     /// A server that shows a certificate for these names.
@@ -58,13 +67,17 @@ impl Authority {
 
     fn server_with(&self, params: CertificateParams) -> ServerConfig {
         let key = KeyPair::generate().unwrap();
-        let certificate = params.signed_by(&key, &self.0).unwrap();
-        showing(certificate.der().clone(), &key)
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        showing(&self.provider, certificate.der().clone(), &key)
     }
 
     /// A client that trusts this authority and no other.
     pub(crate) fn client(&self) -> ClientConfig {
-        trusting(self.certificate())
+        self.client_with_provider(Arc::clone(&self.provider))
+    }
+
+    pub(crate) fn client_with_provider(&self, provider: Arc<CryptoProvider>) -> ClientConfig {
+        trusting(&provider, self.certificate())
     }
 }
 
@@ -73,12 +86,18 @@ pub(crate) fn self_signed(names: &[&str]) -> (ServerConfig, ClientConfig) {
     let key = KeyPair::generate().unwrap();
     let names = names.iter().map(|&name| name.into()).collect::<Vec<_>>();
     let certificate = CertificateParams::new(names).unwrap().self_signed(&key).unwrap();
-    (showing(certificate.der().clone(), &key), trusting(certificate.der().clone()))
+    let provider = ring_provider();
+    let server = showing(&provider, certificate.der().clone(), &key);
+    (server, trusting(&provider, certificate.der().clone()))
 }
 
-fn showing(certificate: CertificateDer<'static>, key: &KeyPair) -> ServerConfig {
+fn showing(
+    provider: &Arc<CryptoProvider>,
+    certificate: CertificateDer<'static>,
+    key: &KeyPair,
+) -> ServerConfig {
     let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-    ServerConfig::builder_with_provider(provider())
+    ServerConfig::builder_with_provider(Arc::clone(provider))
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
@@ -86,10 +105,10 @@ fn showing(certificate: CertificateDer<'static>, key: &KeyPair) -> ServerConfig 
         .unwrap()
 }
 
-fn trusting(certificate: CertificateDer<'static>) -> ClientConfig {
+fn trusting(provider: &Arc<CryptoProvider>, certificate: CertificateDer<'static>) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     roots.add(certificate).unwrap();
-    ClientConfig::builder_with_provider(provider())
+    ClientConfig::builder_with_provider(Arc::clone(provider))
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_root_certificates(roots)

@@ -15,7 +15,7 @@ use bowline::blocking::{self, BlockingStream, TlsStream};
 use bowline::handshake::{ClientRequest, ConnectError};
 use bowline::rustls::pki_types::ServerName;
 use bowline::rustls::{
-    AlertDescription, CertificateError, ClientConfig, ClientConnection, ServerConfig,
+    AlertDescription, CertificateError, ClientConfig, ClientConnection, CommonState, ServerConfig,
     ServerConnection,
 };
 use bowline::tls::TlsError;
@@ -26,9 +26,9 @@ use bowline::{Config, End, Error, Message, Timeout, rustls, tokio};
 const SHORT: Duration = Duration::from_millis(300);
 
 /// Works in a thread of its own, which no test waits for longer than its patience lasts.
-struct Task<T>(mpsc::Receiver<T>);
+pub(super) struct Task<T>(mpsc::Receiver<T>);
 
-fn spawn<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Task<T> {
+pub(super) fn spawn<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Task<T> {
     let (give, take) = mpsc::channel();
     thread::spawn(move || give.send(work()));
     Task(take)
@@ -36,17 +36,17 @@ fn spawn<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Task<T
 
 impl<T> Task<T> {
     #[track_caller]
-    fn join(self) -> T {
+    pub(super) fn join(self) -> T {
         self.0.recv_timeout(LONG).expect("it panicked or hangs")
     }
 }
 
-fn block_on<T>(future: impl Future<Output = T>) -> T {
+pub(super) fn block_on<T>(future: impl Future<Output = T>) -> T {
     ::tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
 /// A server of one connection.
-fn serve<T: Send + 'static>(
+pub(super) fn serve<T: Send + 'static>(
     work: impl FnOnce(TcpStream) -> T + Send + 'static,
 ) -> (SocketAddr, Task<T>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -54,7 +54,7 @@ fn serve<T: Send + 'static>(
     (address, spawn(move || work(listener.accept().unwrap().0)))
 }
 
-fn server_stream(config: ServerConfig, socket: TcpStream) -> TlsStream<TcpStream> {
+pub(super) fn server_stream(config: ServerConfig, socket: TcpStream) -> TlsStream<TcpStream> {
     TlsStream::new(ServerConnection::new(Arc::new(config)).unwrap(), socket)
 }
 
@@ -64,41 +64,46 @@ fn client_stream<S: BlockingStream>(config: ClientConfig, socket: S) -> TlsStrea
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Adapter {
+pub(super) enum Adapter {
     Blocking,
     Tokio,
 }
 use Adapter::{Blocking, Tokio};
 
-const ADAPTERS: [Adapter; 2] = [Blocking, Tokio];
+pub(super) const ADAPTERS: [Adapter; 2] = [Blocking, Tokio];
 
-/// Echoes until the end; gives the protocol of ALPN too.
-fn echo(adapter: Adapter, tls: ServerConfig, socket: TcpStream) -> Result<Option<Vec<u8>>, Error> {
+/// Echoes until the end. `look` looks at the TLS of the connection.
+pub(super) fn echo<T>(
+    adapter: Adapter,
+    tls: ServerConfig,
+    socket: TcpStream,
+    look: impl FnOnce(&CommonState) -> T,
+) -> Result<T, Error> {
     match adapter {
         Blocking => {
             let mut ws = blocking::accept(server_stream(tls, socket), Config::default())?;
-            let protocol = ws.get_ref().connection().alpn_protocol().map(Vec::from);
+            let seen = look(&ws.get_ref().connection());
             while let Some(message) = ws.recv()? {
                 ws.feed(message)?;
             }
-            Ok(protocol)
+            Ok(seen)
         }
         Tokio => block_on(async {
             socket.set_nonblocking(true)?;
             let socket = ::tokio::net::TcpStream::from_std(socket)?;
             let stream = TlsAcceptor::from(Arc::new(tls)).accept(socket).await?;
             let mut ws = tokio::accept(stream, Config::default()).await?;
-            let protocol = ws.get_ref().get_ref().1.alpn_protocol().map(Vec::from);
+            let seen = look(ws.get_ref().get_ref().1);
             while let Some(message) = ws.recv().await? {
                 ws.feed(message).await?;
             }
-            Ok(protocol)
+            Ok(seen)
         }),
     }
 }
 
 /// Opens, and runs until the end; what came.
-fn talk(
+pub(super) fn talk(
     adapter: Adapter,
     request: &ClientRequest,
     config: Config,
@@ -147,7 +152,7 @@ fn talk(
     Ok(came)
 }
 
-fn request(host: &str, address: SocketAddr, config: ClientConfig) -> ClientRequest {
+pub(super) fn request(host: &str, address: SocketAddr, config: ClientConfig) -> ClientRequest {
     ClientRequest::new(&format!("wss://{host}:{}/chat", address.port()))
         .unwrap()
         .tls_config(Arc::new(config))
@@ -162,7 +167,9 @@ fn messages_are_echoed_between_all_adapters_and_roles() {
             for host in ["localhost", "127.0.0.1"] {
                 let mut tls = authority.server(&["localhost", "127.0.0.1"]);
                 tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-                let (address, echo) = serve(move |socket| echo(server, tls, socket));
+                let (address, echo) = serve(move |socket| {
+                    echo(server, tls, socket, |tls| tls.alpn_protocol().map(Vec::from))
+                });
                 // The protocols that a program offers elsewhere are not offered for a WebSocket.
                 let mut tls = authority.client();
                 tls.alpn_protocols = vec![b"h2".to_vec()];
@@ -219,7 +226,7 @@ fn a_self_signed_certificate_is_for_those_who_were_given_it_and_for_its_names() 
         // The only root that the client has is the server's certificate, which is no authority's.
         let (server, client) = self_signed(&["localhost"]);
         let tls = server.clone();
-        let (address, echoing) = serve(move |socket| echo(adapter, tls, socket));
+        let (address, echoing) = serve(move |socket| echo(adapter, tls, socket, |_| ()));
         let trusted = request("localhost", address, client.clone());
         assert_eq!(talk(adapter, &trusted, Config::default(), &hello).unwrap(), hello);
         echoing.join().unwrap();
@@ -455,7 +462,7 @@ fn a_server_sees_an_unclean_end_too() {
     for adapter in ADAPTERS {
         for notify in [false, true] {
             let tls = authority.server(&["localhost"]);
-            let (address, server) = serve(move |socket| echo(adapter, tls, socket));
+            let (address, server) = serve(move |socket| echo(adapter, tls, socket, |_| ()));
             let stream = client_stream(authority.client(), TcpStream::connect(address).unwrap());
             let request = ClientRequest::new("wss://localhost/").unwrap();
             let (mut ws, _) = blocking::client(stream, &request, Config::default()).unwrap();
@@ -752,7 +759,7 @@ fn platform_roots_are_trusted() {
     // Ends with the process.
     thread::spawn(move || {
         for socket in listener.incoming() {
-            let _ = served.send(echo(Blocking, tls.clone(), socket.unwrap()).is_ok());
+            let _ = served.send(echo(Blocking, tls.clone(), socket.unwrap(), |_| ()).is_ok());
         }
     });
     let folder = std::env::temp_dir().join(format!("bowline-tls-{}", std::process::id()));

@@ -7,4 +7,5 @@ mod support;
 
 mod blocking;
 mod connections;
+mod post_quantum;
 mod provider;

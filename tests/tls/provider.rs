@@ -1,6 +1,10 @@
-//! The feature `rustls` without `ring`: a program that installed no crypto provider gets a typed error.
+//! The feature `rustls` without `ring` and `aws-lc-rs`: a program that installed no crypto provider gets a typed error.
 
-#![cfg(all(feature = "rustls", feature = "tokio", not(feature = "ring")))]
+#![cfg(all(
+    feature = "rustls",
+    feature = "tokio",
+    not(any(feature = "ring", feature = "aws-lc-rs"))
+))]
 
 use bowline::tls::TlsError;
 use bowline::{Error, blocking, tokio};
