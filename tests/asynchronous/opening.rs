@@ -47,6 +47,20 @@ fn a_server_that_resets_the_connection_is_gone_as_one_that_ends_it() {
     }
 }
 
+/// It refused before it had read the whole request, and closed its socket.
+#[test]
+fn a_refusal_that_came_before_the_request_could_be_sent_is_told() {
+    for kind in GONE {
+        let (stream, far) = io();
+        far.push(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n");
+        far.change(|s| s.write_error = Some(kind));
+        match finish(client(stream, &request(), no_timeouts())).unwrap_err() {
+            Error::Connect(ConnectError::Refused(response)) => assert_eq!(response.status(), 503),
+            other => panic!("{kind:?}: {other:?}"),
+        }
+    }
+}
+
 /// A stream that buffers, as TLS does, took the whole request and has not sent it yet.
 #[test]
 fn a_request_that_the_stream_still_holds_back_is_flushed_until_it_has_left() {
