@@ -1,8 +1,8 @@
 //! TLS with rustls, for `wss` URLs: what a client trusts, and why TLS failed.
 //!
 //! `connect` verifies the server's certificate for the host of the URL, which may be an IP address. It trusts
-//! the root certificates of the platform. To trust others, or to present a certificate of your own, make a
-//! [`ClientConfig`] and give it to the request:
+//! the root certificates of the platform. To trust an authority of your own, make a [`ClientConfig`] and give it
+//! to the request:
 //!
 //! ```no_run
 //! use std::sync::Arc;
@@ -22,6 +22,68 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # Client certificates
+//!
+//! A server may ask each client for a certificate (mutual TLS). The client shows its own like this:
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//! use bowline::handshake::ClientRequest;
+//! use bowline::rustls::{ClientConfig, RootCertStore};
+//! use bowline::rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+//!
+//! # fn connect() -> Result<(), Box<dyn std::error::Error>> {
+//! let mut roots = RootCertStore::empty();
+//! roots.add(CertificateDer::from_pem_file("authority.pem")?)?;
+//! let chain = CertificateDer::pem_file_iter("client.pem")?.collect::<Result<Vec<_>, _>>()?;
+//! let key = PrivateKeyDer::from_pem_file("client.key")?;
+//! let tls = ClientConfig::builder_with_provider(bowline::tls::crypto_provider()?)
+//!     .with_safe_default_protocol_versions()?
+//!     .with_root_certificates(roots)
+//!     .with_client_auth_cert(chain, key)?;
+//! let request = ClientRequest::new("wss://chat.internal/")?.tls_config(Arc::new(tls));
+//! let (mut ws, _) = bowline::blocking::connect_with(&request, bowline::Config::default())?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The server names the authority whose certificates it takes, and finds the client's in the connection:
+//!
+//! ```no_run
+//! use std::net::TcpListener;
+//! use std::sync::Arc;
+//! use bowline::blocking::{self, TlsStream};
+//! use bowline::rustls::server::WebPkiClientVerifier;
+//! use bowline::rustls::{RootCertStore, ServerConfig, ServerConnection};
+//! use bowline::rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+//!
+//! # fn serve(listener: TcpListener) -> Result<(), Box<dyn std::error::Error>> {
+//! let provider = bowline::tls::crypto_provider()?;
+//! let mut members = RootCertStore::empty();
+//! members.add(CertificateDer::from_pem_file("authority.pem")?)?;
+//! let verifier =
+//!     WebPkiClientVerifier::builder_with_provider(members.into(), provider.clone()).build()?;
+//! let chain = CertificateDer::pem_file_iter("server.pem")?.collect::<Result<Vec<_>, _>>()?;
+//! let tls = ServerConfig::builder_with_provider(provider)
+//!     .with_safe_default_protocol_versions()?
+//!     .with_client_cert_verifier(verifier)
+//!     .with_single_cert(chain, PrivateKeyDer::from_pem_file("server.key")?)?;
+//!
+//! let (socket, _) = listener.accept()?;
+//! let stream = TlsStream::new(ServerConnection::new(Arc::new(tls))?, socket);
+//! let mut ws = blocking::accept(stream, bowline::Config::default())?;
+//! if let Some([first, ..]) = ws.get_ref().connection().peer_certificates() {
+//!     println!("a certificate of {} bytes", first.len());
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! On tokio, `TlsAcceptor` takes the same configuration, and `ws.get_ref().get_ref().1` is the connection. A client
+//! without a certificate that the server takes gets [`TlsError::Rustls`] with the server's alert
+//! ([`rustls::Error::AlertReceived`]). In TLS 1.3 a client has finished its handshake before the server looks at
+//! the certificate. So `connect` fails when it reads the answer to its request.
 //!
 //! # Crypto provider
 //!

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bowline::rustls::crypto::{CryptoProvider, ring};
 use bowline::rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use bowline::rustls::{ClientConfig, RootCertStore, ServerConfig};
+use bowline::rustls::server::WebPkiClientVerifier;
+use bowline::rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,
     date_time_ymd,
@@ -50,25 +51,60 @@ impl Authority {
 
     /// A server that shows a certificate for these names.
     pub(crate) fn server(&self, names: &[&str]) -> ServerConfig {
-        self.server_with(
-            CertificateParams::new(names.iter().map(|&name| name.into()).collect::<Vec<_>>())
-                .unwrap(),
-        )
+        self.server_with(self::names(names))
     }
 
     pub(crate) fn expired_server(&self, names: &[&str]) -> ServerConfig {
-        let mut params =
-            CertificateParams::new(names.iter().map(|&name| name.into()).collect::<Vec<_>>())
-                .unwrap();
+        let mut params = self::names(names);
         params.not_before = date_time_ymd(2001, 1, 1);
         params.not_after = date_time_ymd(2002, 1, 1);
         self.server_with(params)
     }
 
     fn server_with(&self, params: CertificateParams) -> ServerConfig {
+        let (certificate, key) = self.sign(params);
+        showing(&self.provider, certificate, key)
+    }
+
+    /// The same, for clients alone that show a certificate of this authority.
+    pub(crate) fn server_for_members(
+        &self,
+        names: &[&str],
+        version: &'static SupportedProtocolVersion,
+    ) -> ServerConfig {
+        let mut members = RootCertStore::empty();
+        members.add(self.certificate()).unwrap();
+        let provider = &self.provider;
+        let verifier =
+            WebPkiClientVerifier::builder_with_provider(members.into(), Arc::clone(provider));
+        let (certificate, key) = self.sign(self::names(names));
+        ServerConfig::builder_with_provider(Arc::clone(provider))
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_client_cert_verifier(verifier.build().unwrap())
+            .with_single_cert(vec![certificate], key)
+            .unwrap()
+    }
+
+    /// A client that trusts this authority, and shows a certificate that `by` has signed.
+    pub(crate) fn member(&self, by: &Authority) -> (ClientConfig, CertificateDer<'static>) {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.certificate()).unwrap();
+        let (certificate, key) = by.sign(names(&["member"]));
+        let config = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_client_auth_cert(vec![certificate.clone()], key)
+            .unwrap();
+        (config, certificate)
+    }
+
+    /// A certificate with these parameters and a new key.
+    fn sign(&self, params: CertificateParams) -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        showing(&self.provider, certificate.der().clone(), &key)
+        (certificate.der().clone(), PrivateKeyDer::try_from(key.serialize_der()).unwrap())
     }
 
     /// A client that trusts this authority and no other.
@@ -84,19 +120,23 @@ impl Authority {
 /// A server whose certificate nobody but itself has signed, and a client that trusts this one alone.
 pub(crate) fn self_signed(names: &[&str]) -> (ServerConfig, ClientConfig) {
     let key = KeyPair::generate().unwrap();
-    let names = names.iter().map(|&name| name.into()).collect::<Vec<_>>();
-    let certificate = CertificateParams::new(names).unwrap().self_signed(&key).unwrap();
+    let certificate = self::names(names).self_signed(&key).unwrap();
+    let certificate = certificate.der().clone();
     let provider = ring_provider();
-    let server = showing(&provider, certificate.der().clone(), &key);
-    (server, trusting(&provider, certificate.der().clone()))
+    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    (showing(&provider, certificate.clone(), key), trusting(&provider, certificate))
+}
+
+/// What a certificate for these names says.
+fn names(names: &[&str]) -> CertificateParams {
+    CertificateParams::new(names.iter().map(|&name| name.into()).collect::<Vec<_>>()).unwrap()
 }
 
 fn showing(
     provider: &Arc<CryptoProvider>,
     certificate: CertificateDer<'static>,
-    key: &KeyPair,
+    key: PrivateKeyDer<'static>,
 ) -> ServerConfig {
-    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
     ServerConfig::builder_with_provider(Arc::clone(provider))
         .with_safe_default_protocol_versions()
         .unwrap()

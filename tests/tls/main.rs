@@ -6,6 +6,7 @@
 mod support;
 
 mod blocking;
+mod client_certificates;
 mod connections;
 mod post_quantum;
 mod provider;
