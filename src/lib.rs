@@ -97,6 +97,7 @@
 //! | RFC 6455 §1.3, §4.1 client's handshake | `handshake/client/mod.rs`; `handshake/key.rs` |
 //! | §4.2 server's handshake | `handshake/rules.rs` (the request), `handshake/server.rs` (the answer), `handshake/key.rs` |
 //! | §3 URLs; §10.2 origins | `handshake/url.rs`; `protocol/policy.rs` |
+//! | §4.1 proxies, item 3; redirects | `handshake/proxy/`; `handshake/client/redirect.rs` |
 //! | §9 extensions | `handshake/extension.rs` (syntax), `handshake/server.rs`, `handshake/client/mod.rs` |
 //! | §5.1 to §5.5 frame headers | `protocol/frame.rs` (layout), `protocol/recv/header.rs` (rules) |
 //! | §5.3 masking; §10.3 masking keys | `protocol/mask.rs`; `protocol/send/frames.rs`, `adapter/mod.rs` (entropy) |
@@ -155,7 +156,7 @@
 //! | feature | default | what it adds |
 //! |---|---|---|
 //! | `std` | yes | `blocking`, `Error`; without it the crate is `no_std` with `alloc` |
-//! | `tokio` | no | `tokio` (and `std`) |
+//! | `tokio` | no | `tokio` (and `std`, `socket2`) |
 //! | `futures-io` | no | `futures`, for smol, async-std and others (and `std`) |
 //! | `http` | no | conversions between [`handshake`] and the types of the `http` crate (and `std`) |
 //! | `hyper` | no | `hyper`: WebSockets on hyper's connections, server and client (and `tokio`, `http`) |
@@ -165,6 +166,7 @@
 //! | `ring` | no | a crypto provider, used if the program installed none (and `rustls`) |
 //! | `aws-lc-rs` | no | another crypto provider, with post-quantum key exchange; it goes before `ring` (and `rustls`) |
 //! | `webpki-roots` | no | `tls::with_webpki_roots`: Mozilla's root certificates (and `rustls`) |
+//! | `socket2` | no | a client's local address, and options of its socket (and `std`); `tokio` turns it on |
 //! | `deflate` | no | `Deflate`: compressed messages, RFC 7692 (and `std`) |
 //!
 //! # Memory
@@ -242,12 +244,21 @@ pub use ::tokio_rustls;
 pub use ::h2;
 
 /// The programs of the documents compile.
-#[cfg(all(doctest, feature = "axum", feature = "http2", feature = "deflate"))]
+#[cfg(all(
+    doctest,
+    feature = "axum",
+    feature = "http2",
+    feature = "deflate",
+    feature = "futures-io",
+    feature = "ring"
+))]
 mod documents {
     #[doc = include_str!("../README.md")]
     mod readme {}
     #[doc = include_str!("../docs/backpressure.md")]
     mod backpressure {}
+    #[doc = include_str!("../docs/connecting.md")]
+    mod connecting {}
     #[doc = include_str!("../docs/deploying.md")]
     mod deploying {}
     #[doc = include_str!("../docs/embedding.md")]
