@@ -320,9 +320,9 @@ def open_and_echo(head, peer):
             return
 
 
-def relay(peer, address):
-    """Moves bytes between a client of a proxy and what the proxy connected to, until both directions have ended."""
-    with socket.create_connection(address, TIMEOUT) as there:
+def relay(peer, there):
+    """Moves bytes between a client and a socket, or an address to connect to, until both directions have ended."""
+    with there if isinstance(there, socket.socket) else socket.create_connection(there, TIMEOUT) as there:
         here = peer.sock
         there.sendall(peer.buffer)
         ways = {here: there, there: here}
