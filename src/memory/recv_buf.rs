@@ -30,7 +30,7 @@ pub struct RecvBuf {
     /// Absent while nothing is buffered. Its storage is never empty.
     held: Option<Box<Held>>,
     ahead: ReadAhead,
-    /// The space was given away, with bytes that were not parsed.
+    /// The space was given away, with bytes that were not parsed. It ends with the next bytes.
     has_given_unread: bool,
 }
 
@@ -103,6 +103,8 @@ impl RecvBuf {
         let Some(held) = &mut self.held else {
             return;
         };
+        // A space that was given away with unread bytes and has not come back by now is lost.
+        self.has_given_unread = false;
         let end = held.room_end(self.ahead);
         let is_all = held.fill(n, end);
         self.ahead.came(n, is_all && ReadAhead::is_room(n, held.size()));

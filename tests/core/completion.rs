@@ -87,6 +87,23 @@ fn what_has_begun_counts_while_the_room_is_away() {
     }
 }
 
+/// The bytes in a space that was dropped are lost. They keep no deadline running once other bytes have come.
+#[test]
+fn a_space_that_was_dropped_counts_until_the_next_bytes() {
+    for role in ROLES {
+        let mut side = Side::new(role, Config::default());
+        let deadline = |side: &mut Side, now| side.connection.deadline(now, &side.input, &side.out);
+        let message = to(role, TEXT, b"Hello");
+        side.receive(&message[..1]);
+        drop(side.input.take_space());
+        assert_eq!(deadline(&mut side, SECOND), Some(21 * SECOND));
+        side.receive(&message);
+        assert_eq!(side.events, [text("Hello")]);
+        side.input.release();
+        assert_eq!(deadline(&mut side, 2 * SECOND), None);
+    }
+}
+
 #[test]
 fn a_peer_that_goes_in_a_header_is_told_so_while_the_room_is_away() {
     for (bytes, told) in [(0, Truncation::BetweenMessages), (1, Truncation::InHeader)] {
