@@ -302,24 +302,17 @@ fn connect_socket(
 ) -> io::Result<TcpStream> {
     use ::socket2::{Domain, Protocol, Socket, Type};
 
-    #[cfg(any(unix, windows))]
-    let has_hook = request.own_socket_hook().is_some();
-    #[cfg(not(any(unix, windows)))]
-    let has_hook = false;
-    let local = request.own_local_address();
+    let (local, hook) = (request.own_local_address(), request.own_socket_hook());
     // The standard library opens and connects a socket in one call.
-    if local.is_none() && !has_hook {
+    if local.is_none() && hook.is_none() {
         return connect_plain(address, timeout);
     }
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if let Some(local) = local {
         socket.bind(&SocketAddr::from((local, 0)).into())?;
     }
-    if let Some(hook) = request.own_socket_hook() {
-        #[cfg(unix)]
-        hook.call(std::os::fd::AsFd::as_fd(&socket), address)?;
-        #[cfg(windows)]
-        hook.call(std::os::windows::io::AsSocket::as_socket(&socket), address)?;
+    if let Some(hook) = hook {
+        hook.call(&socket, address)?;
     }
     match timeout {
         Some(timeout) => socket.connect_timeout(&address.into(), timeout)?,

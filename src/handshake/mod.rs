@@ -31,7 +31,7 @@ mod url;
 pub use client::{
     ClientHandshake, ClientRequest, ConnectError, ConnectTo, Place, Redirected, Route, Unfollowed,
 };
-#[cfg(all(feature = "socket2", any(unix, windows)))]
+#[cfg(feature = "socket2")]
 pub use client::{SocketHandle, SocketHook};
 pub use driver::{Driver, DriverEvent};
 pub use head::Headers;

@@ -298,10 +298,7 @@ async fn connect_one(address: SocketAddr, request: ClientRequest) -> io::Result<
         socket.bind((local, 0).into())?;
     }
     if let Some(hook) = request.own_socket_hook() {
-        #[cfg(unix)]
-        hook.call(std::os::fd::AsFd::as_fd(&socket), address)?;
-        #[cfg(windows)]
-        hook.call(std::os::windows::io::AsSocket::as_socket(&socket), address)?;
+        hook.call(&socket, address)?;
     }
     let stream = socket.connect(address).await?;
     stream.set_nodelay(true)?;

@@ -1,9 +1,7 @@
 //! Where a client connects to and from, in place of what the URL says.
 
-use std::net::IpAddr;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
 
 use bowline::handshake::ConnectTo;
 
@@ -82,7 +80,7 @@ fn a_client_connects_from_the_address_that_is_set() {
         echo(socket);
     });
     for adapter in ADAPTERS {
-        let local: IpAddr = "127.0.0.2".parse().unwrap();
+        let local: std::net::IpAddr = "127.0.0.2".parse().unwrap();
         let from = request(format!("ws://{server}/")).local_address(local);
         assert_eq!(adapter.echo(&from).unwrap(), 101);
         assert_eq!(peers.recv_timeout(LONG).unwrap(), local, "{adapter:?}");
@@ -99,6 +97,7 @@ fn a_client_connects_from_the_address_that_is_set() {
 #[test]
 fn a_function_sees_each_socket_before_it_connects() {
     use socket2::SockRef;
+    use std::sync::{Arc, Mutex};
     let server = echo_server();
     let dead: SocketAddr = ([127, 0, 0, 1], free_port()).into();
     for adapter in ADAPTERS {

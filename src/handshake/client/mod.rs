@@ -4,7 +4,7 @@ mod error;
 mod redirect;
 mod request;
 mod route;
-#[cfg(all(feature = "socket2", any(unix, windows)))]
+#[cfg(feature = "socket2")]
 mod socket;
 
 pub use error::ConnectError;
@@ -12,7 +12,7 @@ pub use redirect::{Redirected, Unfollowed};
 pub use request::ClientRequest;
 pub(super) use request::USER_AGENT;
 pub use route::{ConnectTo, Place, Route};
-#[cfg(all(feature = "socket2", any(unix, windows)))]
+#[cfg(feature = "socket2")]
 pub use socket::{SocketHandle, SocketHook};
 
 use alloc::boxed::Box;

@@ -60,7 +60,7 @@ struct Ways {
     timeout: Option<Option<Duration>>,
     #[cfg(feature = "socket2")]
     local_address: Option<core::net::IpAddr>,
-    #[cfg(all(feature = "socket2", any(unix, windows)))]
+    #[cfg(feature = "socket2")]
     socket_hook: Option<super::socket::SocketHook>,
 }
 
@@ -305,7 +305,7 @@ impl ClientRequest {
     /// });
     /// # Ok::<(), bowline::handshake::InvalidRequest>(())
     /// ```
-    #[cfg(all(feature = "socket2", any(unix, windows)))]
+    #[cfg(feature = "socket2")]
     pub fn configure_socket(
         mut self,
         configure: impl Fn(
@@ -321,7 +321,7 @@ impl ClientRequest {
     }
 
     /// What was given to [`configure_socket`](Self::configure_socket), if anything.
-    #[cfg(all(feature = "socket2", any(unix, windows)))]
+    #[cfg(feature = "socket2")]
     pub fn own_socket_hook(&self) -> Option<&super::socket::SocketHook> {
         self.ways.as_ref()?.socket_hook.as_ref()
     }

@@ -31,8 +31,23 @@ impl SocketHook {
     /// # Errors
     ///
     /// Those of the function.
-    pub fn call(&self, socket: SocketHandle<'_>, address: SocketAddr) -> io::Result<()> {
-        (self.0)(socket, address)
+    #[cfg(unix)]
+    pub fn call(&self, socket: &impl std::os::fd::AsFd, address: SocketAddr) -> io::Result<()> {
+        (self.0)(socket.as_fd(), address)
+    }
+
+    /// Calls it with a socket that will connect to this address.
+    ///
+    /// # Errors
+    ///
+    /// Those of the function.
+    #[cfg(windows)]
+    pub fn call(
+        &self,
+        socket: &impl std::os::windows::io::AsSocket,
+        address: SocketAddr,
+    ) -> io::Result<()> {
+        (self.0)(socket.as_socket(), address)
     }
 }
 
