@@ -239,20 +239,24 @@ impl<I: Io> Arrived<I> {
         })
     }
 
-    /// Accepts the request or refuses it, and queues the response.
-    fn accept(&mut self, accept: Accept) {
-        let refusal = match self.request().upgrade(&self.config) {
+    /// Accepts the request or refuses it, and queues the response. `admit` may still refuse one that could be
+    /// accepted.
+    fn accept(&mut self, accept: Accept, admit: impl FnOnce() -> Result<(), Response>) {
+        let (refusal, why) = match self.request().upgrade(&self.config) {
             Ok(upgrade) => match upgrade.accept(accept) {
-                Ok((connection, response)) => {
-                    response.encode(&mut self.out);
-                    self.connection = Some(connection);
-                    return;
-                }
-                Err(error) => (Response::new(500), error.into()),
+                Ok((connection, response)) => match admit() {
+                    Ok(()) => {
+                        response.encode(&mut self.out);
+                        self.connection = Some(connection);
+                        return;
+                    }
+                    Err(refusal) => (refusal, None),
+                },
+                Err(error) => (Response::new(500), Some(error.into())),
             },
-            Err(error) => (error.response(), error.into()),
+            Err(error) => (error.response(), Some(error.into())),
         };
-        self.refuse(&refusal.0, Some(refusal.1));
+        self.refuse(&refusal, why);
     }
 
     /// Sends the response. Gives the connection if the request was accepted.
@@ -350,7 +354,7 @@ impl<I: Wrap> Incoming<I> {
         let poll = |arrived: &mut Arrived<I>, cx: &mut Context<'_>| {
             if arrived.request.is_none() {
                 ready!(arrived.poll_read(cx))?;
-                arrived.accept(Accept::new());
+                arrived.accept(Accept::new(), || Ok(()));
             }
             arrived.poll_accept(cx)
         };
@@ -396,8 +400,26 @@ impl<I: Wrap> Incoming<I> {
     /// client gets status 500 then), [`Error::Io`].
     pub fn accept(self, accept: Accept) -> impl Future<Output = Result<WebSocket<I>, Error>> {
         let mut arrived = self.0;
-        arrived.accept(accept);
+        arrived.accept(accept, || Ok(()));
         step(arrived, Arrived::poll_accept, opened)
+    }
+
+    /// Accepts the request as [`accept`](Self::accept) does, unless `admit` gives a response to refuse it with. Gives
+    /// the request as well.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn accept_if(
+        self,
+        accept: Accept,
+        admit: impl FnOnce() -> Result<(), Response>,
+    ) -> impl Future<Output = Result<(WebSocket<I>, Request), Error>> {
+        let mut arrived = self.0;
+        arrived.accept(accept, admit);
+        step(arrived, Arrived::poll_accept, |mut arrived, connection| {
+            let Some(request) = arrived.request.take() else {
+                unreachable!("an `Incoming` is made once the request is there")
+            };
+            (opened(arrived, connection), request)
+        })
     }
 
     /// Answers with something else than a WebSocket, and closes the connection so that the answer arrives.

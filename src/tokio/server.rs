@@ -548,12 +548,11 @@ async fn open<S: AsyncRead + AsyncWrite + Unpin>(
     };
     // From here on a shutdown closes the connection and does not drop it: the client may know that it is open
     // before the handler does.
-    if incoming.request().upgrade(config).is_ok() && !seat.opened() {
-        come_again(incoming, "the server is shutting down").await;
-        return None;
-    }
-    let request = incoming.request().clone();
-    Some((incoming.accept(accept).await.ok()?, request))
+    let admit = || match seat.opened() {
+        true => Ok(()),
+        false => Err(come_again("the server is shutting down")),
+    };
+    incoming.accept_if(accept, admit).await.ok()
 }
 
 async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(
@@ -561,14 +560,13 @@ async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(
     stream: impl Future<Output = io::Result<S>>,
 ) {
     if let Some(incoming) = Box::pin(read(config, stream)).await {
-        come_again(incoming, "too many connections").await;
+        let _ = incoming.respond(&come_again("too many connections")).await;
     }
 }
 
-async fn come_again<S: AsyncRead + AsyncWrite + Unpin>(incoming: Incoming<S>, reason: &str) {
-    if let Ok(response) = Response::new(503).body(reason).header("Retry-After", "5") {
-        let _ = incoming.respond(&response).await;
-    }
+fn come_again(reason: &str) -> Response {
+    let response = Response::new(503).body(reason);
+    response.header("Retry-After", "5").unwrap_or_else(|_| Response::new(503))
 }
 
 async fn read<S: AsyncRead + AsyncWrite + Unpin>(
