@@ -13,7 +13,7 @@ use sockets::process::{self, Process};
 use sockets::rounds;
 use sockets::save::{self, Figures};
 use sockets::servers::{self, Server};
-use sockets::{Result, choose, number};
+use sockets::{Result, arguments, choose, time_and_rounds};
 
 const HELP: &str = "\
 --payloads 16 125 1024 65536            bytes of a message
@@ -35,19 +35,11 @@ const LOADS: &[(&str, (usize, usize))] =
     &[("1x128", (1, 128)), ("16x16", (16, 16)), ("256x16", (256, 16))];
 
 fn main() -> Result<()> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if let [process::SERVE, ..] = arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        process::serve(&arguments[1..], || 0);
-    }
-    if arguments.iter().any(|argument| argument == "--help") {
-        print!("{HELP}");
-        return Ok(());
-    }
+    let arguments = arguments(HELP);
     let servers = choose(&arguments, "--servers", servers::ALL);
     let payloads = choose(&arguments, "--payloads", PAYLOADS);
     let loads = choose(&arguments, "--loads", LOADS);
-    let time = Duration::from_secs_f64(number(&arguments, "--seconds", 0.3));
-    let rounds = number(&arguments, "--rounds", 9.0) as usize;
+    let (time, rounds) = time_and_rounds(&arguments, 0.3);
     let file = save::file(&arguments)?;
     let mut saved = Figures::new("cargo run --release -p peers --example echo", &arguments);
     let together = arguments.iter().any(|argument| argument == "--together");
@@ -64,7 +56,7 @@ fn main() -> Result<()> {
         let title = format!("Echo of {payload} B: µs of the server's processor for a message");
         let at = |server| servers.iter().position(|&other| other == server);
         let rows: Vec<_> =
-            servers.iter().map(|&server| (server.name(), at(bare(server)))).collect();
+            servers.iter().map(|&server| (server.name(), at(servers::bare_for(server)))).collect();
         rounds::table(&title, "bare", &rows, &columns, &mut saved);
     }
     saved.write(file)
@@ -99,12 +91,4 @@ fn measure(
         }
     }
     Ok(all.into_iter().map(|(.., figures)| figures).collect())
-}
-
-/// The loop without a protocol library on the same sockets.
-fn bare(server: Server) -> Server {
-    match servers::blocking(server) {
-        Some(_) => Server::BareBlocking,
-        None => Server::Bare,
-    }
 }

@@ -7,14 +7,14 @@ mod schedule;
 #[path = "../sockets/mod.rs"]
 mod sockets;
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use schedule::Schedule;
 use sockets::process::{self, Process};
 use sockets::rounds;
 use sockets::save::{self, Figures};
 use sockets::servers::Server;
-use sockets::{Result, choose, number, option};
+use sockets::{Result, arguments, choose, number, option, time_and_rounds};
 
 const HELP: &str = "\
 --servers bare bowline ...      --servers none lists them
@@ -45,21 +45,13 @@ const QUANTILES: &[(&str, f64)] =
 const BUSY: &str = "processor, %";
 
 fn main() -> Result<()> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if let [process::SERVE, ..] = arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        process::serve(&arguments[1..], || 0);
-    }
-    if arguments.iter().any(|argument| argument == "--help") {
-        print!("{HELP}");
-        return Ok(());
-    }
+    let arguments = arguments(HELP);
     let known: Vec<_> = SERVERS.iter().map(|server| (server.name(), *server)).collect();
     let servers = choose(&arguments, "--servers", &known);
     let rates = option(&arguments, "--rates").unwrap_or(vec!["1000", "10000", "50000"]);
     let connections = number(&arguments, "--connections", 64.0) as usize;
     let payload = number(&arguments, "--payload", 125.0) as usize;
-    let time = Duration::from_secs_f64(number(&arguments, "--seconds", 2.0));
-    let rounds = number(&arguments, "--rounds", 9.0) as usize;
+    let (time, rounds) = time_and_rounds(&arguments, 2.0);
     let file = save::file(&arguments)?;
     let mut saved = Figures::new("cargo run --release -p peers --example latency", &arguments);
     process::pin(1);

@@ -15,7 +15,7 @@ use sockets::process::{self, Process};
 use sockets::rounds::{self, Column};
 use sockets::save::{self, Figures};
 use sockets::servers::{self, Server};
-use sockets::{Result, choose, number};
+use sockets::{Result, arguments, choose, time_and_rounds};
 use visitor::Visitor;
 
 const HELP: &str = "\
@@ -46,26 +46,19 @@ const SERVERS: &[Server] = &[
 const LOADS: &[(&str, usize)] = &[("one at a time", 1), ("64 at a time", 64)];
 
 fn main() -> Result<()> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if let [process::SERVE, ..] = arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        process::serve(&arguments[1..], || 0);
-    }
-    if arguments.iter().any(|argument| argument == "--help") {
-        print!("{HELP}");
-        return Ok(());
-    }
+    let arguments = arguments(HELP);
     let known: Vec<_> = SERVERS.iter().map(|server| (server.name(), *server)).collect();
     let servers = choose(&arguments, "--servers", &known);
     let clients = choose(&arguments, "--clients", clients::ALL);
-    let time = Duration::from_secs_f64(number(&arguments, "--seconds", 0.3));
-    let rounds = number(&arguments, "--rounds", 9.0) as usize;
+    let (time, rounds) = time_and_rounds(&arguments, 0.3);
     let file = save::file(&arguments)?;
     let mut saved = Figures::new("cargo run --release -p peers --example lives", &arguments);
     process::pin(1);
     process::raise_limit();
 
     let at = |server| servers.iter().position(|&other| other == server);
-    let rows: Vec<_> = servers.iter().map(|&server| (server.name(), at(bare(server)))).collect();
+    let rows: Vec<_> =
+        servers.iter().map(|&server| (server.name(), at(servers::bare_for(server)))).collect();
     for (what, whole) in [("Connect, echo of 16 B, close", true), ("Opening handshake", false)] {
         let measure = |at_once| of_servers(&servers, whole, at_once, time, rounds);
         let title = format!("{what}: µs of the server's processor for a connection");
@@ -137,12 +130,4 @@ fn of_clients(
         }
     }
     Ok(all)
-}
-
-/// The loop without a protocol library on the same sockets.
-fn bare(server: Server) -> Server {
-    match servers::blocking(server) {
-        Some(_) => Server::BareBlocking,
-        None => Server::Bare,
-    }
 }

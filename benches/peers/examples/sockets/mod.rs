@@ -12,7 +12,29 @@ pub mod save;
 pub mod servers;
 pub mod shapes;
 
+use std::time::Duration;
+
 pub type Result<T> = std::io::Result<T>;
+
+/// The command line. A process that [`Process::start`](process::Process::start) made serves and does not come back.
+/// `--help` prints the help and ends the program.
+pub fn arguments(help: &str) -> Vec<String> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments.first().is_some_and(|first| first == process::SERVE) {
+        process::serve(&arguments[1..], || 0);
+    }
+    if arguments.iter().any(|argument| argument == "--help") {
+        print!("{help}");
+        std::process::exit(0);
+    }
+    arguments
+}
+
+/// How long a measurement takes (`--seconds`), and how many there are of each row (`--rounds`).
+pub fn time_and_rounds(arguments: &[String], seconds: f64) -> (Duration, usize) {
+    let time = Duration::from_secs_f64(number(arguments, "--seconds", seconds));
+    (time, number(arguments, "--rounds", 9.0) as usize)
+}
 
 /// The value after `--name`, or all values up to the next option.
 pub fn option<'a>(arguments: &'a [String], name: &str) -> Option<Vec<&'a str>> {

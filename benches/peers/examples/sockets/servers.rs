@@ -142,6 +142,14 @@ pub fn blocking(server: Server) -> Option<fn(TcpStream)> {
     }
 }
 
+/// The loop without a protocol library on sockets of the same kind.
+pub fn bare_for(server: Server) -> Server {
+    match blocking(server) {
+        Some(_) => Server::BareBlocking,
+        None => Server::Bare,
+    }
+}
+
 fn task<E: Display + Send + 'static>(
     serve: impl Future<Output = std::result::Result<(), E>> + Send + 'static,
 ) -> usize {
