@@ -124,7 +124,7 @@ enum Body {
 impl Body {
     fn of(response: &Response) -> Self {
         // A redirect is followed or reported at once, with what came of its body.
-        if matches!(response.status, 204 | 304) || response.is_redirect() {
+        if matches!(response.status, 101 | 204 | 304) || response.is_redirect() {
             return Self::Length(0);
         }
         if lists_token(response.headers.all("Transfer-Encoding"), "chunked") {

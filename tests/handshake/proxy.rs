@@ -179,6 +179,8 @@ fn an_http_proxy_that_wants_credentials_names_its_challenges() {
 #[test]
 fn any_other_status_is_a_refusal_with_its_body() {
     for (status, body, shown) in [
+        // A proxy that switches protocols does not tunnel.
+        (101, "", ""),
         (403, "not this host\n", ": not this host"),
         (302, "", ""),
         (502, "", ""),
@@ -206,7 +208,6 @@ fn what_is_no_answer_to_connect_is_an_error_of_its_own() {
         (b"\x05\x00", ProxyError::Malformed),
         (b"SSH-2.0-OpenSSH\r\n", ProxyError::Malformed),
         (b"HTTP/2 200 OK\r\n\r\n", ProxyError::Malformed),
-        (b"HTTP/1.1 101 Switching Protocols\r\n\r\n", ProxyError::Malformed),
         (b"HTTP/1.0 100 Continue\r\n\r\n", ProxyError::Malformed),
         (b"HTTP/1.1 200 OK\nX: y\n\n", ProxyError::Malformed),
         (interim.as_bytes(), ProxyError::TooManyInterim),
@@ -296,8 +297,8 @@ fn socks5_sends_credentials_only_if_the_proxy_wants_them() {
     assert_eq!(ask(proxy, "h", &[b"\x05\xff"]).result, Err(ProxyError::NoMethod));
     assert_eq!(ask(SOCKS, "h", &[b"\x05\xff"]).result, Err(ProxyError::NoMethod));
     // A method that was not offered.
-    assert_eq!(ask(SOCKS, "h", &[b"\x05\x02"]).result, Err(ProxyError::Malformed));
-    assert_eq!(ask(proxy, "h", &[b"\x05\x01"]).result, Err(ProxyError::Malformed));
+    assert_eq!(ask(SOCKS, "h", &[b"\x05\x02"]).result, Err(ProxyError::NoMethod));
+    assert_eq!(ask(proxy, "h", &[b"\x05\x01"]).result, Err(ProxyError::NoMethod));
 }
 
 #[test]
@@ -385,8 +386,8 @@ fn socks4a_sends_a_name_after_an_address_that_is_none() {
     }
     for (code, error) in [
         (91, ProxyError::Socks(SocksReply::Failure)),
-        (92, ProxyError::BadCredentials),
-        (93, ProxyError::BadCredentials),
+        (92, ProxyError::Socks(SocksReply::Ident(92))),
+        (93, ProxyError::Socks(SocksReply::Ident(93))),
         (0, ProxyError::Socks(SocksReply::Other(0))),
     ] {
         let answer = [0, code, 0, 0, 0, 0, 0, 0];

@@ -66,7 +66,6 @@ impl HttpConnect {
                 200..=299 => return Ok(true),
                 100 | 102..=199 if self.interim < MAX_INTERIM => self.interim += 1,
                 100 | 102..=199 => return Err(ProxyError::TooManyInterim),
-                101 => return Err(ProxyError::Malformed),
                 _ => self.refusal = Some(Refusal::new(response)),
             }
         }

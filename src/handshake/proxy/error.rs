@@ -16,10 +16,11 @@ pub enum ProxyError {
     Unauthorized(Box<Response>),
     /// An HTTP proxy answered CONNECT with this status, which is neither 2xx nor 407.
     Refused(Box<Response>),
-    /// A SOCKS 5 proxy takes none of the ways of authentication that were offered (RFC 1928 §3). Without credentials in
+    /// A SOCKS 5 proxy takes none of the ways of authentication that were offered, or selects another one (RFC 1928
+    /// §3). Without credentials in
     /// the proxy's URL, it wants some.
     NoMethod,
-    /// A SOCKS proxy did not take the credentials (RFC 1929 §2).
+    /// A SOCKS 5 proxy did not take the credentials (RFC 1929 §2).
     BadCredentials,
     /// A SOCKS proxy could not connect, and why.
     Socks(SocksReply),
@@ -118,6 +119,8 @@ pub enum SocksReply {
     CommandNotSupported,
     /// 8: the proxy does not know names, or addresses of this family.
     AddressNotSupported,
+    /// SOCKS 4 asks the client's identd who the user is. 92: the proxy did not reach it; 93: it names another user.
+    Ident(u8),
     /// Any other code.
     Other(u8),
 }
@@ -148,9 +151,12 @@ impl fmt::Display for SocksReply {
             Self::NetworkUnreachable => "network unreachable",
             Self::HostUnreachable => "host unreachable or unknown",
             Self::ConnectionRefused => "connection refused",
-            Self::TtlExpired => "the packets' time to live ran out",
-            Self::CommandNotSupported => "it does not know the command",
-            Self::AddressNotSupported => "it does not know this type of address",
+            Self::TtlExpired => "TTL expired",
+            Self::CommandNotSupported => "command not supported",
+            Self::AddressNotSupported => "address type not supported",
+            Self::Ident(code) => {
+                return write!(f, "no answer of identd for the user (code {code})");
+            }
             Self::Other(code) => return write!(f, "code {code}"),
         })
     }

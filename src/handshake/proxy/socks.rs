@@ -108,8 +108,7 @@ impl Socks {
                             Ok(true)
                         }
                         91 => Err(ProxyError::Socks(SocksReply::Failure)),
-                        // The proxy could not ask for the user's name, or has another one.
-                        92 | 93 => Err(ProxyError::BadCredentials),
+                        92 | 93 => Err(ProxyError::Socks(SocksReply::Ident(code))),
                         code => Err(ProxyError::Socks(SocksReply::Other(code))),
                     };
                 }
@@ -133,8 +132,8 @@ impl Socks {
                 queue(out, &message);
             }
             // RFC 1928 §3: "If the selected METHOD is X'FF', none of the methods listed by the client are acceptable".
-            (0xff, _) => return Err(ProxyError::NoMethod),
-            _ => return Err(ProxyError::Malformed),
+            // A proxy that selects one that was not offered wants that one.
+            _ => return Err(ProxyError::NoMethod),
         }
         Ok(())
     }
