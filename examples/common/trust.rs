@@ -32,6 +32,9 @@ pub fn config(trust: &Trust) -> Result<Option<Arc<ClientConfig>>, String> {
         let certificate = certificate.map_err(|error| about(&error))?;
         roots.add(certificate).map_err(|error| about(&error))?;
     }
+    if roots.is_empty() {
+        return Err(about(&"no certificate"));
+    }
     Ok(Some(Arc::new(builder.with_root_certificates(roots).with_no_client_auth())))
 }
 

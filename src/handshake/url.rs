@@ -83,19 +83,15 @@ impl Url {
 
     /// The URL that a redirect's Location names (RFC 3986 §5.2, RFC 9110 §10.2.2). It may be relative to this one, and
     /// is a URL of a host: a Location never names a Unix socket.
-    pub(crate) fn join(&self, location: &str) -> Result<(Self, Credentials), InvalidRequest> {
+    pub(crate) fn join(&self, location: &str) -> Result<Self, InvalidRequest> {
         // RFC 9110 §10.2.2: a Location may have a fragment, which is never sent.
         let location = location.split('#').next().unwrap_or_default();
         if has_scheme(location) {
-            let (url, credentials) = Self::parse(location)?;
-            return match url.unix {
-                None => Ok((url, credentials)),
-                Some(_) => Err(InvalidRequest::Url("a redirect to a Unix socket")),
-            };
+            return Self::of_location(location);
         }
         if location.starts_with("//") {
             let scheme = if self.secure { "wss" } else { "ws" };
-            return Self::parse(&format!("{scheme}:{location}"));
+            return Self::of_location(&format!("{scheme}:{location}"));
         }
         check_bytes(location).map_err(InvalidRequest::Url)?;
         let (base, _) = self.target.split_once('?').unwrap_or((&self.target, ""));
@@ -109,7 +105,17 @@ impl Url {
                 [&without_dots(&[folder, path].concat()), query].concat()
             }
         };
-        Ok((Self { target, ..self.clone() }, None))
+        Ok(Self { target, ..self.clone() })
+    }
+
+    fn of_location(location: &str) -> Result<Self, InvalidRequest> {
+        match Self::parse(location)? {
+            (url, None) if url.unix.is_none() => Ok(url),
+            (_, None) => Err(InvalidRequest::Url("a redirect to a Unix socket")),
+            // RFC 9110 §4.2.4: in a URI from an untrusted source, a recipient "SHOULD parse for userinfo and treat its
+            // presence as an error".
+            (_, Some(_)) => Err(InvalidRequest::Url("a redirect with credentials")),
+        }
     }
 
     /// Whether requests to both go to the same origin (RFC 6454 §4).

@@ -121,7 +121,6 @@ fn a_location_may_be_relative() {
         ("g/../h", "ws://a/b/c/h"),
         ("g?y/../x", "ws://a/b/c/g?y/../x"),
         ("http://g:8080/h?i", "ws://g:8080/h?i"),
-        ("//user:pw@g/", "ws://g/"),
     ] {
         assert_eq!(follow(&base, location).unwrap().url(), url, "{location:?}");
     }
@@ -144,6 +143,8 @@ fn a_location_that_is_no_websocket_url_is_not_followed() {
         "ws://h:0/",
         "/a b",
         "/caf\u{e9}",
+        "ws://user:pw@h/",
+        "//user@g/",
         "\\\\evil\\x",
         "/\\evil",
     ] {
@@ -229,11 +230,6 @@ fn no_secret_reaches_another_origin() {
     let request = request("ws://user:pw@a.example/");
     assert_eq!(headers(&follow(&request, "/x").unwrap()), "Authorization Host User-Agent");
     assert_eq!(headers(&follow(&request, "//b.example/").unwrap()), "Host User-Agent");
-    // The other server may name credentials of its own.
-    assert_eq!(
-        headers(&follow(&request, "//u@b.example/").unwrap()),
-        "Authorization Host User-Agent"
-    );
 }
 
 #[test]

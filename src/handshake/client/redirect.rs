@@ -22,7 +22,7 @@ pub enum Unfollowed {
     TooMany(u32),
     /// It goes from `wss` to `ws`.
     Insecure,
-    /// The `Location` is no URL of a WebSocket.
+    /// The `Location` is no URL of a WebSocket, or has credentials (RFC 9110 §4.2.4).
     Location,
     /// The program gave the stream, so nothing here can connect anew.
     GivenStream,
@@ -79,7 +79,9 @@ impl fmt::Display for Redirected {
             Unfollowed::TooMany(1) => f.write_str("; the request allows 1 redirect"),
             Unfollowed::TooMany(n) => write!(f, "; the request allows {n} redirects"),
             Unfollowed::Insecure => f.write_str("; a redirect from wss to ws is never followed"),
-            Unfollowed::Location => f.write_str("; that is no URL of a WebSocket"),
+            Unfollowed::Location => {
+                f.write_str("; that is no URL of a WebSocket without credentials")
+            }
             Unfollowed::GivenStream => {
                 f.write_str("; redirects are not followed on a stream that the program gave")
             }

@@ -234,7 +234,7 @@ impl ClientRequest {
     /// Follows at most `n` redirects (301, 302, 303, 307 and 308; RFC 9110 §15.4). Default 0: a redirect is the error
     /// [`ConnectError::Redirected`].
     ///
-    /// - A redirect from `wss` to `ws` is never followed, nor one to a Unix socket.
+    /// - A redirect from `wss` to `ws` is never followed, nor one to a Unix socket, nor one with credentials in its URL.
     /// - To another origin (scheme, host or port), no header of [`header`](Self::header), [`bearer`](Self::bearer),
     ///   [`basic`](Self::basic) or the URL is sent, except those that hold no secret, such as `User-Agent` and
     ///   `Accept-Language`. The `Origin` and the subprotocols are sent to all, so do not put a secret in these.
@@ -419,8 +419,8 @@ impl ClientRequest {
             return not(redirected, Unfollowed::TooMany(most));
         }
         let joined = redirected.location_text().map(|location| self.url.join(location));
-        let (url, credentials) = match joined {
-            Some(Ok(joined)) => joined,
+        let url = match joined {
+            Some(Ok(url)) => url,
             _ => return not(redirected, Unfollowed::Location),
         };
         if self.url.secure && !url.secure {
@@ -435,9 +435,6 @@ impl ClientRequest {
             next.ways_mut().connect_to = None;
         }
         next.url = url;
-        if let Some(credentials) = credentials {
-            next.authorize(key::basic_credentials(&credentials));
-        }
         Ok(next)
     }
 
