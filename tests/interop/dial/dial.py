@@ -42,7 +42,7 @@ class Outcome:
     """How a run of `connect` ended."""
 
     def __init__(self, command, code, out, err, seconds):
-        self.command, self.code, self.out, self.err, self.seconds = command, code, out.splitlines(), err, seconds
+        self.command, self.code, self.out, self.err, self.seconds = command, code, out, err, seconds
 
     def __str__(self):
         out = [line if len(line) < 100 else f"{line[:100]}..." for line in self.out]
@@ -57,16 +57,48 @@ class Case(unittest.TestCase):
     drip = False
 
     def dial(self, url, *options, lines=LINES, env=None, timeout=TIMEOUT):
+        """Runs `connect`, sends it the lines, and ends its input when as many have come back, or when it has ended."""
         command = [CONNECT, *self.adapter, *map(str, options), url]
         begin = time.monotonic()
-        try:
-            run = subprocess.run(
-                command, input="".join(f"{line}\n" for line in lines), capture_output=True, text=True, timeout=timeout,
-                env=environment(**env or {}),
-            )  # fmt: skip
-        except subprocess.TimeoutExpired:
-            self.fail(f"not done after {timeout} s: {' '.join(command)}")
-        return Outcome(command, run.returncode, run.stdout, run.stderr, time.monotonic() - begin)
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(**env or {})
+        ) as process:
+            out, err, enough = [], [], threading.Event()
+
+            def write():
+                with contextlib.suppress(OSError):
+                    for line in lines:
+                        process.stdin.write(f"{line}\n")
+                    process.stdin.flush()
+
+            def read():
+                for line in process.stdout:
+                    out.append(line.removesuffix("\n"))
+                    if len(out) == len(lines):
+                        enough.set()
+                enough.set()
+
+            threads = [threading.Thread(target=target, daemon=True) for target in [write, read, lambda: err.append(process.stderr.read())]]
+            for thread in threads:
+                thread.start()
+            try:
+                enough.wait(timeout)
+                # A server that gets a Close may answer it before the messages that came first.
+                with contextlib.suppress(OSError):
+                    threads[0].join(1)
+                    process.stdin.close()
+                code = process.wait(max(0.1, begin + timeout - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                code = None
+            finally:
+                process.kill()
+            seconds = time.monotonic() - begin
+            for thread in threads:
+                thread.join(TIMEOUT)
+        outcome = Outcome(command, code, out, err[0], seconds)
+        if code is None:
+            self.fail(f"not done after {timeout} s: {outcome}")
+        return outcome
 
     def echoes(self, url, *options, lines=LINES, **more):
         """The connection is opened, and messages come back."""
