@@ -215,10 +215,10 @@ impl ClientRequest {
         Ok(self)
     }
 
-    /// Connects through a proxy: one [`Proxy`](super::Proxy), or the [`Proxies`] of which the URL chooses one.
+    /// Connects through a proxy: one [`Proxy`](crate::handshake::Proxy), or the [`Proxies`] of which the URL chooses one.
     ///
     /// Without this, no proxy is used. The variables of the environment are read only by
-    /// [`Proxies::from_env`](super::Proxies::from_env), so that they redirect no program that did not ask for it.
+    /// [`Proxies::from_env`](crate::handshake::Proxies::from_env), so that they redirect no program that did not ask for it.
     ///
     /// ```
     /// use bowline::handshake::{ClientRequest, Proxy};
@@ -280,7 +280,7 @@ impl ClientRequest {
     /// Uses this TLS configuration in `connect_with` of either adapter, instead of
     /// [`with_platform_roots`](crate::adapter::tls::with_platform_roots). Its ALPN protocols are not offered;
     /// `http/1.1` is. It has no effect where `connect_with` does not do the TLS, and none on the TLS to an `https`
-    /// proxy, which has [a setting of its own](super::Proxy::tls_config).
+    /// proxy, which has [a setting of its own](crate::handshake::Proxy::tls_config).
     #[cfg(feature = "rustls")]
     pub fn tls_config(mut self, config: Arc<::rustls::ClientConfig>) -> Self {
         self.tls = Some(config);
