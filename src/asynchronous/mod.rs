@@ -29,6 +29,8 @@ pub use opening::Incoming;
 pub use websocket::{Outgoing, WebSocket};
 
 pub(crate) use io::Sealed;
+#[cfg(feature = "tokio")]
+pub(crate) use opening::tunnel_to;
 pub(crate) use opening::{open, tunnel};
 #[cfg(feature = "tokio")]
 pub(crate) use reader::{Order, Supervisor};

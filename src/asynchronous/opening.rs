@@ -63,9 +63,22 @@ fn poll_write_by<I: Io>(
     }
 }
 
-/// Asks the proxy at the other end of the stream for a connection to the target. Gives the stream back, and the first
-/// bytes of the server, if some have come. It all began at `start`.
+/// Asks the proxy at the other end of the stream for a connection to the host of the request, and gives the stream back.
 pub(crate) async fn tunnel<I: Wrap>(
+    stream: I::Stream,
+    proxy: &Proxy,
+    request: &ClientRequest,
+    config: Config,
+) -> Result<I::Stream, Error> {
+    let target = (request.host(), request.port());
+    match tunnel_to::<I>(stream, proxy, target, &request.config(config), I::now()).await? {
+        (stream, first) if first.unread().is_empty() => Ok(stream),
+        _ => Err(Error::of_proxy(proxy, ProxyError::EarlyBytes)),
+    }
+}
+
+/// The same, for any target, and with the first bytes of the server, if some have come. It all began at `start`.
+pub(crate) async fn tunnel_to<I: Wrap>(
     stream: I::Stream,
     proxy: &Proxy,
     (host, port): (&str, u16),

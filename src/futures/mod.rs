@@ -36,7 +36,7 @@ use ::futures_io::{AsyncRead, AsyncWrite};
 
 use crate::adapter::Error;
 use crate::asynchronous::{self, Io as _};
-use crate::handshake::{ClientRequest, Proxy, ProxyError, Response};
+use crate::handshake::{ClientRequest, Proxy, Response};
 use crate::memory::recv_buf::RecvBuf;
 use crate::protocol::config::Config;
 pub(crate) use io::Futures;
@@ -130,13 +130,7 @@ pub async fn tunnel<S: AsyncRead + AsyncWrite + Unpin>(
     request: &ClientRequest,
     config: Config,
 ) -> Result<S, Error> {
-    let (config, start) = (request.config(config), Futures::<S>::now());
-    let target = (request.host(), request.port());
-    let tunnel = asynchronous::tunnel::<Futures<S>>(stream, proxy, target, &config, start);
-    match std::boxed::Box::pin(tunnel).await? {
-        (stream, first) if first.unread().is_empty() => Ok(stream),
-        _ => Err(Error::of_proxy(proxy, ProxyError::EarlyBytes)),
-    }
+    std::boxed::Box::pin(asynchronous::tunnel::<Futures<S>>(stream, proxy, request, config)).await
 }
 
 /// Accepts a client that asks for a WebSocket, whatever the path. It refuses an invalid request, or one from a

@@ -173,7 +173,7 @@ async fn reach(
             None => return Err(Error::of_proxy(proxy, ProxyError::TimedOut)),
         };
         let target = (&host[..], port);
-        match asynchronous::tunnel::<Tokio<_>>(stream, proxy, target, config, start).await {
+        match asynchronous::tunnel_to::<Tokio<_>>(stream, proxy, target, config, start).await {
             Ok((stream, input)) => return security.inside(stream, input).await,
             // The proxy cannot reach this address. It may reach the next.
             Err(Error::Proxy { error: ProxyError::Socks(_), .. })

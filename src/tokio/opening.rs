@@ -7,7 +7,7 @@ use ::tokio::io::{AsyncRead, AsyncWrite};
 use super::{Incoming, Tokio, WebSocket, now};
 use crate::adapter::Error;
 use crate::asynchronous;
-use crate::handshake::{ClientRequest, Proxy, ProxyError, Response};
+use crate::handshake::{ClientRequest, Proxy, Response};
 use crate::memory::recv_buf::RecvBuf;
 use crate::protocol::config::Config;
 
@@ -67,13 +67,7 @@ pub async fn tunnel<S: AsyncRead + AsyncWrite + Unpin>(
     request: &ClientRequest,
     config: Config,
 ) -> Result<S, Error> {
-    let (config, start) = (request.config(config), now());
-    let target = (request.host(), request.port());
-    let tunnel = asynchronous::tunnel::<Tokio<S>>(stream, proxy, target, &config, start);
-    match Box::pin(tunnel).await? {
-        (stream, first) if first.unread().is_empty() => Ok(stream),
-        _ => Err(Error::of_proxy(proxy, ProxyError::EarlyBytes)),
-    }
+    Box::pin(asynchronous::tunnel::<Tokio<S>>(stream, proxy, request, config)).await
 }
 
 /// Accepts a client that asks for a WebSocket, whatever the path. It refuses an invalid request, or one from a
