@@ -52,11 +52,8 @@ pub fn connect(url: &str) -> Result<WebSocket<MaybeTls>, Error> {
     Ok(ws)
 }
 
-/// Opens a WebSocket with headers, subprotocols, origin and limits of your own. Gives the server's
-/// response too: its headers, and the subprotocol that it selected.
-///
-/// All addresses of the host are tried; the name, the connection, TLS and the handshake together
-/// take at most [`Config::handshake_timeout`]. `TCP_NODELAY` is set.
+/// Opens a WebSocket as the request says: with headers, subprotocols and an origin, through a proxy, past redirects, to
+/// another place. Gives the server's response too: its headers, and the subprotocol that it selected.
 ///
 /// ```no_run
 /// use bowline::handshake::ClientRequest;
@@ -70,11 +67,18 @@ pub fn connect(url: &str) -> Result<WebSocket<MaybeTls>, Error> {
 /// # Ok::<(), bowline::Error>(())
 /// ```
 ///
+/// The addresses of the host race (RFC 8305): the next one starts after 250 ms, or when one fails. The names, the
+/// connections, the proxy, TLS, the redirects and the handshake together take at most
+/// [`Config::handshake_timeout`], or the request's own [`timeout`](ClientRequest::timeout). `TCP_NODELAY` is set.
+///
 /// # Errors
 ///
-/// [`Error::Connect`] with the server's refusal. [`Error::Io`], which names the address that could not be
-/// connected to. For a `wss` URL, `Error::Tls` with what is wrong with the certificate, for example, or
-/// [`Error::TlsNotBuiltIn`] without the feature `rustls`.
+/// - [`Error::Io`] if no connection came about: [`Error::unreachable`] has each address with its own error.
+/// - [`Error::Proxy`] if the proxy gave none, and `Error::ProxyTls` if TLS with it failed.
+/// - `Error::Tls` with what is wrong with the certificate, for example. [`Error::TlsNotBuiltIn`] for a `wss` URL without
+///   the feature `rustls`.
+/// - [`Error::Connect`] with the server's refusal, or a redirect that was not followed.
+/// - [`Error::Invalid`] if a variable of the environment names an invalid proxy.
 pub fn connect_with(
     request: &ClientRequest,
     config: Config,

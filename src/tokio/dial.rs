@@ -55,8 +55,8 @@ pub async fn connect(url: &str) -> Result<WebSocket<MaybeTls>, Error> {
     Ok(ws)
 }
 
-/// Opens a WebSocket with headers, subprotocols, origin and limits of your own. Gives the server's
-/// response too: its headers, and the subprotocol that it selected.
+/// Opens a WebSocket as the request says: with headers, subprotocols and an origin, through a proxy, past redirects, to
+/// another place. Gives the server's response too: its headers, and the subprotocol that it selected.
 ///
 /// ```no_run
 /// use bowline::{Config, handshake::ClientRequest};
@@ -70,13 +70,18 @@ pub async fn connect(url: &str) -> Result<WebSocket<MaybeTls>, Error> {
 /// # }
 /// ```
 ///
-/// All addresses of the host are tried. The name, the connection, TLS and the handshake together
-/// take at most [`Config::handshake_timeout`]. `TCP_NODELAY` is set. Dropping the future gives up the attempt.
+/// The addresses of the host race (RFC 8305): the next one starts after 250 ms, or when one fails. The names, the
+/// connections, the proxy, TLS, the redirects and the handshake together take at most
+/// [`Config::handshake_timeout`], or the request's own [`timeout`](ClientRequest::timeout). `TCP_NODELAY` is set. Dropping the future gives up the attempt.
 ///
 /// # Errors
 ///
-/// [`Error::Connect`] with the server's refusal, [`Error::Io`]. For a `wss` URL, `Error::Tls` with what is
-/// wrong with the certificate, for example, or [`Error::TlsNotBuiltIn`] without the feature `rustls`.
+/// - [`Error::Io`] if no connection came about: [`Error::unreachable`] has each address with its own error.
+/// - [`Error::Proxy`] if the proxy gave none, and `Error::ProxyTls` if TLS with it failed.
+/// - `Error::Tls` with what is wrong with the certificate, for example. [`Error::TlsNotBuiltIn`] for a `wss` URL without
+///   the feature `rustls`.
+/// - [`Error::Connect`] with the server's refusal, or a redirect that was not followed.
+/// - [`Error::Invalid`] if a variable of the environment names an invalid proxy.
 pub async fn connect_with(
     request: &ClientRequest,
     config: Config,
