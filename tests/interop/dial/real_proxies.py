@@ -176,7 +176,17 @@ class Checks(Proxies):
                 self.fails(f"ws://127.0.0.1:{free_port()}/", *options, saying=self.UNREACHABLE, within=10)
 
 
-class Squid(Checks, Case):
+@both_adapters
+class ByName:
+    """The proxy itself as a name and as an address of IPv6."""
+
+    def test_the_proxy_by_name_and_by_ipv6(self):
+        for host in "localhost", "[::1]":
+            with self.subTest(host), Origin() as origin:
+                self.echoes(origin.url, "--proxy", f"http://{host}:{self.open_ports['http']}")
+
+
+class Squid(ByName, Checks, Case):
     NEEDS = "squid"
     SCHEMES = ["http", "https"]
 
@@ -206,22 +216,6 @@ class Squid(Checks, Case):
         )  # fmt: skip
         listening = [("127.0.0.1", ports["http"]), ("::1", ports["http"]), ("127.0.0.1", ports["https"])]
         return Process(["squid", "-N", "-d", "1", "-f", file, "-n", f"bowline{ports['http']}"], cls.folder, listening), ports
-
-
-@both_adapters
-class SquidByName(Proxies):
-    """The proxy itself as a name and as an address of IPv6."""
-
-    def test_names(self):
-        for host in "localhost", "[::1]":
-            with self.subTest(host), Origin() as origin:
-                self.echoes(origin.url, "--proxy", f"http://{host}:{self.open_ports['http']}")
-
-
-class SquidNames(SquidByName, Case):
-    NEEDS = "squid"
-    start = classmethod(lambda cls: Squid.start.__func__(cls))
-    squid = classmethod(lambda cls, *rest: Squid.squid.__func__(cls, *rest))
 
 
 class Tinyproxy(Checks, Case):
@@ -374,7 +368,25 @@ class ProxyPyTls(ProxyPy):
         return super().proxy_py("--cert-file", pem, "--key-file", pem, *options)
 
 
-class Mitmproxy(Checks, Case):
+@both_adapters
+class Listed:
+    """It writes the messages down."""
+
+    def test_the_messages_are_listed(self):
+        for scheme in self.SCHEMES:
+            for secure in False, True:
+                with self.subTest((scheme, secure)), self.origin(secure) as origin:
+                    self.messages.write_text("")
+                    url = origin.named("localhost", "/listed?scheme=" + scheme)
+                    self.echoes(url, "--proxy", self.url(scheme), "--ca", self.authority())
+                    seen = [json.loads(line) for line in self.messages.read_text().splitlines()]
+                    for from_client in True, False:
+                        texts = [message["text"] for message in seen if message["from_client"] == from_client]
+                        self.assertEqual(texts, LINES)
+                    self.assertEqual({message["url"] for message in seen}, {url.replace("ws", "http", 1)})
+
+
+class Mitmproxy(Listed, Checks, Case):
     """It takes TLS apart, and WebSocket as well: it has to see the messages as they were sent."""
 
     NEEDS = "mitmproxy"
@@ -408,25 +420,3 @@ class Mitmproxy(Checks, Case):
 
     def authority(self):
         return pathlib.Path(self.folder, "mitmproxy-ca-cert.pem")
-
-
-@both_adapters
-class Listed(Proxies):
-    """Lists the messages."""
-
-    def test_the_messages_are_listed(self):
-        for scheme in self.SCHEMES:
-            for secure in False, True:
-                with self.subTest((scheme, secure)), self.origin(secure) as origin:
-                    self.messages.write_text("")
-                    url = origin.named("localhost", "/listed?scheme=" + scheme)
-                    self.echoes(url, "--proxy", self.url(scheme), "--ca", self.authority())
-                    seen = [json.loads(line) for line in self.messages.read_text().splitlines()]
-                    for from_client in True, False:
-                        texts = [message["text"] for message in seen if message["from_client"] == from_client]
-                        self.assertEqual(texts, LINES)
-                    self.assertEqual({message["url"] for message in seen}, {url.replace("ws", "http", 1)})
-
-
-class MitmproxyLists(Listed, Mitmproxy):
-    pass

@@ -366,7 +366,10 @@ class Secrets(Case):
             self.assertEqual(fields(b.heads[0], "Authorization"), [])
 
     def test_userinfo_of_a_location(self):
-        """No server may give credentials to send to another. Refused or left out, but not sent."""
+        """RFC 9110 §4.2.4: of a URI "from an untrusted source, a recipient SHOULD parse for userinfo and treat its presence as an error".
+
+        A server could have its own credentials sent to another. Left out is as good.
+        """
         with Origin() as b, redirecting(f"ws://me:s3cr3t@{b.address}/there") as a:
             self.dial(a.url, "--redirects", "1")
             for head in b.heads:
