@@ -182,8 +182,29 @@ DEVIATIONS = {}
 
 
 def deviates(reason, choice, *cases):
-    for case in cases:
-        DEVIATIONS[case] = (choice, reason)
+    for value, url in cases:
+        DEVIATIONS[value, url] = (choice, reason)
+
+
+deviates(
+    "SOCKS4 without names is not there", "error",
+    ("socks4://127.0.0.2", "wss://h/"), ("socks://127.0.0.2", "wss://h/"),
+)  # fmt: skip
+deviates(
+    "an entry with a port is for this port; to libcurl it matches nothing", "none",
+    ("example.com:80", "ws://example.com/"), ("example.com:80", "ws://example.com:80/"),
+    ("example.com:8080", "ws://example.com:8080/"), ("example.com:8080", "ws://www.example.com:8080/"),
+    ("127.0.0.1:81", "ws://127.0.0.1:81/"), ("[::1]:8080", "ws://[::1]:8080/"),
+)  # fmt: skip
+deviates(
+    "IPv6 may have its brackets; to libcurl it matches nothing then", "none",
+    ("[::1]", "ws://[::1]/"), ("[::1]", "ws://[::1]:8080/"), ("[::1]", "wss://[::1]/"),
+)  # fmt: skip
+deviates(
+    "a range of /0 has all addresses; libcurl compares all bits", "none",
+    ("0.0.0.0/0", "ws://10.1.2.3/"), ("0.0.0.0/0", "wss://10.1.2.3/"),
+    ("::/0", "ws://[::1]/"), ("::/0", "ws://[fd00::1]/"), ("::/0", "wss://[::1]/"),
+)  # fmt: skip
 
 
 def ask_curl(url, variables):
@@ -225,11 +246,13 @@ def ask_bowline(url, variables):
 
 
 class Choice(unittest.TestCase):
+    def test_each_deviation_is_a_case(self):
+        self.assertEqual({key for key in DEVIATIONS if not any(key[0] in values and key[1] == url for url, values in CASES)}, set())
+
     def compare(self, url, variables):
         oracle, ours = ask_curl(url, variables), ask_bowline(url, variables)
         got = "error" if ours.startswith("error: ") else ours
-        key = next((key for key in DEVIATIONS if key[0] in variables.values() and key[1] == url), None)
-        if key:
+        if key := next((key for key in DEVIATIONS if key[0] in variables.values() and key[1] == url), None):
             choice, reason = DEVIATIONS[key]
             self.assertEqual(got, choice, f"{url} with {variables}: {reason}, and libcurl chooses {oracle}")
             self.assertNotEqual(got, oracle, f"no deviation: {key}")
@@ -242,7 +265,11 @@ class Choice(unittest.TestCase):
                 self.assertNotIn("s3cr3t", ask_bowline("ws://h/", {"all_proxy": value}))
 
 
+CASES = []
+
+
 def add(name, url, variables):
+    CASES.append((url, variables.values()))
     name = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
     count = sum(1 for other in vars(Choice) if other.startswith("test_"))
     setattr(Choice, f"test_{count:03}_{name:.60}", lambda self: self.compare(url, variables))
@@ -256,8 +283,3 @@ for value, hosts in EXCEPTIONS:
     for host in hosts:
         add(f"no_proxy {value[-20:]} {host}", f"ws://{host}/", {"all_proxy": A, "no_proxy": value})
     add(f"no_proxy {value[-20:]} wss {hosts[0]}", f"wss://{hosts[0]}/", {"all_proxy": A, "no_proxy": value})
-
-deviates(
-    "SOCKS4 without names is not there", "error",
-    ("socks4://127.0.0.2", "wss://h/"), ("socks://127.0.0.2", "wss://h/"),
-)  # fmt: skip
