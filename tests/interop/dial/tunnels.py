@@ -687,7 +687,7 @@ class HttpsProxy(Case):
     def test_it_speaks_plain(self):
         with HttpProxy() as proxy:
             self.fails(
-                "ws://127.0.0.1:9/", "--proxy", f"https://{proxy.address}", "--timeout", "5", saying=f"\\b{proxy.port}\\b", within=7
+                "ws://127.0.0.1:9/", "--proxy", f"https://{proxy.address}", "--timeout", "1.5", saying=f"\\b{proxy.port}\\b", within=5
             )
 
     def test_tls_where_plain_is_expected(self):
