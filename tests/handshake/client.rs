@@ -839,3 +839,73 @@ fn without_a_timeout_there_is_no_deadline() {
     assert_eq!(client.handshake.deadline(Duration::ZERO), None);
     assert_eq!(client.handshake.on_time(Duration::MAX), Ok(()));
 }
+
+// What a program says of itself.
+
+/// The values of all headers of this name.
+fn sent(request: &ClientRequest, name: &str) -> Vec<String> {
+    let (_, headers) = ClientHandshake::start(request, Config::default(), [7; 32]);
+    headers.all(name).map(|value| String::from_utf8(value.to_vec()).unwrap()).collect()
+}
+
+#[test]
+fn the_last_credentials_are_the_ones_that_are_sent() {
+    let with_url = || ClientRequest::new("ws://user:pw@h/").unwrap();
+    let authorization = |request: ClientRequest| sent(&request, "Authorization");
+    assert_eq!(authorization(with_url()), ["Basic dXNlcjpwdw=="]);
+    assert_eq!(authorization(with_url().bearer("abc.def").unwrap()), ["Bearer abc.def"]);
+    assert_eq!(authorization(with_url().basic("u", "p:w").unwrap()), ["Basic dTpwOnc="]);
+    assert_eq!(authorization(with_url().basic("u", "").unwrap()), ["Basic dTo="]);
+    let custom = |request: ClientRequest| request.header("authorization", "Custom x").unwrap();
+    assert_eq!(authorization(custom(with_url())), ["Custom x"]);
+    assert_eq!(authorization(custom(with_url().bearer("t").unwrap())), ["Custom x"]);
+    assert_eq!(authorization(custom(with_url()).bearer("t").unwrap()), ["Bearer t"]);
+    let plain = ClientRequest::new("ws://h/").unwrap();
+    assert_eq!(authorization(plain.clone()), Vec::<String>::new());
+    // RFC 7617 §2 has no colon in the name, and no control characters.
+    for (user, password) in [("a:b", "c"), ("a\n", "b"), ("a", "b\0")] {
+        assert!(plain.clone().basic(user, password).is_err(), "{user:?}");
+    }
+    for token in ["", "a\r\nX: y", " a"] {
+        assert!(plain.clone().bearer(token).is_err(), "{token:?}");
+    }
+}
+
+#[test]
+fn a_user_agent_is_sent_unless_the_program_has_none() {
+    let plain = || ClientRequest::new("ws://h/").unwrap();
+    let own = concat!("bowline/", env!("CARGO_PKG_VERSION"));
+    assert_eq!(sent(&plain(), "User-Agent"), [own]);
+    assert_eq!(sent(&plain().header("user-agent", "mine").unwrap(), "User-Agent"), ["mine"]);
+    assert_eq!(sent(&plain().user_agent("mine/1").unwrap(), "User-Agent"), ["mine/1"]);
+    let twice = plain().user_agent("mine/1").unwrap().user_agent("mine/2").unwrap();
+    assert_eq!(sent(&twice, "User-Agent"), ["mine/2"]);
+    assert!(sent(&plain().user_agent(None).unwrap(), "User-Agent").is_empty());
+    assert!(plain().user_agent("a\nb").is_err());
+}
+
+#[test]
+fn a_header_that_cannot_be_added_leaves_the_request_as_it_was() {
+    let mut request = ClientRequest::new("ws://user:pw@h/").unwrap();
+    for (name, value) in
+        [("Authorization", "a\r\nb"), ("X Y", "z"), ("Host", "h"), ("Upgrade", "x")]
+    {
+        assert!(request.try_header(name, value).is_err(), "{name}");
+        assert_eq!(sent(&request, "Authorization"), ["Basic dXNlcjpwdw=="], "{name}");
+    }
+    request.try_header("X-Room", "7").unwrap();
+    assert_eq!(sent(&request, "x-room"), ["7"]);
+}
+
+#[test]
+fn the_requests_own_timeout_goes_before_the_configurations() {
+    use std::time::Duration;
+    let second = Duration::from_secs(1);
+    let deadline = |request: &ClientRequest| {
+        ClientHandshake::start(request, Config::default(), [7; 32]).0.deadline(second)
+    };
+    let request = ClientRequest::new("ws://h/").unwrap();
+    assert_eq!(deadline(&request), Some(11 * second));
+    assert_eq!(deadline(&request.clone().timeout(3 * second)), Some(4 * second));
+    assert_eq!(deadline(&request.timeout(None)), None);
+}

@@ -217,6 +217,7 @@ fn no_secret_reaches_another_origin() {
             "ws://b.example/",
             "ws://a.example:81/",
             "wss://a.example/",
+            "wss://a.example:80/",
             "ws://x.a.example/",
             "ws://a.example./",
         ] {
