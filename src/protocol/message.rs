@@ -1,6 +1,9 @@
 //! Messages: owned ([`Message`]), borrowed ([`MessageRef`]), and in parts ([`Part`]).
 
+use alloc::borrow::Cow;
+use alloc::boxed::Box;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::{fmt, ops::Deref, str::Utf8Error};
 
@@ -253,6 +256,31 @@ impl From<String> for Message {
     }
 }
 
+impl From<&String> for Message {
+    fn from(text: &String) -> Self {
+        Self::Text(text.as_str().into())
+    }
+}
+
+impl From<Box<str>> for Message {
+    fn from(text: Box<str>) -> Self {
+        Self::Text(text.into_string().into())
+    }
+}
+
+impl From<Arc<str>> for Message {
+    /// Copies the text, because others may hold it too.
+    fn from(text: Arc<str>) -> Self {
+        Self::Text((&*text).into())
+    }
+}
+
+impl From<Cow<'_, str>> for Message {
+    fn from(text: Cow<'_, str>) -> Self {
+        Self::Text(text.into_owned().into())
+    }
+}
+
 impl From<Text> for Message {
     fn from(text: Text) -> Self {
         Self::Text(text)
@@ -268,6 +296,36 @@ impl From<&[u8]> for Message {
 impl From<Vec<u8>> for Message {
     fn from(data: Vec<u8>) -> Self {
         Self::Binary(data.into())
+    }
+}
+
+impl<const N: usize> From<&[u8; N]> for Message {
+    fn from(data: &[u8; N]) -> Self {
+        data[..].into()
+    }
+}
+
+impl<const N: usize> From<[u8; N]> for Message {
+    fn from(data: [u8; N]) -> Self {
+        data[..].into()
+    }
+}
+
+impl From<&Vec<u8>> for Message {
+    fn from(data: &Vec<u8>) -> Self {
+        data[..].into()
+    }
+}
+
+impl From<Box<[u8]>> for Message {
+    fn from(data: Box<[u8]>) -> Self {
+        Self::Binary(data.into())
+    }
+}
+
+impl From<Cow<'_, [u8]>> for Message {
+    fn from(data: Cow<'_, [u8]>) -> Self {
+        Self::Binary(data.into_owned().into())
     }
 }
 
@@ -297,6 +355,24 @@ impl<'a> From<&'a str> for MessageRef<'a> {
 
 impl<'a> From<&'a [u8]> for MessageRef<'a> {
     fn from(data: &'a [u8]) -> Self {
+        Self::Binary(data)
+    }
+}
+
+impl<'a> From<&'a String> for MessageRef<'a> {
+    fn from(text: &'a String) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl<'a, const N: usize> From<&'a [u8; N]> for MessageRef<'a> {
+    fn from(data: &'a [u8; N]) -> Self {
+        Self::Binary(data)
+    }
+}
+
+impl<'a> From<&'a Vec<u8>> for MessageRef<'a> {
+    fn from(data: &'a Vec<u8>) -> Self {
         Self::Binary(data)
     }
 }

@@ -4,6 +4,7 @@
 //! nobody.
 
 use alloc::string::{String, ToString};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 use core::net::Ipv4Addr;
@@ -15,6 +16,8 @@ use super::config::Config;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Policy {
     any_origin: bool,
+    null_origin: bool,
+    origin_if: Option<Predicate>,
     /// [`Origin::parse`] can read each of them.
     origins: Vec<String>,
     hosts: Vec<String>,
@@ -26,7 +29,15 @@ impl Policy {
         if self.any_origin {
             return true;
         }
-        let Some(origin) = core::str::from_utf8(origin).ok().and_then(Origin::parse) else {
+        let Ok(text) = core::str::from_utf8(origin) else {
+            return false;
+        };
+        if self.null_origin && text == "null"
+            || self.origin_if.as_ref().is_some_and(|predicate| (predicate.0)(text))
+        {
+            return true;
+        }
+        let Some(origin) = Origin::parse(text) else {
             return false;
         };
         if self
@@ -46,6 +57,16 @@ impl Policy {
     /// The host policy: any host if none was named.
     pub(crate) fn allows_host(&self, host: &str) -> bool {
         self.hosts.is_empty() || self.hosts.iter().any(|named| is_named(host, named))
+    }
+}
+
+/// A function of the program that decides about an origin.
+#[derive(Clone)]
+struct Predicate(Arc<dyn Fn(&str) -> bool + Send + Sync>);
+
+impl fmt::Debug for Predicate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Predicate")
     }
 }
 
@@ -86,7 +107,7 @@ impl<'a> Origin<'a> {
         if origin.eq_ignore_ascii_case("null") {
             return Err(
                 "any page can send null from a sandboxed frame, so to allow it is to allow every \
-                page: use allow_any_origin",
+                page: use allow_null_origin or allow_any_origin",
             );
         }
         let Some((scheme, rest)) = origin.split_once("://") else {
@@ -248,6 +269,31 @@ impl Config {
             Err(why) => return Err(InvalidPolicy::Origin(named, why)),
         };
         Ok(self.with(|s| s.policy.origins.push(origin)))
+    }
+
+    /// Server: also accept browsers' requests whose origin this function takes, such as those of all subdomains. It gets
+    /// the `Origin` as the browser sent it. It is asked in addition to the other rules. The last call counts.
+    ///
+    /// ```
+    /// let config = bowline::Config::default().allow_origin_if(|origin| {
+    ///     origin.strip_prefix("https://").is_some_and(|host| host.ends_with(".example.com"))
+    /// });
+    /// ```
+    ///
+    /// Compare whole hosts, or what follows a dot: `ends_with("example.com")` also takes `https://evil-example.com`.
+    pub fn allow_origin_if(
+        self,
+        is_allowed: impl Fn(&str) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        let predicate = Predicate(Arc::new(is_allowed));
+        self.with(|s| s.policy.origin_if = Some(predicate))
+    }
+
+    /// Server: also accept browsers' requests whose origin is `null`, which some browsers send for the pages of files.
+    /// Any page on the web can send it from a sandboxed frame. So this is right only where
+    /// [`allow_any_origin`](Self::allow_any_origin) would be.
+    pub fn allow_null_origin(self) -> Self {
+        self.with(|s| s.policy.null_origin = true)
     }
 
     /// Server: accept browsers' requests from any origin. This is right for public data, and if something other

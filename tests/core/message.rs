@@ -52,3 +52,35 @@ fn text_shows_as_text() {
     assert_eq!(Text::from(String::from("a")), Text::from("a"));
     assert_eq!(Text::default(), "");
 }
+
+#[test]
+fn text_and_bytes_of_any_kind_become_messages() {
+    use std::borrow::Cow;
+    use std::sync::Arc;
+    let owned = String::from("text");
+    let texts: [Message; 7] = [
+        "text".into(),
+        (&owned).into(),
+        owned.clone().into(),
+        Box::<str>::from("text").into(),
+        Arc::<str>::from("text").into(),
+        Cow::Borrowed("text").into(),
+        Cow::<str>::Owned(owned.clone()).into(),
+    ];
+    assert!(texts.iter().all(|message| message.as_text() == Some("text")));
+    let vec = vec![1u8, 2, 3];
+    let binaries: [Message; 8] = [
+        (&vec[..]).into(),
+        (&vec).into(),
+        vec.clone().into(),
+        b"\x01\x02\x03".into(),
+        [1u8, 2, 3].into(),
+        vec.clone().into_boxed_slice().into(),
+        Cow::Borrowed(&vec[..]).into(),
+        Cow::<[u8]>::Owned(vec.clone()).into(),
+    ];
+    assert!(binaries.iter().all(|message| *message == Message::Binary(vec.clone().into())));
+    let lent: [MessageRef<'_>; 3] = [(&vec).into(), (&[1u8, 2, 3]).into(), (&vec[..]).into()];
+    assert!(lent.iter().all(|message| *message == MessageRef::Binary(&vec)));
+    assert_eq!(MessageRef::from(&owned), MessageRef::Text("text"));
+}

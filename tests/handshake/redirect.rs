@@ -228,6 +228,10 @@ fn no_secret_reaches_another_origin() {
             assert_eq!(headers(&follow(&there, back).unwrap()), harmless);
         }
     }
+    // Another server has the port of this name.
+    let local = request("ws+unix:/s:/").bearer("t").unwrap();
+    assert_eq!(headers(&follow(&local, "ws://localhost/").unwrap()), "Host User-Agent");
+    assert_eq!(headers(&follow(&local, "/x").unwrap()), "Authorization Host User-Agent");
     let request = request("ws://user:pw@a.example/");
     assert_eq!(headers(&follow(&request, "/x").unwrap()), "Authorization Host User-Agent");
     assert_eq!(headers(&follow(&request, "//b.example/").unwrap()), "Host User-Agent");

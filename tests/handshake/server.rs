@@ -807,6 +807,35 @@ fn named_origins_may_connect_and_no_others() {
 }
 
 #[test]
+fn the_origin_null_is_allowed_by_a_name_of_its_own() {
+    let config = Config::default().allow_null_origin();
+    assert!(allows("example.com", "null", &config));
+    for other in ["https://evil.example", "NULL", "null://", "nullx", "", "file://"] {
+        assert!(!allows("example.com", other, &config), "{other}");
+    }
+    assert!(allows("example.com", "https://example.com", &config), "the other rules stay");
+}
+
+#[test]
+fn a_function_of_the_program_is_asked_about_an_origin_that_no_rule_has() {
+    let config =
+        Config::default().allow_origin("https://named.example").allow_origin_if(|origin| {
+            origin.strip_prefix("https://").is_some_and(|host| host.ends_with(".app.example"))
+        });
+    for origin in [
+        "https://a.app.example",
+        "https://named.example",
+        "https://example.com",
+        "http://example.com",
+    ] {
+        assert!(allows("example.com", origin, &config), "{origin}");
+    }
+    for origin in ["https://evil-app.example", "http://a.app.example", "null", ""] {
+        assert!(!allows("example.com", origin, &config), "{origin}");
+    }
+}
+
+#[test]
 fn an_origin_that_no_browser_sends_is_refused_when_it_is_named() {
     for (named, why) in [
         ("*", "allow_any_origin"),
