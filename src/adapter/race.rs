@@ -132,6 +132,12 @@ mod tests {
         assert!(!race.is_lost(), "one still runs");
         race.failed(all[1], ErrorKind::ConnectionReset.into());
         assert!(race.is_lost());
+
+        let mut race = Race::new(&all);
+        race.start(ms(1000));
+        assert_eq!(race.start(ms(1250)), Some(all[1]));
+        race.failed(all[1], ErrorKind::ConnectionRefused.into());
+        assert_eq!(race.start(ms(1251)), Some(all[2]), "at once, although the first still runs");
     }
 
     #[test]

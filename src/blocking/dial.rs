@@ -10,7 +10,6 @@ use std::string::ToString;
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
-use std::vec;
 use std::vec::Vec;
 
 #[cfg(feature = "rustls")]
@@ -28,9 +27,7 @@ use crate::adapter::race::Race;
 #[cfg(feature = "rustls")]
 use crate::adapter::tls;
 use crate::adapter::{Error, Unreachable};
-use crate::handshake::{
-    ClientRequest, ConnectError, Place, Proxy, ProxyError, ProxyScheme, Response,
-};
+use crate::handshake::{ClientRequest, ConnectError, Place, Proxy, ProxyScheme, Response};
 use crate::memory::recv_buf::RecvBuf;
 use crate::protocol::config::Config;
 
@@ -144,10 +141,10 @@ fn reach(
         let stream = socket(&route.place, request, deadline)?;
         return Ok((security.over(stream, &[])?, RecvBuf::new()));
     };
-    let mut targets = targets(proxy, &route.target, deadline)?.into_iter();
+    let mut targets = targets(proxy, route.targets, deadline)?.into_iter();
     loop {
         let Some((host, port)) = targets.next() else {
-            return Err(Unreachable::new(&route.target.0, Vec::new()).into());
+            return Err(Unreachable::new(request.host(), Vec::new()).into());
         };
         let stream = socket(&route.place, request, deadline);
         let stream = stream.map_err(|error| error.at_proxy(true))?;
@@ -160,24 +157,31 @@ fn reach(
         match tunnel_to(stream, proxy, (&host, port), config, start) {
             Ok((stream, input)) => return security.inside(stream, input),
             // The proxy cannot reach this address. It may reach the next.
-            Err(Error::Proxy { error: ProxyError::Socks(_), .. })
-                if !targets.as_slice().is_empty() => {}
+            Err(Error::Proxy { error, .. })
+                if error.is_about_target() && !targets.as_slice().is_empty() => {}
             Err(error) => return Err(error.of_tls_with(proxy)),
         }
     }
 }
 
-/// The hosts to ask a proxy for, the first that it reaches. With `socks5` a name is resolved here.
+type Targets<'a> = Vec<(Cow<'a, str>, u16)>;
+
+/// The hosts to ask a proxy for. With `socks5` a name is resolved here.
 fn targets<'a>(
     proxy: &Proxy,
-    (host, port): &'a (Cow<'a, str>, u16),
+    targets: Targets<'a>,
     deadline: Option<Duration>,
-) -> Result<Vec<(Cow<'a, str>, u16)>, Error> {
-    if proxy.scheme() != ProxyScheme::Socks5 || host.parse::<IpAddr>().is_ok() {
-        return Ok(vec![(Cow::Borrowed(&host[..]), *port)]);
+) -> Result<Targets<'a>, Error> {
+    match &targets[..] {
+        [(host, port)]
+            if proxy.scheme() == ProxyScheme::Socks5 && host.parse::<IpAddr>().is_err() =>
+        {
+            let addresses = resolve(host, *port, deadline)?;
+            let target = |address: &SocketAddr| (address.ip().to_string().into(), address.port());
+            Ok(addresses.iter().map(target).collect())
+        }
+        _ => Ok(targets),
     }
-    let addresses = resolve(host, *port, deadline)?;
-    Ok(addresses.iter().map(|address| (address.ip().to_string().into(), *port)).collect())
 }
 
 /// Opens a socket at the place.

@@ -11,7 +11,6 @@ use std::io;
 use std::string::ToString;
 #[cfg(feature = "rustls")]
 use std::sync::Arc;
-use std::vec;
 use std::vec::Vec;
 
 #[cfg(feature = "rustls")]
@@ -166,10 +165,10 @@ async fn reach(
         let stream = socket(&route.place, request, deadline).await?;
         return Ok((security.over(stream, &[]).await?, RecvBuf::new()));
     };
-    let mut targets = targets(proxy, &route.target, deadline).await?.into_iter();
+    let mut targets = targets(proxy, route.targets, deadline).await?.into_iter();
     loop {
         let Some((host, port)) = targets.next() else {
-            return Err(Unreachable::new(&route.target.0, Vec::new()).into());
+            return Err(Unreachable::new(request.host(), Vec::new()).into());
         };
         let stream = socket(&route.place, request, deadline).await;
         let stream = stream.map_err(|error| error.at_proxy(true))?;
@@ -181,8 +180,8 @@ async fn reach(
         match asynchronous::tunnel_to::<Tokio<_>>(stream, proxy, target, config, start).await {
             Ok((stream, input)) => return security.inside(stream, input).await,
             // The proxy cannot reach this address. It may reach the next.
-            Err(Error::Proxy { error: ProxyError::Socks(_), .. })
-                if !targets.as_slice().is_empty() => {}
+            Err(Error::Proxy { error, .. })
+                if error.is_about_target() && !targets.as_slice().is_empty() => {}
             Err(error) => return Err(error.of_tls_with(proxy)),
         }
     }
@@ -197,17 +196,24 @@ async fn to_proxy(proxy: &Proxy, stream: TcpStream) -> Result<MaybeTls, Error> {
     Box::pin(secured).await.map_err(|error| error.of_tls_with(proxy))
 }
 
-/// The hosts to ask a proxy for, the first that it reaches. With `socks5` a name is resolved here.
+type Targets<'a> = Vec<(Cow<'a, str>, u16)>;
+
+/// The hosts to ask a proxy for. With `socks5` a name is resolved here.
 async fn targets<'a>(
     proxy: &Proxy,
-    (host, port): &'a (Cow<'a, str>, u16),
+    targets: Targets<'a>,
     deadline: Option<Duration>,
-) -> Result<Vec<(Cow<'a, str>, u16)>, Error> {
-    if proxy.scheme() != ProxyScheme::Socks5 || host.parse::<IpAddr>().is_ok() {
-        return Ok(vec![(Cow::Borrowed(&host[..]), *port)]);
+) -> Result<Targets<'a>, Error> {
+    match &targets[..] {
+        [(host, port)]
+            if proxy.scheme() == ProxyScheme::Socks5 && host.parse::<IpAddr>().is_err() =>
+        {
+            let addresses = resolve(host, *port, deadline).await?;
+            let target = |address: &SocketAddr| (address.ip().to_string().into(), address.port());
+            Ok(addresses.iter().map(target).collect())
+        }
+        _ => Ok(targets),
     }
-    let addresses = resolve(host, *port, deadline).await?;
-    Ok(addresses.iter().map(|address| (address.ip().to_string().into(), *port)).collect())
 }
 
 /// Opens a socket at the place.

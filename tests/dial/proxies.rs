@@ -202,6 +202,34 @@ fn a_proxy_that_is_dead_hangs_or_leaves_is_named() {
 }
 
 #[test]
+fn a_proxy_that_cannot_reach_one_address_is_asked_for_the_next() {
+    let server = echo_server();
+    let dead: SocketAddr = ([127, 0, 0, 1], free_port()).into();
+    let ((http, _), (socks, _)) = (http_proxy("", GRANTED), socks_proxy());
+    for adapter in ADAPTERS {
+        for url in
+            [format!("http://{http}"), format!("socks5://{socks}"), format!("socks5h://{socks}")]
+        {
+            let through = |addresses: &[SocketAddr]| {
+                request("ws://h/").connect_to(addresses).proxy(proxy(&url))
+            };
+            assert_eq!(
+                adapter.echo(&through(&[dead, dead, server])).unwrap(),
+                101,
+                "{adapter:?} {url}"
+            );
+            let error = adapter.echo(&through(&[dead, dead])).unwrap_err();
+            assert!(
+                matches!(&error, Error::Proxy { error, .. } if error.is_about_target()),
+                "{error:?}"
+            );
+            let error = adapter.echo(&through(&[])).unwrap_err();
+            assert!(error.unreachable().is_some(), "{error:?}");
+        }
+    }
+}
+
+#[test]
 fn socks5h_asks_by_name_and_socks5_by_address() {
     let server = echo_server();
     let (at, asked) = socks_proxy();

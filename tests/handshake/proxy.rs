@@ -614,7 +614,7 @@ fn a_route_names_the_place_the_proxy_and_the_target() {
     ] {
         let route = request.route().unwrap();
         assert_eq!((&route.place, route.proxy), (&place, None), "{request:?}");
-        assert_eq!((&route.target.0[..], route.target.1), target, "{request:?}");
+        assert_eq!(route.targets, [(target.0.into(), target.1)], "{request:?}");
         let proxied = request.clone().proxy(proxy());
         let route = proxied.route().unwrap();
         if let Place::Unix(_) = place {
@@ -622,7 +622,11 @@ fn a_route_names_the_place_the_proxy_and_the_target() {
         } else {
             assert_eq!(route.place, Place::Host("proxy".into(), 3128));
             assert_eq!(route.proxy, Some(&proxy()));
-            assert_eq!((&route.target.0[..], route.target.1), target, "{request:?}");
+            assert_eq!(route.targets, [(target.0.into(), target.1)], "{request:?}");
         }
     }
+    let other: SocketAddr = "[2001:db8::1]:8".parse().unwrap();
+    let several = request("ws://h/").connect_to([address, other]).proxy(proxy());
+    let targets = several.route().unwrap().targets;
+    assert_eq!(targets, [("192.0.2.7".into(), 9), ("2001:db8::1".into(), 8)]);
 }

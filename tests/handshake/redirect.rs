@@ -248,7 +248,7 @@ fn each_hop_has_its_own_proxy_and_its_own_place() {
     let other = follow(&request, "ws://other.example/").unwrap();
     let route = other.route().unwrap();
     assert_eq!(route.place, Place::Host("proxy".into(), 80));
-    assert_eq!((&route.target.0[..], route.target.1), ("other.example", 80));
+    assert_eq!(route.targets, [("other.example".into(), 80)]);
     let back = follow(&other, "ws://direct.example/").unwrap();
     assert_eq!(back.route().unwrap().place, Place::Host("direct.example".into(), 80));
 }

@@ -256,7 +256,7 @@ impl ClientRequest {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
-    /// A proxy, if there is one, is asked for the first of these addresses. There is none to a Unix socket.
+    /// A proxy, if there is one, is asked for one of these addresses after the other. There is none to a Unix socket.
     pub fn connect_to(mut self, place: impl Into<ConnectTo>) -> Self {
         self.ways_mut().connect_to = Some(place.into());
         self

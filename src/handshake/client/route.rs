@@ -79,8 +79,9 @@ impl From<(String, u16)> for ConnectTo {
 /// How a client gets to its server: what [`ClientRequest::route`](super::ClientRequest::route) gives to adapters.
 ///
 /// Open a socket at `place`. With a `proxy`, do TLS with it if its scheme is `https`, and let a
-/// [`Tunnel`](super::super::Tunnel) ask it for `target`. Then do TLS with the server if the URL is a `wss` one, and
-/// the handshake.
+/// [`Tunnel`](super::super::Tunnel) ask it for the first of the `targets`. If it cannot reach that one
+/// ([`ProxyError::is_about_target`](super::super::ProxyError::is_about_target)), ask for the next on a new socket. Then do
+/// TLS with the server if the URL is a `wss` one, and the handshake.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Route<'a> {
@@ -88,8 +89,8 @@ pub struct Route<'a> {
     pub place: Place<'a>,
     /// The proxy, if there is one.
     pub proxy: Option<&'a Proxy>,
-    /// The host and the port to ask the proxy for. The host is a name, or an IP address without brackets.
-    pub target: (Cow<'a, str>, u16),
+    /// The hosts and the ports to ask the proxy for. A host is a name, or an IP address without brackets.
+    pub targets: Vec<(Cow<'a, str>, u16)>,
 }
 
 /// Where to open a socket: see [`Route`].
@@ -113,36 +114,27 @@ fn host<'a>(name: &'a str, zone: Option<&str>, port: u16) -> Place<'a> {
     }
 }
 
-fn target_of(url: &Url) -> (Cow<'_, str>, u16) {
-    (Cow::Borrowed(&url.host), url.port)
-}
-
 pub(super) fn of<'a>(
     url: &'a Url,
     connect_to: Option<&'a ConnectTo>,
     proxy: Option<&'a Proxy>,
 ) -> Route<'a> {
-    let (place, target) = match (connect_to, url.unix.as_deref()) {
+    let own_target = || [(Cow::Borrowed(&url.host[..]), url.port)].into();
+    let (place, targets) = match (connect_to, url.unix.as_deref()) {
         (Some(ConnectTo::Addresses(addresses)), _) => {
-            let target = match addresses.first() {
-                Some(address) => (address.ip().to_string().into(), address.port()),
-                None => target_of(url),
-            };
-            (Place::Addresses(addresses), target)
+            let target = |address: &SocketAddr| (address.ip().to_string().into(), address.port());
+            (Place::Addresses(addresses), addresses.iter().map(target).collect())
         }
         (Some(ConnectTo::Host(name, port)), _) => {
-            (host(name, None, *port), (Cow::Borrowed(&name[..]), *port))
+            (host(name, None, *port), [(Cow::Borrowed(&name[..]), *port)].into())
         }
-        (Some(ConnectTo::Unix(path)), _) => (Place::Unix(path), target_of(url)),
-        (None, Some(path)) => (Place::Unix(path), target_of(url)),
-        (None, None) => {
-            let place = host(&url.host, url.zone.as_deref(), url.port);
-            (place, target_of(url))
-        }
+        (Some(ConnectTo::Unix(path)), _) => (Place::Unix(path), own_target()),
+        (None, Some(path)) => (Place::Unix(path), own_target()),
+        (None, None) => (host(&url.host, url.zone.as_deref(), url.port), own_target()),
     };
     let place = match proxy {
         Some(proxy) => host(proxy.host(), proxy.zone(), proxy.port()),
         None => place,
     };
-    Route { place, proxy, target }
+    Route { place, proxy, targets }
 }

@@ -50,6 +50,16 @@ impl ProxyError {
         };
         response.into_iter().flat_map(|response| response.headers().all("Proxy-Authenticate"))
     }
+
+    /// Whether the proxy took the request and could not reach the server. Another address of it may be reached.
+    pub fn is_about_target(&self) -> bool {
+        match self {
+            Self::Socks(reply) => !matches!(reply, SocksReply::Ident(_)),
+            // RFC 9110 §15.6.3 to §15.6.5: these are about the server behind the proxy.
+            Self::Refused(response) => matches!(response.status(), 502..=504),
+            _ => false,
+        }
+    }
 }
 
 impl fmt::Display for ProxyError {
