@@ -1,5 +1,6 @@
 //! What the adapters share: their error, the clock, entropy.
 
+pub(crate) mod byte_stream;
 #[cfg(any(feature = "tokio", feature = "futures-io"))]
 pub(crate) mod opening;
 pub(crate) mod race;

@@ -13,6 +13,7 @@
 //! around the writer and another around the stream.
 
 mod broadcast;
+mod byte_stream;
 mod half;
 mod io;
 mod opening;
@@ -23,6 +24,7 @@ mod websocket;
 mod writer;
 
 pub use broadcast::{Broadcast, Delivery, Member, SlowPeer};
+pub use byte_stream::ByteStream;
 pub use half::{RecvHalf, SendHalf};
 pub use io::{Io, Wrap};
 pub use opening::Incoming;

@@ -51,6 +51,7 @@
 //! # Ok::<(), bowline::Error>(())
 //! ```
 
+mod byte_stream;
 mod dial;
 mod half;
 mod leaving;
@@ -63,6 +64,7 @@ mod stream;
 mod tls;
 mod writer;
 
+pub use byte_stream::ByteStream;
 pub use dial::{connect, connect_over, connect_with};
 pub use half::{RecvHalf, SendHalf};
 pub use maybe_tls::MaybeTls;

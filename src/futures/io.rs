@@ -12,7 +12,7 @@ use ::futures_io::{AsyncRead, AsyncWrite};
 use futures_timer::Delay;
 
 use crate::adapter::epoch;
-use crate::asynchronous::{Io, Sealed, Wrap};
+use crate::asynchronous::{ByteStream, Io, Sealed, Wrap};
 
 /// The longest single sleep: `futures-timer` cannot represent every time that a `Duration` can.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
@@ -102,5 +102,42 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wrap for Futures<S> {
 
     fn into_inner(self) -> S {
         self.0
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for ByteStream<Futures<S>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        if buffer.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        let mut n = 0;
+        let read = self.get_mut().poll_bytes(cx, |bytes| {
+            n = bytes.len().min(buffer.len());
+            buffer[..n].copy_from_slice(&bytes[..n]);
+            n
+        });
+        read.map_ok(|()| n)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ByteStream<Futures<S>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.get_mut().poll_write(cx, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().poll_flush(cx)
+    }
+
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().poll_close(cx)
     }
 }

@@ -50,6 +50,9 @@ pub type RecvHalf<S> = asynchronous::RecvHalf<Futures<S>>;
 /// The half of a [`WebSocket`] that sends.
 pub type SendHalf<S> = asynchronous::SendHalf<Futures<S>>;
 
+/// A [`WebSocket`] as a stream of bytes.
+pub type ByteStream<S> = asynchronous::ByteStream<Futures<S>>;
+
 /// Answers the message that [`WebSocket::recv_borrowed`] lent.
 pub type Outgoing<'a, S> = asynchronous::Outgoing<'a, Futures<S>>;
 

@@ -11,7 +11,7 @@ use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use ::tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::adapter::epoch;
-use crate::asynchronous::{Io, Sealed, Wrap};
+use crate::asynchronous::{ByteStream, Io, Sealed, Wrap};
 
 /// A stream of tokio's traits.
 #[derive(Debug)]
@@ -99,5 +99,40 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wrap for Tokio<S> {
 
     fn into_inner(self) -> S {
         self.0
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for ByteStream<Tokio<S>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if buffer.remaining() == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        self.get_mut().poll_bytes(cx, |bytes| {
+            let n = bytes.len().min(buffer.remaining());
+            buffer.put_slice(&bytes[..n]);
+            n
+        })
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ByteStream<Tokio<S>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.get_mut().poll_write(cx, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().poll_close(cx)
     }
 }

@@ -49,6 +49,9 @@ pub type RecvHalf<S> = asynchronous::RecvHalf<Tokio<S>>;
 /// The half of a [`WebSocket`] that sends.
 pub type SendHalf<S> = asynchronous::SendHalf<Tokio<S>>;
 
+/// A [`WebSocket`] as a stream of bytes.
+pub type ByteStream<S> = asynchronous::ByteStream<Tokio<S>>;
+
 /// Answers the message that [`WebSocket::recv_borrowed`] lent.
 pub type Outgoing<'a, S> = asynchronous::Outgoing<'a, Tokio<S>>;
 

@@ -16,6 +16,8 @@ macro_rules! over {
 
             #[path = "broadcast.rs"]
             mod broadcast;
+            #[path = "bytes.rs"]
+            mod bytes;
             #[path = "cancel.rs"]
             mod cancel;
             #[path = "closing.rs"]

@@ -12,6 +12,7 @@ import ssl
 import subprocess
 import sys
 import tempfile
+import threading
 import urllib.request
 
 from peer import EXAMPLES, ROOT, SERVERS, TIMEOUT, Checks, Server, equal
@@ -73,10 +74,13 @@ BAD_VALUES = {
     "SECONDS": ["x", "-1", "nan", "inf", "1e300", ""],
     "POLICY": ["x", ""],
     "NAME": ["a b", ""],
+    "N": ["x", "-1", ""],
+    "IP": ["x", ""],
+    "TOKEN": [""],
     "'NAME: VALUE'": ["x", "a b: x", ": x"],
 }
 # Any text can be one of these.
-ANY_VALUE = {"ADDR", "FILE", "URL", "ORIGIN"}
+ANY_VALUE = {"ADDR", "ADDRESS", "FILE", "URL", "ORIGIN", "TEXT", "LIST", "PATH"}
 
 
 def bad_values_name_their_option(name):
@@ -90,6 +94,7 @@ def bad_values_name_their_option(name):
             # Its own option comes last, and the others that it needs before it.
             more = ["--adapter", "tokio", "--url", "ws://localhost"] if name == "autobahn_client" else []
             more += ["ws://localhost"] if name == "connect" else []
+            more += ["--url", "ws://localhost"] if name == "tunnel" else []
             more += ["--listen", "127.0.0.1:0"] if "--listen" in dict(options) else []
             result = run(name, *more, option, bad)
             got = f"{option} {bad!r}: status {result.returncode}, {result.stderr!r:.200}"
@@ -297,6 +302,38 @@ def ctrl_c_with_idle_connections(name):
             equal(server.interrupt(), 0)
 
 
+def echo_bytes(listener):
+    """A TCP server for one connection, which sends all back and ends after the other end."""
+    peer, _ = listener.accept()
+    with peer:
+        peer.settimeout(TIMEOUT)
+        while data := peer.recv(65536):
+            peer.sendall(data)
+
+
+def tunnel_carries_bytes():
+    """TCP to TCP through two tunnels and a WebSocket: more than any buffer has, and then the end."""
+    data = os.urandom(3_000_000)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        target = ":".join(map(str, listener.getsockname()))
+        for flags in [[], ["--deflate"]]:
+            threading.Thread(target=echo_bytes, args=[listener], daemon=True).start()
+            with (
+                Server("tunnel", "--to", target, *flags) as server,
+                Server("tunnel", "--url", server.url, *flags, scheme="tcp") as client,
+            ):
+                host, port = client.address.split(":")
+                with socket.create_connection((host, int(port)), TIMEOUT) as peer:
+                    threading.Thread(target=peer.sendall, args=[data], daemon=True).start()
+                    came = bytearray()
+                    while len(came) < len(data) and (more := peer.recv(65536)):
+                        came += more
+                    equal(bytes(came) == data, True)
+                    # A WebSocket has no half-closed state: the end of one half is the end.
+                    peer.shutdown(socket.SHUT_WR)
+                    equal(peer.recv(1), b"")
+
+
 def main():
     checks = Checks()
     planned = [(help_is_shown, name) for name in example_names()]
@@ -316,7 +353,7 @@ def main():
     ]
     planned += [(check, name) for name in LISTENERS for check in [unix_socket, unix_socket_files]]
     planned += [(everybody_gets_it,), (connect_over_tls,), (connect_to_nobody,), (connect_offers_deflate_if_told,)]
-    planned += [(connect_tells_an_error_code_from_a_normal_end,)]
+    planned += [(connect_tells_an_error_code_from_a_normal_end,), (tunnel_carries_bytes,)]
     for check, *names in planned:
         try:
             check(*names)

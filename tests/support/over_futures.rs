@@ -11,6 +11,7 @@ pub(crate) use bowline::futures::*;
 use bowline::{Config, RecvBuf, Role};
 use smol::LocalExecutor;
 use smol::io::{AsyncRead, AsyncWrite};
+pub(crate) use smol::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::io::ReadBuf;
 
 pub(crate) use super::stream::Far;
@@ -32,6 +33,11 @@ pub(crate) fn wrap<S>(stream: S) -> Wrapped<S> {
 pub(crate) fn io() -> (Io, Far) {
     let (io, far) = stream::io();
     (Compat(io), far)
+}
+
+/// Shuts down the writing side of a stream of bytes.
+pub(crate) async fn shut(stream: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
+    stream.close().await
 }
 
 /// A WebSocket over such a stream.

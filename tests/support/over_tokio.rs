@@ -11,6 +11,7 @@ use std::time::Duration;
 pub(crate) use bowline::tokio::*;
 use bowline::{Config, RecvBuf, Role};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+pub(crate) use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinHandle;
@@ -52,6 +53,11 @@ pub(crate) fn io() -> (Io, Far) {
 pub(crate) fn open(role: Role, config: &Config) -> (WebSocket<Io>, Far) {
     let (io, far) = io();
     (WebSocket::from_connection(io, connection(role, config), RecvBuf::new()), far)
+}
+
+/// Shuts down the writing side of a stream of bytes.
+pub(crate) async fn shut(stream: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
+    stream.shutdown().await
 }
 
 /// Runs on tokio, and fails instead of waiting for ever.
