@@ -29,8 +29,9 @@ libfuzzer_sys::fuzz_target!(|data: &str| {
         assert_eq!(is_direct(&format!("other.invalid,{list}")), has);
         assert_eq!(is_direct(&format!("{list},other.invalid")), has);
     }
-    let host = request.host().trim_end_matches('.');
-    if !host.is_empty() && !host.starts_with('.') {
+    // One dot at the end of a name is left out of the comparison. A name with an empty label is none.
+    let host = request.host().strip_suffix('.').unwrap_or(request.host());
+    if !host.is_empty() && host.split('.').all(|label| !label.is_empty()) {
         assert!(is_direct(host), "the host itself");
         assert!(is_direct(&format!("{list},{}", host.to_ascii_uppercase())));
     }

@@ -112,6 +112,10 @@ impl<I: Io> Link for Half<I> {
         self.shared.gave_up.load(Ordering::Acquire)
     }
 
+    fn give_up(&mut self) {
+        self.shared.with(Writer::give_up);
+    }
+
     fn answer(&mut self, replies: &mut Replies) {
         self.shared.with(|writer| writer.sender.answer(replies, &mut writer.out));
     }

@@ -33,8 +33,11 @@ pub(crate) trait Link {
     /// See [`Sender::state`](crate::Sender::state).
     fn state(&self) -> SendState;
 
-    /// Whether the sending side gave up a peer that takes nothing.
+    /// Whether a side gave up a peer that takes nothing.
     fn gave_up(&self) -> bool;
+
+    /// This side gives the peer up. The sending side has the same error then.
+    fn give_up(&mut self);
 
     /// Queues the replies, before all that is queued later.
     fn answer(&mut self, replies: &mut Replies);
@@ -269,6 +272,7 @@ impl<I: Io> Reader<I> {
         let is_late = |link: &mut L| link.send_deadline(now).is_some_and(|at| at <= now);
         // The sending half may have fed bytes that nothing has tried to send yet.
         if is_late(link) && link.poll_flush(cx, &mut self.replies).is_pending() && is_late(link) {
+            link.give_up();
             self.receiver.give_up(End::TimedOut(Timeout::Send));
         }
         self.receiver.on_time(now, &self.input, &mut self.replies, link.state());
@@ -281,7 +285,7 @@ impl<I: Io> Reader<I> {
         link: &mut impl Link,
     ) -> Poll<Result<(), Error>> {
         if link.has_lost() {
-            return Poll::Ready(Err(lost()));
+            return Poll::Ready(Err(lost(link.gave_up())));
         }
         match link.poll_flush(cx, &mut self.replies) {
             Poll::Ready(Ok(())) => Poll::Ready(Ok(())),
@@ -413,8 +417,12 @@ impl<I: Io> Reader<I> {
     }
 }
 
-/// The error of a flush after queued bytes were thrown away: it must not say that they left.
-pub(crate) fn lost() -> Error {
+/// The error of a flush after queued bytes were thrown away: it must not say that they left. `gave_up`: because the peer
+/// took nothing.
+pub(crate) fn lost(gave_up: bool) -> Error {
+    if gave_up {
+        return Error::Ended(End::TimedOut(Timeout::Send));
+    }
     let why = "the connection ended before all that was queued could be sent";
     Error::Io(io::Error::new(io::ErrorKind::BrokenPipe, why))
 }

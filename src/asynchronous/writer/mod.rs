@@ -16,7 +16,7 @@ use crate::asynchronous::reader::{Link, lost};
 use crate::asynchronous::waiters::{Side, Waiters};
 use crate::memory::recv_buf::RecvBuf;
 use crate::memory::send_buf::SendBuf;
-use crate::protocol::error::{End, Refusal, Timeout};
+use crate::protocol::error::Refusal;
 use crate::protocol::message::Message;
 use crate::protocol::prepared::Prepared;
 use crate::protocol::replies::Replies;
@@ -124,6 +124,11 @@ impl<I: Io> Writer<I> {
 
     pub(crate) fn gave_up(&self) -> bool {
         self.sharing.as_ref().is_some_and(|sharing| sharing.gave_up)
+    }
+
+    /// The peer takes nothing, so each later flush fails with that.
+    pub(crate) fn give_up(&mut self) {
+        self.sharing().gave_up = true;
     }
 
     pub(crate) fn has_lost(&self) -> bool {
@@ -253,7 +258,7 @@ impl<I: Io> Writer<I> {
         replies: &mut Replies,
     ) -> Poll<Result<(), Error>> {
         if self.has_lost() {
-            return Poll::Ready(Err(lost()));
+            return Poll::Ready(Err(lost(self.gave_up())));
         }
         let error = match self.poll_send(cx, Side::Sending, replies) {
             Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
@@ -263,8 +268,8 @@ impl<I: Io> Writer<I> {
                 self.tell();
                 let deadline = self.deadline(I::now());
                 ready!(I::poll_timer(&mut self.sharing().timer, cx, deadline));
-                self.sharing().gave_up = true;
-                Error::Ended(End::TimedOut(Timeout::Send))
+                self.give_up();
+                lost(true)
             }
         };
         self.shut();
@@ -417,6 +422,10 @@ impl<I: Io> Link for Writer<I> {
 
     fn gave_up(&self) -> bool {
         Writer::gave_up(self)
+    }
+
+    fn give_up(&mut self) {
+        Writer::give_up(self);
     }
 
     fn answer(&mut self, replies: &mut Replies) {
