@@ -140,7 +140,9 @@ impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = if self.secure { "wss" } else { "ws" };
         if let Some(path) = &self.unix {
-            write!(f, "{scheme}+unix:")?;
+            // A path with two slashes at its start would be taken for an authority.
+            let slashes = if path.starts_with("//") { "//" } else { "" };
+            write!(f, "{scheme}+unix:{slashes}")?;
             for &byte in path.as_bytes() {
                 match byte {
                     b'%' | b':' | b'?' | b'#' | b'\\' => write!(f, "%{byte:02X}")?,

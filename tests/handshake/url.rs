@@ -325,6 +325,7 @@ fn a_unix_socket_is_a_path_and_a_target() {
         ("ws+unix:/run/chat.sock:?x", false, "/?x", "ws+unix:/run/chat.sock:/?x"),
         ("WSS+UNIX:/run/chat.sock:/chat", true, "/chat", "wss+unix:/run/chat.sock:/chat"),
         ("ws+unix:///run/chat.sock:/", false, "/", "ws+unix:/run/chat.sock:/"),
+        ("ws+unix:////run:/", false, "/", "ws+unix:////run:/"),
         ("ws+unix:/a%3Ab%20c:/", false, "/", "ws+unix:/a%3Ab%20c:/"),
     ] {
         let (request, found, header) = request(url);
