@@ -38,6 +38,8 @@ impl NoProxy {
 
     /// Whether the list has the host, which is a name or an address without brackets.
     pub(super) fn has(&self, host: &str, port: u16) -> bool {
+        // A dot at the end says that a name is whole, and means nothing here.
+        let host = host.strip_suffix('.').unwrap_or(host);
         let address = host.parse().ok();
         self.all || self.entries.iter().any(|entry| entry.matches(host, address, port))
     }
@@ -80,7 +82,7 @@ impl Entry {
         }
         match (&self.host, address) {
             (Host::Range(range, bits), Some(address)) => is_in(address, *range, *bits),
-            (Host::Name(name), None) => is_below(host.strip_suffix('.').unwrap_or(host), name),
+            (Host::Name(name), None) => is_below(host, name),
             _ => false,
         }
     }
