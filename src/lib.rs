@@ -219,8 +219,9 @@ pub use memory::{Budget, OwnedPending, OwnedSpace, RecvBuf, SendBuf};
 pub use protocol::Deflate;
 pub use protocol::{
     CloseAnswer, CloseCode, Config, Connection, End, Initiator, InvalidPolicy, Leave, LeaveStep,
-    Message, MessageRef, Part, Prepared, Progress, ProtocolError, Receiver, Refusal, Replies, Role,
-    Rule, SendError, SendState, Sender, Settings, Text, Timeout, Truncation, Vectored,
+    Message, MessageRef, Outcome, Part, Prepared, Progress, ProtocolError, Receiver, Refusal,
+    Replies, Role, Rule, SendError, SendState, Sender, Settings, Text, Then, Timeout, Truncation,
+    Vectored,
 };
 
 /// The former name of [`Leave`].

@@ -3,6 +3,7 @@
 pub(crate) mod byte_stream;
 #[cfg(any(feature = "tokio", feature = "futures-io"))]
 pub(crate) mod opening;
+mod outcome;
 pub(crate) mod race;
 #[cfg(feature = "rustls")]
 pub mod tls;
@@ -39,21 +40,10 @@ pub(crate) const FLUSH_PARTS_FROM: usize = 16 << 10;
 /// `None` then. [`End::is_normal`] of the connection's `end` tells whether the code meant an error.
 ///
 /// ```
-/// use bowline::handshake::ConnectError;
 /// use bowline::{End, Error, Timeout};
 ///
-/// /// Whether to connect again.
-/// fn may_be_better_later(error: &Error) -> bool {
-///     match error {
-///         Error::Ended(End::PeerGone(_) | End::TimedOut(_)) => true,
-///         Error::Connect(ConnectError::Refused(response)) => response.status() >= 500,
-///         Error::Io(_) => true,
-///         _ => false,
-///     }
-/// }
-///
 /// let error = Error::Ended(End::TimedOut(Timeout::Keepalive));
-/// assert!(may_be_better_later(&error));
+/// assert!(error.is_retryable());
 /// assert_eq!(error.to_string(), "peer did not answer a ping within pong_timeout");
 /// ```
 #[derive(Debug)]

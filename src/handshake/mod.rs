@@ -24,6 +24,7 @@ mod proxy;
 mod refusal;
 mod request;
 mod response;
+mod retry_after;
 mod rules;
 mod server;
 mod url;

@@ -2,9 +2,10 @@
 
 use alloc::vec::Vec;
 use core::fmt;
+use core::time::Duration;
 
-use super::InvalidRequest;
 use super::head::{Headers, write_head};
+use super::{InvalidRequest, retry_after};
 use crate::memory::send_buf::SendBuf;
 
 /// An HTTP response: the one that opened the connection, a refusal that a client received, or a server's
@@ -107,6 +108,26 @@ impl Response {
     /// The subprotocol that the server selected.
     pub fn subprotocol(&self) -> Option<&str> {
         self.headers.get_str("Sec-WebSocket-Protocol")
+    }
+
+    /// How long the server asks to wait before the next request, if it does (RFC 9110 §10.2.3). `unix_now` is the time
+    /// since 1970, which the date of the header is compared with. A date that has passed gives zero.
+    ///
+    /// Both forms of `Retry-After` are read: seconds, and a date in each of the three forms of RFC 9110 §5.6.7. The result
+    /// is whatever the server says, up to [`Duration::MAX`], so bound it.
+    ///
+    /// ```
+    /// use bowline::handshake::Response;
+    /// use std::time::Duration;
+    /// let now = Duration::from_secs(784_111_777); // 08:49:37
+    /// let busy = Response::new(503).header("Retry-After", "120")?;
+    /// assert_eq!(busy.retry_after(now), Some(Duration::from_secs(120)));
+    /// let busy = Response::new(503).header("Retry-After", "Sun, 06 Nov 1994 08:50:37 GMT")?;
+    /// assert_eq!(busy.retry_after(now), Some(Duration::from_secs(60)));
+    /// # Ok::<(), bowline::handshake::InvalidRequest>(())
+    /// ```
+    pub fn retry_after(&self, unix_now: Duration) -> Option<Duration> {
+        retry_after::parse(self.headers.only("Retry-After").ok()??, unix_now)
     }
 
     /// RFC 9110 §15.4: whether the response names another place for the same request. The method is GET, which all of

@@ -7,6 +7,7 @@ use super::redirect::Redirected;
 use crate::handshake::head::HeadError;
 use crate::handshake::refusal;
 use crate::handshake::response::Response;
+use crate::protocol::reconnect::Outcome;
 
 /// Why a client got no WebSocket from the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +45,26 @@ pub enum ConnectError {
     /// The HTTP/2 server did not say that it knows extended CONNECT, so no request was sent
     /// (RFC 8441 §3).
     NotEnabled,
+}
+
+impl ConnectError {
+    /// What the error means for a client that might connect again.
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Self::Refused(response) => Outcome::Status(response.status()),
+            Self::Redirected(redirected) => Outcome::Status(redirected.status()),
+            Self::TimedOut | Self::Gone => Outcome::Network,
+            Self::Malformed
+            | Self::HeadTooBig
+            | Self::TooManyInterim
+            | Self::NotUpgraded
+            | Self::WrongAccept
+            | Self::Extension
+            | Self::Subprotocol
+            | Self::Body
+            | Self::NotEnabled => Outcome::Violation,
+        }
+    }
 }
 
 impl fmt::Display for ConnectError {

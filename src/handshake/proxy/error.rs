@@ -6,6 +6,7 @@ use core::fmt;
 use crate::handshake::head::HeadError;
 use crate::handshake::refusal;
 use crate::handshake::response::Response;
+use crate::protocol::reconnect::Outcome;
 
 /// Why a proxy gave no connection to the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +59,23 @@ impl ProxyError {
             // RFC 9110 §15.6.3 to §15.6.5: these are about the server behind the proxy.
             Self::Refused(response) => matches!(response.status(), 502..=504),
             _ => false,
+        }
+    }
+}
+
+impl ProxyError {
+    /// What the error means for a client that might connect again.
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Self::Unauthorized(response) | Self::Refused(response) => {
+                Outcome::Status(response.status())
+            }
+            Self::Socks(reply) => reply.outcome(),
+            Self::Gone | Self::TimedOut => Outcome::Network,
+            Self::NoMethod | Self::BadCredentials => Outcome::Proxy,
+            Self::Malformed | Self::HeadTooBig | Self::TooManyInterim | Self::EarlyBytes => {
+                Outcome::Violation
+            }
         }
     }
 }
@@ -136,6 +154,22 @@ pub enum SocksReply {
 }
 
 impl SocksReply {
+    fn outcome(self) -> Outcome {
+        match self {
+            // SOCKS 4 has only `Failure`, and `Other` may be anything.
+            Self::Failure
+            | Self::NetworkUnreachable
+            | Self::HostUnreachable
+            | Self::ConnectionRefused
+            | Self::TtlExpired
+            | Self::Other(_) => Outcome::Network,
+            Self::NotAllowed
+            | Self::CommandNotSupported
+            | Self::AddressNotSupported
+            | Self::Ident(_) => Outcome::Proxy,
+        }
+    }
+
     /// From the REP of a reply that is not 0.
     pub(super) fn of_socks5(code: u8) -> Self {
         match code {

@@ -1,0 +1,6 @@
+//! Connecting again: what is worth another attempt, when it is made, and the iterators of the adapters.
+
+#![cfg(feature = "std")]
+
+mod outcomes;
+mod retry_after;
