@@ -35,7 +35,7 @@ pub use leave::{Leave, LeaveStep};
 pub use message::{Message, MessageRef, Part, Text};
 pub use policy::InvalidPolicy;
 pub use prepared::Prepared;
-pub use reconnect::{Outcome, Then};
+pub use reconnect::{Never, Outcome, Reconnect, Retries, Then, Wait};
 pub use recv::{Progress, Receiver, Role};
 pub use replies::Replies;
 pub use send::{Sender, Vectored};

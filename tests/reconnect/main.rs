@@ -3,4 +3,6 @@
 #![cfg(feature = "std")]
 
 mod outcomes;
+mod policy;
 mod retry_after;
+mod simulated;

@@ -48,7 +48,8 @@ pub enum Then {
     Stop,
     /// It connects again after a wait that grows.
     BackOff,
-    /// It connects again without a wait, unless the session was short. Then it backs off.
+    /// It connects again without a wait, unless the session was shorter than
+    /// [`Reconnect::min_uptime`](super::Reconnect::min_uptime). Then it backs off.
     AtOnce,
 }
 
