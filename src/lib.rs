@@ -208,7 +208,9 @@ mod embed;
 #[cfg(feature = "rustls")]
 pub use adapter::tls;
 #[cfg(feature = "std")]
-pub use adapter::{Attempt, Closed, Error, Unreachable};
+pub use adapter::{
+    Attempt, Closed, Ending, Error, Live, Nudge, Session, Stopped, Unreachable, Waiting,
+};
 #[cfg(feature = "axum")]
 pub use embed::axum;
 #[cfg(feature = "http2")]

@@ -5,10 +5,12 @@ pub(crate) mod byte_stream;
 pub(crate) mod opening;
 mod outcome;
 pub(crate) mod race;
+pub(crate) mod reconnect;
 #[cfg(feature = "rustls")]
 pub mod tls;
 mod unreachable;
 
+pub use reconnect::{Ending, Live, Nudge, Session, Stopped, Waiting};
 pub use unreachable::{Attempt, Unreachable};
 
 use core::convert::Infallible;

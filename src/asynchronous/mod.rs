@@ -18,6 +18,7 @@ mod half;
 mod io;
 mod opening;
 mod reader;
+mod reconnecting;
 mod sink;
 mod waiters;
 mod websocket;
@@ -28,6 +29,7 @@ pub use byte_stream::ByteStream;
 pub use half::{RecvHalf, SendHalf};
 pub use io::{Io, Wrap};
 pub use opening::Incoming;
+pub use reconnecting::Reconnecting;
 pub use websocket::{Outgoing, WebSocket};
 
 pub(crate) use io::Sealed;
@@ -36,3 +38,5 @@ pub(crate) use opening::tunnel_to;
 pub(crate) use opening::{open, tunnel};
 #[cfg(feature = "tokio")]
 pub(crate) use reader::{Order, Supervisor};
+#[cfg(feature = "tokio")]
+pub(crate) use reconnecting::in_time;

@@ -59,6 +59,7 @@ mod maybe_tls;
 mod opening;
 mod patience;
 mod reader;
+mod reconnecting;
 mod stream;
 #[cfg(feature = "rustls")]
 mod tls;
@@ -69,6 +70,7 @@ pub use dial::{connect, connect_over, connect_with};
 pub use half::{RecvHalf, SendHalf};
 pub use maybe_tls::MaybeTls;
 pub use opening::{Incoming, accept, client, tunnel};
+pub use reconnecting::{Reconnecting, Session};
 pub use stream::{BlockingStream, Plain};
 #[cfg(feature = "rustls")]
 pub use tls::TlsStream;

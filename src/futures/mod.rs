@@ -29,6 +29,7 @@
 //! timer panics. To use no timers, set all timeouts to `None`.
 
 mod io;
+mod reconnect;
 
 pub use crate::asynchronous::{Broadcast, Delivery, Member, SlowPeer};
 
@@ -40,6 +41,7 @@ use crate::handshake::{ClientRequest, Proxy, Response};
 use crate::memory::recv_buf::RecvBuf;
 use crate::protocol::config::Config;
 pub(crate) use io::Futures;
+pub use reconnect::{Reconnecting, Session};
 
 /// A WebSocket over a stream of the traits of `futures-io`.
 pub type WebSocket<S> = asynchronous::WebSocket<Futures<S>>;

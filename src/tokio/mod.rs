@@ -24,12 +24,14 @@ mod io;
 mod listener;
 mod maybe_tls;
 mod opening;
+mod reconnect;
 mod server;
 
 pub use dial::{connect, connect_over, connect_with};
 pub use listener::Listener;
 pub use maybe_tls::MaybeTls;
 pub use opening::{accept, client, tunnel};
+pub use reconnect::{Reconnecting, Session};
 pub use server::{Server, Shutdown};
 
 use core::future::poll_fn;

@@ -2,6 +2,12 @@
 
 #![cfg(feature = "std")]
 
+#[path = "../support/mod.rs"]
+mod support;
+
+mod adapters;
+#[cfg(feature = "tokio")]
+mod on_tokio;
 mod outcomes;
 mod policy;
 mod retry_after;
