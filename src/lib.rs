@@ -269,4 +269,6 @@ mod documents {
     mod embedding {}
     #[doc = include_str!("../docs/migrating-from-tungstenite.md")]
     mod migrating {}
+    #[doc = include_str!("../docs/reconnecting.md")]
+    mod reconnecting {}
 }
