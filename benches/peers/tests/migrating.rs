@@ -215,7 +215,7 @@ fn a_server_that_selects_no_subprotocol_is_no_error_for_ours_alone() {
 }
 
 #[test]
-fn redirects_are_followed_by_theirs_alone() {
+fn redirects_are_followed_by_theirs_and_by_ours_if_the_request_allows_it() {
     let redirect = |to: SocketAddr| {
         canned(move |_| {
             format!("HTTP/1.1 302 Found\r\nLocation: ws://{to}/\r\nContent-Length: 0\r\n\r\n")
@@ -226,12 +226,16 @@ fn redirects_are_followed_by_theirs_alone() {
 
     let url = format!("ws://{}/", redirect(canned(switching)));
     match bowline::blocking::connect(&url) {
-        Err(bowline::Error::Connect(ConnectError::Refused(response))) => {
-            assert_eq!(response.status(), 302);
-            assert!(response.headers().get_str("Location").is_some());
+        Err(bowline::Error::Connect(ConnectError::Redirected(redirected))) => {
+            assert_eq!(redirected.status(), 302);
+            assert!(redirected.location().starts_with("ws://127.0.0.1:"));
         }
         result => panic!("{result:?}"),
     }
+
+    let url = format!("ws://{}/", redirect(canned(switching)));
+    let request = ClientRequest::new(&url).unwrap().redirects(3);
+    bowline::blocking::connect_with(&request, bowline::Config::default()).expect("it follows");
 }
 
 /// What a client gets for an answer of so many bytes in one frame, and what the frame's sender is told.

@@ -17,7 +17,7 @@ use sockets::{Result, arguments, choose, time_and_rounds};
 
 const HELP: &str = "\
 --payloads 16 125 1024 65536            bytes of a message
---loads 1x128 16x16 256x16              connections x messages in flight on each
+--loads 1x128 16x16 256x16              connections x messages in flight on each; also 1x1 and 1000x1, for threads
 --servers raw bare bowline ...          --servers none lists them
 --seconds 0.3                           of one measurement
 --rounds 9                              measurements of each server, in turn; medians count
@@ -31,14 +31,23 @@ const CLIENT: usize = 1;
 const PAYLOADS: &[(&str, usize)] =
     &[("16", 16), ("125", 125), ("1024", 1 << 10), ("65536", 64 << 10)];
 
-const LOADS: &[(&str, (usize, usize))] =
-    &[("1x128", (1, 128)), ("16x16", (16, 16)), ("256x16", (256, 16))];
+/// How many of the loads are measured unless others are named.
+const USUAL: usize = 3;
+
+const LOADS: &[(&str, (usize, usize))] = &[
+    ("1x128", (1, 128)),
+    ("16x16", (16, 16)),
+    ("256x16", (256, 16)),
+    ("1x1", (1, 1)),
+    ("1000x1", (1000, 1)),
+];
 
 fn main() -> Result<()> {
     let arguments = arguments(HELP);
     let servers = choose(&arguments, "--servers", servers::ALL);
     let payloads = choose(&arguments, "--payloads", PAYLOADS);
-    let loads = choose(&arguments, "--loads", LOADS);
+    let usual = !arguments.iter().any(|argument| argument == "--loads");
+    let loads = choose(&arguments, "--loads", if usual { &LOADS[..USUAL] } else { LOADS });
     let (time, rounds) = time_and_rounds(&arguments, 0.3);
     let file = save::file(&arguments)?;
     let mut saved = Figures::new("cargo run --release -p peers --example echo", &arguments);

@@ -28,6 +28,7 @@ pub enum Server {
     BareBlocking,
     BowlineBlockingBorrowed,
     BowlineBlocking,
+    TungsteniteBlocking,
     Tungstenite,
     TungsteniteLate,
     TokioWebsockets,
@@ -64,6 +65,7 @@ pub const ALL: &[(&str, Server)] = &[
     ("bare-blocking", Server::BareBlocking),
     ("bowline-blocking-borrowed", Server::BowlineBlockingBorrowed),
     ("bowline-blocking", Server::BowlineBlocking),
+    ("tungstenite-blocking", Server::TungsteniteBlocking),
     ("tungstenite", Server::Tungstenite),
     ("tungstenite-late", Server::TungsteniteLate),
     ("tokio-websockets", Server::TokioWebsockets),
@@ -104,7 +106,10 @@ where
         Server::BowlineBorrowed => task(bowline_borrowed(stream, shared.bowline.clone())),
         Server::Bowline => task(bowline(stream, shared.bowline.clone())),
         Server::BowlineSend => task(bowline_send(stream, shared.bowline.clone())),
-        Server::BareBlocking | Server::BowlineBlockingBorrowed | Server::BowlineBlocking => {
+        Server::BareBlocking
+        | Server::BowlineBlockingBorrowed
+        | Server::BowlineBlocking
+        | Server::TungsteniteBlocking => {
             panic!("needs a socket")
         }
         Server::Tungstenite => task(tungstenite(stream)),
@@ -138,6 +143,7 @@ pub fn blocking(server: Server) -> Option<fn(TcpStream)> {
         Server::BareBlocking => Some(|stream| drop(bare_blocking(stream))),
         Server::BowlineBlockingBorrowed => Some(|stream| drop(bowline_blocking_borrowed(stream))),
         Server::BowlineBlocking => Some(|stream| drop(bowline_blocking(stream))),
+        Server::TungsteniteBlocking => Some(|stream| drop(tungstenite_blocking(stream))),
         _ => None,
     }
 }
@@ -351,6 +357,21 @@ fn bowline_blocking(stream: TcpStream) -> std::result::Result<(), bowline::Error
         ws.feed(message)?;
     }
     Ok(())
+}
+
+/// tungstenite's own way, without tokio-tungstenite.
+fn tungstenite_blocking(stream: TcpStream) -> std::result::Result<(), tungstenite::Error> {
+    let mut ws = match tungstenite::accept(stream) {
+        Ok(ws) => ws,
+        Err(tungstenite::HandshakeError::Failure(error)) => return Err(error),
+        Err(tungstenite::HandshakeError::Interrupted(_)) => return Ok(()),
+    };
+    loop {
+        let message = ws.read()?;
+        if message.is_text() || message.is_binary() {
+            ws.send(message)?;
+        }
+    }
 }
 
 async fn tungstenite<S: AsyncRead + AsyncWrite + Unpin>(
