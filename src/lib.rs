@@ -108,7 +108,7 @@
 //! | §10.4 limits | `protocol/recv/header.rs`, `handshake/head.rs`, `memory/budget.rs`; settings: `protocol/config.rs` |
 //! | RFC 7692 §5, §7.1 negotiation | `protocol/deflate/negotiation.rs` |
 //! | RFC 7692 §6, §7.2 compressed messages | `protocol/recv/inflate.rs`, `protocol/send/frames.rs`, `protocol/deflate/` |
-//! | Connecting again | `protocol/reconnect/`; RFC 9110 §10.2.3 `Retry-After`: `handshake/retry_after.rs` |
+//! | §7.2.3 connecting again | `protocol/reconnect/`; RFC 9110 §10.2.3 `Retry-After`: `handshake/retry_after.rs` |
 //! | RFC 8441 over HTTP/2 | `handshake/request.rs`, `handshake/rules.rs`, `embed/http2.rs` (client), `embed/hyper.rs` |
 //!
 //! Whole short messages go a shorter way, `protocol/recv/short.rs` and `protocol/send/short.rs`. Each file

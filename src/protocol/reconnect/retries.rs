@@ -1,4 +1,4 @@
-//! When the next attempt is made: arithmetic of the time, the outcome and a random number.
+//! When the next attempt is made (RFC 6455 §7.2.3): arithmetic of the time, the outcome and a random number.
 
 use alloc::collections::VecDeque;
 use core::fmt;
@@ -167,6 +167,9 @@ impl Retries {
     }
 
     fn back_off(&mut self, now: Duration, asked: Duration, random: u64) -> Wait {
+        // RFC 6455 §7.2.3: "The first reconnect attempt SHOULD be delayed by a random amount of time." Later ones "SHOULD be
+        // delayed by increasingly longer amounts of time, using a method such as truncated binary exponential backoff".
+        //
         // The jitter comes after the limit. Before it, all clients that have reached the limit would come in step.
         let max = self.policy.max_delay;
         let ceiling = self.ceiling.min(max);
