@@ -250,6 +250,14 @@ async fn a_nudge_during_an_attempt_is_for_the_wait_after_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_nudge_before_an_attempt_is_for_that_attempt() {
+    let policy = policy().first_delay(LONG).max_delay(LONG);
+    let (mut sessions, _) = reconnecting(policy, &[NoServer]);
+    sessions.nudge().nudge();
+    assert!(timeout(SECOND / 100, sessions.next()).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_nudge_during_a_session_has_no_effect() {
     let policy = policy().first_delay(LONG).max_delay(LONG);
     let (mut sessions, _) = reconnecting(policy, &[Drop(60 * SECOND)]);

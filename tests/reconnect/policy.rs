@@ -99,6 +99,16 @@ fn a_short_session_is_a_failed_attempt() {
     assert!(after_session(&mut retries, secs(0), Outcome::Local).is_ok());
 }
 
+/// The session whose end nobody told is not that of the next attempt.
+#[test]
+fn an_attempt_that_fails_is_no_session() {
+    let mut retries = Retries::new(policy().max_attempts(1));
+    retries.start(secs(0));
+    retries.opened(secs(0));
+    retries.start(secs(60));
+    assert!(retries.retry(secs(60), Outcome::Network, None, 0).is_err());
+}
+
 #[test]
 fn attempts_in_a_row_are_counted() {
     let mut retries = Retries::new(policy().max_attempts(2));
@@ -107,6 +117,9 @@ fn attempts_in_a_row_are_counted() {
     assert!(retries.retry(secs(0), Outcome::Network, None, 0).is_ok());
     let never = retries.retry(secs(0), Outcome::Network, None, 0);
     assert_eq!(never, Err(Never::Attempts(2)));
+    // Who goes on has as many again.
+    assert!(retries.retry(secs(0), Outcome::Network, None, 0).is_ok());
+    assert!(retries.retry(secs(0), Outcome::Network, None, 0).is_err());
     // Zero attempts would be no client.
     let mut retries = Retries::new(policy().max_attempts(0));
     assert_eq!(retries.retry(secs(0), Outcome::Network, None, 0), Err(Never::Attempts(1)));

@@ -77,3 +77,22 @@ impl fmt::Debug for Nudge {
         f.debug_struct("Nudge").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A wait without an end would not come back.
+    #[test]
+    fn a_thread_waits_until_the_nudge() {
+        let nudge = Nudge::default();
+        let other = nudge.clone();
+        let nudging = std::thread::spawn(move || other.nudge());
+        nudge.wait(Duration::from_secs(1_000_000));
+        assert!(nudge.take() && !nudge.take());
+        nudging.join().unwrap();
+        // One that came before the wait is not lost.
+        nudge.nudge();
+        nudge.wait(Duration::from_secs(1_000_000));
+    }
+}
