@@ -15,6 +15,7 @@ use bowline::{Config, Deflate, End, Error, Message, blocking};
 use common::{Arguments, fail, help, wrong_usage};
 use lexopt::prelude::*;
 use tokio::io::{AsyncBufReadExt, BufReader, stdin};
+use tokio::runtime::Builder;
 
 const PROGRAM: &str = "connect";
 const HELP: &str = "
@@ -193,14 +194,21 @@ fn main() {
         run_on_tokio(&request, options.config)
     };
     match result {
-        // A thread that cannot be interrupted may still read from standard input.
+        // Without waiting for a thread that reads from standard input.
         Ok(()) => exit(0),
         Err(error) => fail(PROGRAM, 1, format_args!("{}: {error}", request.host())),
     }
 }
 
-#[tokio::main(flavor = "current_thread")]
-async fn run_on_tokio(request: &ClientRequest, config: Config) -> Result<(), Error> {
+fn run_on_tokio(request: &ClientRequest, config: Config) -> Result<(), Error> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let result = runtime.block_on(talk(request, config));
+    // A thread may still read from standard input, and nothing can interrupt it.
+    runtime.shutdown_background();
+    result
+}
+
+async fn talk(request: &ClientRequest, config: Config) -> Result<(), Error> {
     let (mut ws, response) = bowline::tokio::connect_with(request, config).await?;
     opened(response.subprotocol());
     let mut lines = BufReader::new(stdin()).lines();
