@@ -1,7 +1,6 @@
 //! Which proxy a URL goes through: one that the program names, or those of the environment, as curl reads them.
 
 use alloc::string::String;
-use core::fmt;
 
 use super::Proxy;
 use super::no_proxy::NoProxy;
@@ -133,19 +132,5 @@ impl From<Proxy> for Proxies {
     fn from(proxy: Proxy) -> Self {
         let choice = Choice(Ok(Some(proxy)));
         Self { ws: choice.clone(), wss: choice, no_proxy: NoProxy::default() }
-    }
-}
-
-impl fmt::Display for Proxies {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let show = |choice: &Choice, f: &mut fmt::Formatter<'_>| match &choice.0 {
-            Ok(Some(proxy)) => proxy.fmt(f),
-            Ok(None) => f.write_str("none"),
-            Err(error) => error.fmt(f),
-        };
-        f.write_str("ws: ")?;
-        show(&self.ws, f)?;
-        f.write_str(", wss: ")?;
-        show(&self.wss, f)
     }
 }
