@@ -2,6 +2,8 @@
 
 use core::fmt;
 use core::future::{Future, poll_fn};
+#[cfg(feature = "tokio")]
+use core::net::SocketAddr;
 use core::task::{Context, Poll, ready};
 use core::time::Duration;
 use std::boxed::Box;
@@ -415,6 +417,13 @@ impl<I: Wrap> Incoming<I> {
         let mut arrived = self.0;
         arrived.accept(accept, || Ok(()));
         step(arrived, Arrived::poll_accept, opened)
+    }
+
+    #[cfg(feature = "tokio")]
+    pub(crate) fn set_peer_addr(&mut self, peer: Option<SocketAddr>) {
+        if let Some(request) = &mut self.0.request {
+            request.set_peer_addr(peer);
+        }
     }
 
     /// Accepts the request as [`accept`](Self::accept) does, unless `admit` gives a response to refuse it with. Gives

@@ -417,6 +417,15 @@ impl<I: Io> Reader<I> {
     }
 }
 
+impl<I: Io> Drop for Reader<I> {
+    /// Who supervises the connection learns how it ended, even if the program did not wait until the socket was left.
+    fn drop(&mut self) {
+        if let Some(supervisor) = self.supervisor() {
+            supervisor.ended(self.receiver.end());
+        }
+    }
+}
+
 /// The error of a flush after queued bytes were thrown away: it must not say that they left. `gave_up`: because the peer
 /// took nothing.
 pub(crate) fn lost(gave_up: bool) -> Error {

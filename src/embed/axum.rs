@@ -27,6 +27,7 @@ use core::fmt;
 use core::future::Future;
 use std::boxed::Box;
 use std::string::String;
+use std::sync::Arc;
 
 use ::axum_core::body::Body;
 use ::axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
@@ -39,6 +40,7 @@ use crate::embed::{http, hyper};
 use crate::handshake;
 use crate::handshake::{Request, RequestError};
 use crate::protocol::config::Config;
+use crate::tokio::{Group, HandlerResult, Seat, spawn};
 
 /// The traits that this module implements and the types in them: `axum-core` 0.5, of axum 0.8.
 pub use ::axum_core;
@@ -58,6 +60,7 @@ pub struct WebSocketUpgrade {
     config: Config,
     subprotocol: Option<String>,
     on_failed: Option<Box<dyn FnOnce(Error) + Send>>,
+    group: Option<Group>,
 }
 
 impl WebSocketUpgrade {
@@ -89,6 +92,13 @@ impl WebSocketUpgrade {
         self.subprotocol.as_deref()
     }
 
+    /// Makes the WebSocket one of a group. The group counts it, closes it when it is shut down, and is told its end and
+    /// what the handler gave. Beyond the limit of the group, and once it is being shut down, the client gets status 503.
+    pub fn group(mut self, group: &Group) -> Self {
+        self.group = Some(group.clone());
+        self
+    }
+
     /// Calls this if the request was accepted but there is no WebSocket: the client went away, or the
     /// response was not sent. By default nothing is called.
     pub fn on_failed_upgrade(mut self, callback: impl FnOnce(Error) + Send + 'static) -> Self {
@@ -97,7 +107,8 @@ impl WebSocketUpgrade {
     }
 
     /// Accepts the request, and runs the callback with the WebSocket in a task of its own. A page of
-    /// an origin that may not connect is refused here, with 403.
+    /// an origin that may not connect is refused here, with 403. The callback gives nothing, or any `Result`: the
+    /// [`group`](Self::group) is told an error, and without a group it is dropped.
     ///
     /// Return the response: the task waits until it is sent. You may add headers to it. A layer that refuses
     /// requests must do so before this call. If it sends another response instead of this one, hyper may
@@ -119,22 +130,49 @@ impl WebSocketUpgrade {
     pub fn on_upgrade<C, F>(self, callback: C) -> Response
     where
         C: FnOnce(WebSocket) -> F + Send + 'static,
-        F: Future<Output = ()> + Send + 'static,
+        F: Future<Output: HandlerResult> + Send + 'static,
     {
-        let Self { request, on_upgrade, config, subprotocol, on_failed } = self;
+        let Self { request, on_upgrade, config, subprotocol, on_failed, group } = self;
         match hyper::accept(&request, config, subprotocol.as_deref()) {
             Ok((response, accepted)) => {
-                ::tokio::spawn(async move {
-                    match (accepted.upgraded(on_upgrade).await, on_failed) {
-                        (Ok(ws), _) => callback(ws).await,
-                        (Err(error), Some(on_failed)) => on_failed(error),
-                        (Err(_), None) => {}
+                let upgrading = accepted.upgraded(on_upgrade);
+                let Some(group) = group else {
+                    ::tokio::spawn(async move {
+                        match upgrading.await {
+                            Ok(ws) => drop(callback(ws).await.into_result()),
+                            Err(error) => failed(on_failed, error),
+                        }
+                    });
+                    return response;
+                };
+                let Some(seat) = group.enter() else {
+                    return refused(RequestError::Unavailable);
+                };
+                spawn(seat, |seat| async move {
+                    match upgrading.await {
+                        Ok(mut ws) => {
+                            ws.reader.supervise(Arc::<Seat>::clone(&seat));
+                            seat.lives();
+                            let handling = callback(ws);
+                            seat.returned(handling.await);
+                        }
+                        Err(error) => failed(on_failed, error),
                     }
                 });
                 response
             }
-            Err(refusal) => WebSocketUpgradeRejection::Request(refusal).into_response(),
+            Err(refusal) => refused(refusal),
         }
+    }
+}
+
+fn refused(error: RequestError) -> Response {
+    WebSocketUpgradeRejection::Request(error).into_response()
+}
+
+fn failed(on_failed: Option<Box<dyn FnOnce(Error) + Send>>, error: Error) {
+    if let Some(on_failed) = on_failed {
+        on_failed(error);
     }
 }
 
@@ -180,6 +218,7 @@ fn extract(
         config: Config::default(),
         subprotocol: None,
         on_failed: None,
+        group: None,
     })
 }
 

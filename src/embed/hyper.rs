@@ -55,6 +55,7 @@ use crate::handshake::{
 };
 use crate::memory::recv_buf::RecvBuf;
 use crate::protocol::config::Config;
+use crate::tokio::Group;
 
 /// A WebSocket on an upgraded connection.
 pub type WebSocket = crate::tokio::WebSocket<UpgradedIo>;
@@ -175,6 +176,45 @@ impl Accepted {
 /// [`Config::handshake_timeout`].
 #[must_use = "there is no WebSocket unless it is awaited"]
 pub struct Upgrading(Pin<Box<dyn Future<Output = Result<WebSocket, Error>> + Send>>);
+
+impl Upgrading {
+    /// Makes the WebSocket one of a group: it is counted, closed when the group is shut down, and its end is told.
+    ///
+    /// ```no_run
+    /// use bowline::handshake::RequestError;
+    /// use bowline::{Config, bytes::Bytes, tokio::Group};
+    /// use http_body_util::Full;
+    /// use hyper::{Request, Response, body::Incoming};
+    ///
+    /// fn serve(
+    ///     group: &Group,
+    ///     mut request: Request<Incoming>,
+    /// ) -> Result<Response<Full<Bytes>>, RequestError> {
+    ///     let (response, upgrading) = bowline::hyper::upgrade(&mut request, Config::default())?;
+    ///     let upgrading = upgrading.join(group)?;
+    ///     tokio::spawn(async { upgrading.await?.send("Hello").await });
+    ///     Ok(response)
+    /// }
+    /// ```
+    ///
+    /// The program runs the handler in a task of its own, which the group cannot abort: after the time of a shutdown,
+    /// only the connection is dropped. What the handler gives is not known to the group: of
+    /// [`Ended::result`](crate::tokio::Ended::result), it says `Ok`.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError::Unavailable`] if the group is full or is being shut down. Answer with its response.
+    pub fn join(self, group: &Group) -> Result<Self, RequestError> {
+        let seat = group.enter().ok_or(RequestError::Unavailable)?;
+        Ok(Self(Box::pin(async move {
+            let mut ws = self.await?;
+            seat.lives();
+            seat.returned(());
+            ws.reader.supervise(seat);
+            Ok(ws)
+        })))
+    }
+}
 
 impl Future for Upgrading {
     type Output = Result<WebSocket, Error>;

@@ -1,7 +1,8 @@
 //! A client's request, before anything is answered.
 
-use alloc::string::String;
+use alloc::boxed::Box;
 use core::fmt;
+use core::net::SocketAddr;
 
 use super::head::Headers;
 use super::rules::RequestError;
@@ -17,7 +18,8 @@ pub struct Request {
     pub(super) headers: Headers,
     method_len: usize,
     /// The `:protocol` of an extended CONNECT.
-    pub(super) protocol: Option<String>,
+    pub(super) protocol: Option<Box<str>>,
+    peer_addr: Option<Box<SocketAddr>>,
 }
 
 impl Request {
@@ -64,12 +66,12 @@ impl Request {
         headers: impl IntoIterator<Item = (N, V)>,
     ) -> Self {
         let headers = Headers::from_pairs(&[method, target], headers);
-        Self { headers, method_len: method.len(), protocol: None }
+        Self::new(headers, method, None)
     }
 
     pub(super) fn parsed(method: &str, target: &str, headers: &[httparse::Header<'_>]) -> Self {
         let headers = Headers::from_parsed(&[method, target], headers);
-        Self { headers, method_len: method.len(), protocol: None }
+        Self::new(headers, method, None)
     }
 
     /// Takes an extended CONNECT (RFC 8441 §4) that a parser of HTTP/2 has read: its pseudo-headers and its
@@ -123,7 +125,11 @@ impl Request {
         let line = [method, scheme, "://", authority, path];
         let line = if is_right { &line[..] } else { &line[..1] };
         let headers = Headers::from_pairs(line, headers);
-        Self { headers, method_len: method.len(), protocol: Some(protocol.into()) }
+        Self::new(headers, method, Some(protocol.into()))
+    }
+
+    fn new(headers: Headers, method: &str, protocol: Option<Box<str>>) -> Self {
+        Self { headers, method_len: method.len(), protocol, peer_addr: None }
     }
 
     /// The `:protocol` of an extended CONNECT (RFC 8441 §4), and `None` for any other request.
@@ -182,6 +188,19 @@ impl Request {
     /// The `Origin` of the page that opened the connection. Usually only browsers send it.
     pub fn origin(&self) -> Option<&str> {
         self.headers.get_str("Origin")
+    }
+
+    /// The address of the client, if the server knows it. `tokio::Server` does, for connections of TCP. With
+    /// `tokio::Server::proxy_protocol`, it is the address that the load balancer tells.
+    ///
+    /// Headers such as `X-Forwarded-For` are not looked at: a client can send them itself.
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        self.peer_addr.as_deref().copied()
+    }
+
+    /// Sets the [`peer_addr`](Self::peer_addr), for a server that accepts the connection itself.
+    pub fn set_peer_addr(&mut self, address: impl Into<Option<SocketAddr>>) {
+        self.peer_addr = address.into().map(Box::new);
     }
 
     /// The value of a cookie (RFC 6265 §4.2).

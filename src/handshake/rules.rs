@@ -66,6 +66,9 @@ pub enum RequestError {
     /// The server names the hosts that it serves, and this is another one: see
     /// [`Config::allow_host`](crate::Config::allow_host). Status 421 (RFC 9110 §15.5.20).
     ForeignHost,
+    /// The server takes no more WebSockets for now: it has as many as it may have, or it is being shut down. Status 503,
+    /// with `Retry-After`.
+    Unavailable,
 }
 
 impl RequestError {
@@ -82,6 +85,7 @@ impl RequestError {
             Self::HttpVersion => 505,
             Self::ForeignOrigin => 403,
             Self::ForeignHost => 421,
+            Self::Unavailable => 503,
             _ => 400,
         };
         let mut response = Response::new(status).body(alloc::format!("{self}\n"));
@@ -95,6 +99,9 @@ impl RequestError {
         // RFC 6455 §4.4: "it MUST respond with a |Sec-WebSocket-Version| header field".
         if status == 426 || *self == Self::VersionMissing {
             headers.push("Sec-WebSocket-Version", b"13");
+        }
+        if *self == Self::Unavailable {
+            headers.push("Retry-After", b"5");
         }
         headers.push("Content-Type", b"text/plain; charset=utf-8");
         response
@@ -130,6 +137,7 @@ impl fmt::Display for RequestError {
             Self::ForeignOrigin => {
                 "cross-origin request refused; the server can allow it with Config::allow_origin"
             }
+            Self::Unavailable => "the server takes no more WebSockets for now: try again later",
             Self::ForeignHost => {
                 "this host is not served here; the server can name it with Config::allow_host"
             }

@@ -1,6 +1,7 @@
 //! The server's side: it reads a request, and answers it with a connection or a refusal (RFC 6455 §4.2;
 //! over HTTP/2, RFC 8441 §5).
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use core::time::Duration;
 
@@ -200,6 +201,7 @@ impl Upgrade<'_> {
     /// If `accept` names a subprotocol that the client did not offer.
     pub fn accept(&self, accept: Accept) -> Result<(Connection, Response), InvalidRequest> {
         let Self { request, config } = self;
+        let config = accept.config.as_ref().unwrap_or(config);
         // RFC 8441 §5: the functionality of key and accept "has been superseded by the :protocol pseudo-header
         // field". Upgrade and Connection "are not part of HTTP/2".
         let mut response =
@@ -214,8 +216,8 @@ impl Upgrade<'_> {
         }
         // RFC 6455 §4.2.2: "The value chosen MUST be derived from the client's handshake".
         if let Some(name) = accept.subprotocol {
-            if !request.subprotocols().any(|offered| offered == name) {
-                return Err(InvalidRequest::SubprotocolNotOffered(name));
+            if !request.subprotocols().any(|offered| *offered == *name) {
+                return Err(InvalidRequest::SubprotocolNotOffered(String::from(name)));
             }
             headers.push("Sec-WebSocket-Protocol", name.as_bytes());
         }
@@ -239,8 +241,9 @@ impl Upgrade<'_> {
 /// What a server adds to the response that opens a WebSocket.
 #[derive(Clone, Debug, Default)]
 pub struct Accept {
-    subprotocol: Option<String>,
+    subprotocol: Option<Box<str>>,
     headers: Headers,
+    config: Option<Config>,
 }
 
 impl Accept {
@@ -252,7 +255,30 @@ impl Accept {
     /// Selects a subprotocol. It must be one that the client offered: see
     /// [`Request::select_subprotocol`]. `None` selects none.
     pub fn subprotocol<'a>(mut self, name: impl Into<Option<&'a str>>) -> Self {
-        self.subprotocol = name.into().map(String::from);
+        self.subprotocol = name.into().map(Box::from);
+        self
+    }
+
+    /// The settings of this connection, in place of the server's: other limits for a client that is signed in, for
+    /// example, or no compression for one client.
+    ///
+    /// ```
+    /// use bowline::Config;
+    /// use bowline::handshake::{Accept, Request};
+    ///
+    /// let config = Config::default();
+    /// let large = config.clone().max_message_size(64 << 20);
+    /// let choose = |request: &Request| match request.path() {
+    ///     "/upload" => Accept::new().config(large.clone()),
+    ///     _ => Accept::new(),
+    /// };
+    /// # let _ = choose;
+    /// ```
+    ///
+    /// What concerns the request was decided by the server's own settings: origins, hosts, the bounds of the head, and
+    /// the time of the handshake.
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = Some(config);
         self
     }
 

@@ -1,5 +1,6 @@
 //! The listeners that a server accepts connections from.
 
+use core::net::SocketAddr;
 use core::task::{Context, Poll};
 use std::io;
 
@@ -19,8 +20,12 @@ pub trait Listener: Sealed {
     /// What a connection is.
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
+    /// With the address of the client, if it is one of IP.
     #[doc(hidden)]
-    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Self::Stream>>;
+    fn poll_accept(
+        &self,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<(Self::Stream, Option<SocketAddr>)>>;
 
     /// Sets the options of a new connection.
     #[doc(hidden)]
@@ -32,8 +37,11 @@ impl Sealed for TcpListener {}
 impl Listener for TcpListener {
     type Stream = TcpStream;
 
-    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<TcpStream>> {
-        self.poll_accept(cx).map_ok(|(stream, _)| stream)
+    fn poll_accept(
+        &self,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<(TcpStream, Option<SocketAddr>)>> {
+        self.poll_accept(cx).map_ok(|(stream, peer)| (stream, Some(peer)))
     }
 
     fn prepare(stream: TcpStream) -> io::Result<TcpStream> {
@@ -49,8 +57,11 @@ impl Sealed for UnixListener {}
 impl Listener for UnixListener {
     type Stream = UnixStream;
 
-    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<UnixStream>> {
-        self.poll_accept(cx).map_ok(|(stream, _)| stream)
+    fn poll_accept(
+        &self,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<(UnixStream, Option<SocketAddr>)>> {
+        self.poll_accept(cx).map_ok(|(stream, _)| (stream, None))
     }
 
     fn prepare(stream: UnixStream) -> io::Result<UnixStream> {

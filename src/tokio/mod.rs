@@ -20,19 +20,30 @@
 //! starts. To use no timers, set all of [`Config`](crate::protocol::config::Config)'s timeouts to `None`.
 
 mod dial;
+mod group;
+mod handler;
 mod io;
 mod listener;
 mod maybe_tls;
 mod opening;
+mod proxy_header;
 mod reconnect;
 mod server;
 
 pub use dial::{connect, connect_over, connect_with};
+pub use group::{Group, Shutdown};
+pub use handler::{Ended, HandlerResult};
 pub use listener::Listener;
 pub use maybe_tls::MaybeTls;
 pub use opening::{accept, client, tunnel};
+pub use proxy_header::read_proxy_header;
 pub use reconnect::{Reconnecting, Session};
-pub use server::{Server, Shutdown};
+pub use server::Server;
+
+#[cfg(feature = "hyper")]
+pub(crate) use group::Seat;
+#[cfg(feature = "axum")]
+pub(crate) use group::spawn;
 
 use core::future::poll_fn;
 use core::pin::pin;

@@ -2,48 +2,28 @@
 
 use core::fmt;
 use core::future::{Future, poll_fn};
-use core::pin::pin;
-use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use core::task::{Context, Poll, Waker};
+use core::net::SocketAddr;
+use core::pin::{Pin, pin};
+use core::task::Poll;
 use core::time::Duration;
 use std::boxed::Box;
-use std::collections::HashMap;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::vec::Vec;
+use std::sync::{Arc, Mutex};
 
 use ::tokio::io::{AsyncRead, AsyncWrite};
-use ::tokio::sync::Notify;
-use ::tokio::task::AbortHandle;
 
+use super::group::{Admission, Group, Seat, Shutdown, lock, spawn};
+use super::handler::{Ended, HandlerResult};
 use super::listener::Listener;
-use super::{Incoming, WebSocket, now, within};
-use crate::asynchronous::{Order, Supervisor};
-use crate::handshake::{Accept, Request, Response};
+use super::{Incoming, WebSocket, now, read_proxy_header, within};
+use crate::handshake::{Accept, Request, RequestError, Response};
 use crate::protocol::config::Config;
-use crate::protocol::error::End;
-
-/// Kinds of seats: a client that is refused for now, one in its opening handshake, a WebSocket.
-const REFUSING: u8 = 0;
-const OPENING: u8 = 1;
-const OPEN: u8 = 2;
-
-/// Phases of a server.
-const RUNNING: u8 = 0;
-const CLOSING: u8 = 1;
-const DROPPING: u8 = 2;
 
 /// How long to wait after an accept that failed for lack of file descriptors. Connections that end give them back.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
 /// After this many failures in a row, whatever they are, the listener itself may be broken.
 const MOST_FAILURES: u32 = 100;
-
-/// How long a shutdown waits for requests that are still coming, to refuse them.
-const HANDSHAKES: Duration = Duration::from_secs(1);
-
-/// How long aborted tasks may take to end. A task that blocks its thread never ends.
-const ABORTED: Duration = Duration::from_secs(1);
 
 /// A server of WebSockets with bounds, which can be shut down in an orderly way.
 ///
@@ -78,48 +58,26 @@ pub struct Server(Arc<Inner>);
 
 struct Inner {
     config: Config,
-    phase: AtomicU8,
-    state: Mutex<State>,
-    /// Wakes the tasks that wait for a place, or until all connections are gone.
-    room: Notify,
-    /// Wakes the tasks that wait for the shutdown.
-    stop: Notify,
+    group: Group,
+    settings: Mutex<Settings>,
 }
 
-type Choose = Arc<dyn Fn(&Request) -> Result<Accept, Response> + Send + Sync>;
-
-struct State {
-    max_connections: usize,
-    max_handshakes: usize,
+#[derive(Clone)]
+struct Settings {
     choose: Choose,
-    seats: HashMap<u64, Weak<Seat>>,
-    next: u64,
-    open: usize,
-    opening: usize,
-    refusing: usize,
-    report: Shutdown,
+    proxy_protocol: bool,
 }
 
-/// How the connections ended that were open when [`Server::shutdown`] began.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Shutdown {
-    /// How many ended with a Close from both sides.
-    pub closed: usize,
-    /// How many did not: they were dropped at the deadline, or the peer or the handler was gone before.
-    pub dropped: usize,
+/// What decides on a request.
+#[derive(Clone)]
+enum Choose {
+    Now(Arc<dyn Fn(&Request) -> Decision + Send + Sync>),
+    Later(Arc<dyn Fn(Request) -> Deciding + Send + Sync>),
 }
 
-/// A connection's place in the server.
-struct Seat {
-    server: Arc<Inner>,
-    key: u64,
-    kind: AtomicU8,
-    told: AtomicBool,
-    clean: AtomicBool,
-    task: Mutex<Option<AbortHandle>>,
-    waker: Mutex<Option<Waker>>,
-}
+type Decision = Result<Accept, Response>;
+
+type Deciding = Pin<Box<dyn Future<Output = Decision> + Send>>;
 
 /// Whether an accept failed because the process or the machine has run out of something. Any other error belongs to
 /// one connection, such as one that its client aborted.
@@ -130,128 +88,15 @@ fn is_exhausted(error: &io::Error) -> bool {
         || error.raw_os_error().is_some_and(|code| EXHAUSTED.contains(&code))
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A panic elsewhere breaks nothing in these values.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Waits until `check` gives something. It may, after each notice.
-// `Waker::will_wake` may say no for two wakers of one task. So a list of wakers here could only grow.
-async fn until<T>(notices: &Notify, mut check: impl FnMut() -> Option<T>) -> T {
-    loop {
-        // This comes before the check. Otherwise a notice in between would be missed.
-        let notice = notices.notified();
-        if let Some(found) = check() {
-            return found;
-        }
-        notice.await;
-    }
-}
-
-impl Supervisor for Seat {
-    fn poll(&self, cx: &Context<'_>) -> Option<Order> {
-        match &mut *lock(&self.waker) {
-            Some(known) => known.clone_from(cx.waker()),
-            none => *none = Some(cx.waker().clone()),
-        }
-        // This comes after the waker is stored. Otherwise an order in between would be missed.
-        self.order()
-    }
-
-    fn order(&self) -> Option<Order> {
-        match self.server.phase.load(Ordering::Acquire) {
-            RUNNING => None,
-            CLOSING if self.told.swap(true, Ordering::Relaxed) => None,
-            CLOSING => Some(Order::Close),
-            _ => Some(Order::Drop),
-        }
-    }
-
-    fn ended(&self, end: Option<&End>) {
-        self.clean.store(end.is_some_and(End::is_clean), Ordering::Relaxed);
-    }
-}
-
-impl Seat {
-    /// Turns an opening seat into an open one, unless the server stops.
-    fn opened(&self) -> bool {
-        let mut state = lock(&self.server.state);
-        if self.server.phase.load(Ordering::Acquire) != RUNNING {
-            return false;
-        }
-        self.kind.store(OPEN, Ordering::Relaxed);
-        state.opening -= 1;
-        state.open += 1;
-        drop(state);
-        self.server.room.notify_waiters();
-        true
-    }
-
-    fn wake(&self) {
-        let waker = lock(&self.waker).take();
-        waker.into_iter().for_each(Waker::wake);
-    }
-
-    fn abort(&self) {
-        lock(&self.task).take().into_iter().for_each(|task| task.abort());
-    }
-}
-
-impl fmt::Debug for Seat {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Seat").field("key", &self.key).finish_non_exhaustive()
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        let mut state = lock(&self.server.state);
-        state.seats.remove(&self.key);
-        match *self.kind.get_mut() {
-            REFUSING => state.refusing -= 1,
-            OPENING => state.opening -= 1,
-            _ => {
-                state.open -= 1;
-                if self.server.phase.load(Ordering::Acquire) != RUNNING {
-                    let clean = *self.clean.get_mut();
-                    let report = &mut state.report;
-                    *if clean { &mut report.closed } else { &mut report.dropped } += 1;
-                }
-            }
-        }
-        drop(state);
-        self.server.room.notify_waiters();
-    }
-}
-
-enum Admission {
-    Enter(Arc<Seat>),
-    Refuse(Arc<Seat>),
-    Stopped,
-}
-
 impl Server {
     /// A server whose connections have these settings. It admits every valid request that keeps to the
     /// origin policy.
     pub fn new(config: Config) -> Self {
-        let state = State {
-            max_connections: 10_000,
-            max_handshakes: 1_000,
-            choose: Arc::new(|_| Ok(Accept::new())),
-            seats: HashMap::new(),
-            next: 0,
-            open: 0,
-            opening: 0,
-            refusing: 0,
-            report: Shutdown::default(),
+        let settings = Settings {
+            choose: Choose::Now(Arc::new(|_| Ok(Accept::new()))),
+            proxy_protocol: false,
         };
-        Self(Arc::new(Inner {
-            config,
-            phase: AtomicU8::new(RUNNING),
-            state: Mutex::new(state),
-            room: Notify::new(),
-            stop: Notify::new(),
-        }))
+        Self(Arc::new(Inner { config, group: Group::new(), settings: Mutex::new(settings) }))
     }
 
     /// How many connections there may be, including those in their opening handshake. More get status 503. The
@@ -263,7 +108,7 @@ impl Server {
     /// Default 10,000. Each needs a file descriptor, and refusals need up to
     /// [`max_handshakes`](Self::max_handshakes) more. Stay below the limit of the process.
     pub fn max_connections(self, count: usize) -> Self {
-        lock(&self.0.state).max_connections = count;
+        let _ = self.0.group.clone().max_connections(count);
         self
     }
 
@@ -273,17 +118,74 @@ impl Server {
     /// Default 1,000. A handshake takes up to
     /// [`Config::handshake_timeout`](crate::Config::handshake_timeout), and holds the bytes of its head.
     pub fn max_handshakes(self, count: usize) -> Self {
-        lock(&self.0.state).max_handshakes = count.max(1);
+        self.0.group.set_max_handshakes(count);
         self
     }
 
-    /// Decides on each request. `choose` gives what to accept it with (a subprotocol, headers), or the response
-    /// to refuse it with. Without this, every path is served. It must not block.
+    /// Decides on each request. `choose` gives what to accept it with (a subprotocol, headers, settings of its own), or
+    /// the response to refuse it with. Without this, every path is served. It must not block. The client's address is
+    /// in [`Request::peer_addr`].
     pub fn on_request(
         self,
         choose: impl Fn(&Request) -> Result<Accept, Response> + Send + Sync + 'static,
     ) -> Self {
-        lock(&self.0.state).choose = Arc::new(choose);
+        lock(&self.0.settings).choose = Choose::Now(Arc::new(choose));
+        self
+    }
+
+    /// Like [`on_request`](Self::on_request), for a decision that takes some time, as a look into a database does. It
+    /// has as much time as the handshake, [`Config::handshake_timeout`](crate::Config::handshake_timeout), and the client
+    /// gets status 503 after that.
+    ///
+    /// ```no_run
+    /// use bowline::handshake::{Accept, Request, Response};
+    /// use bowline::tokio::Server;
+    ///
+    /// # async fn is_known(token: &str) -> bool { !token.is_empty() }
+    /// let server = Server::new(bowline::Config::default()).on_request_async(
+    ///     |request: Request| async move {
+    ///         let token = request.cookie("token").unwrap_or_default();
+    ///         if is_known(token).await { Ok(Accept::new()) } else { Err(Response::new(401)) }
+    ///     },
+    /// );
+    /// ```
+    pub fn on_request_async<F>(self, choose: impl Fn(Request) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<Accept, Response>> + Send + 'static,
+    {
+        let choose = move |request| -> Deciding { Box::pin(choose(request)) };
+        lock(&self.0.settings).choose = Choose::Later(Arc::new(choose));
+        self
+    }
+
+    /// Calls this at the end of each WebSocket that opens from now on: the one place for logs, metrics and spans. See
+    /// [`Ended`] for what it is told. It runs in the task that ends, so it must not block. The connection counts until
+    /// it returns.
+    ///
+    /// ```
+    /// let server = bowline::tokio::Server::new(bowline::Config::default()).on_end(|ended| {
+    ///     match (&ended.result, ended.end) {
+    ///         (Err(error), _) => eprintln!("a handler failed: {error}"),
+    ///         (Ok(()), Some(end)) => println!("open for {:?}: {end}", ended.duration),
+    ///         (Ok(()), None) => println!("open for {:?}, dropped", ended.duration),
+    ///     }
+    /// });
+    /// ```
+    ///
+    /// Default: nothing is called, and nothing is kept for it.
+    pub fn on_end(self, on_end: impl Fn(&Ended<'_>) + Send + Sync + 'static) -> Self {
+        let _ = self.0.group.clone().on_end(on_end);
+        self
+    }
+
+    /// Whether each connection of [`run`](Self::run) begins with a header of the PROXY protocol, version 1 or 2, as load
+    /// balancers send it. [`Request::peer_addr`] is the address that it tells. A connection without such a header is
+    /// dropped. The header has as much time as the request.
+    ///
+    /// Default `false`. Turn it on only if nobody but the load balancer can connect: everybody else could claim any
+    /// address. For streams that go to [`serve`](Self::serve), call [`read_proxy_header`] before TLS.
+    pub fn proxy_protocol(self, on: bool) -> Self {
+        lock(&self.0.settings).proxy_protocol = on;
         self
     }
 
@@ -315,10 +217,10 @@ impl Server {
     where
         L: Listener,
         H: Fn(WebSocket<L::Stream>, Request) -> F + Clone + Send + 'static,
-        F: Future<Output = ()> + Send + 'static,
+        F: Future<Output: HandlerResult> + Send + 'static,
     {
         let mut failures = 0;
-        let mut stopped = pin!(until(&self.0.stop, || (!self.is_running()).then_some(())));
+        let mut stopped = pin!(self.0.group.stopped());
         loop {
             let accepted = poll_fn(|cx| {
                 if stopped.as_mut().poll(cx).is_ready() {
@@ -328,10 +230,18 @@ impl Server {
             });
             match accepted.await {
                 None => return,
-                Some(Ok(stream)) => {
+                Some(Ok((stream, peer))) => {
                     failures = 0;
-                    let opening = async move { L::prepare(stream) };
-                    self.serve(opening, handler.clone()).await;
+                    let is_proxied = lock(&self.0.settings).proxy_protocol;
+                    let opening = async move {
+                        let mut stream = L::prepare(stream)?;
+                        if !is_proxied {
+                            return Ok((stream, peer));
+                        }
+                        let header = read_proxy_header(&mut stream).await?;
+                        Ok((stream, header.source().or(peer)))
+                    };
+                    self.serve_opening(opening, handler.clone()).await;
                 }
                 Some(Err(error)) if is_exhausted(&error) || failures == MOST_FAILURES => {
                     failures = 0;
@@ -381,27 +291,58 @@ impl Server {
     ) where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
         H: FnOnce(WebSocket<S>, Request) -> F + Send + 'static,
-        F: Future<Output = ()> + Send + 'static,
+        F: Future<Output: HandlerResult> + Send + 'static,
     {
-        match until(&self.0.room, || self.admit()).await {
+        self.serve_opening(async { Ok((stream.await?, None)) }, handler).await;
+    }
+
+    /// Like [`serve`](Self::serve), for a client whose address is known: [`Request::peer_addr`] gives it.
+    pub async fn serve_from<S, H, F>(
+        &self,
+        peer: SocketAddr,
+        stream: impl Future<Output = io::Result<S>> + Send + 'static,
+        handler: H,
+    ) where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        H: FnOnce(WebSocket<S>, Request) -> F + Send + 'static,
+        F: Future<Output: HandlerResult> + Send + 'static,
+    {
+        self.serve_opening(async move { Ok((stream.await?, Some(peer))) }, handler).await;
+    }
+
+    async fn serve_opening<S, H, F>(
+        &self,
+        stream: impl Future<Output = io::Result<(S, Option<SocketAddr>)>> + Send + 'static,
+        handler: H,
+    ) where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        H: FnOnce(WebSocket<S>, Request) -> F + Send + 'static,
+        F: Future<Output: HandlerResult> + Send + 'static,
+    {
+        match self.0.group.admit().await {
             Admission::Stopped => {}
             Admission::Refuse(seat) => {
-                let refusing = refuse(seat.server.config.clone(), stream);
+                let refusing = refuse(self.0.config.clone(), stream);
                 spawn(seat, |_| refusing);
             }
-            Admission::Enter(seat) => spawn(seat, |seat| async move {
-                let Some((mut ws, request)) = Box::pin(open(&seat, stream)).await else {
-                    return;
-                };
-                ws.reader.supervise(seat);
-                handler(ws, request).await;
-            }),
+            Admission::Enter(seat) => {
+                let server = self.clone();
+                spawn(seat, |seat| async move {
+                    let Some((mut ws, request)) = Box::pin(open(server, &seat, stream)).await
+                    else {
+                        return;
+                    };
+                    ws.reader.supervise(Arc::<Seat>::clone(&seat));
+                    let handling = handler(ws, request);
+                    seat.returned(handling.await);
+                });
+            }
         }
     }
 
     /// How many connections are open. Those in their opening handshake do not count.
     pub fn connections(&self) -> usize {
-        lock(&self.0.state).open
+        self.0.group.connections()
     }
 
     /// Shuts down. The server accepts no more connections, and sends Close 1001 to all (RFC 6455 §7.4.1). It
@@ -417,129 +358,26 @@ impl Server {
     ///
     /// Dropping the future leaves the connections as they are. Call it again to go on.
     pub async fn shutdown(&self, grace: Duration) -> Shutdown {
-        let until = now().saturating_add(grace);
-        self.begin(CLOSING).iter().for_each(|seat| seat.wake());
-        let hurry = until.min(now().saturating_add(HANDSHAKES));
-        if within(Some(hurry), self.emptied()).await.is_none() {
-            let seats = self.begin(CLOSING);
-            let opening = |seat: &&Arc<Seat>| seat.kind.load(Ordering::Relaxed) != OPEN;
-            seats.iter().filter(opening).for_each(|seat| seat.abort());
-        }
-        if within(Some(until), self.emptied()).await.is_none() {
-            for seat in self.begin(DROPPING) {
-                seat.wake();
-                seat.abort();
-            }
-            let until = now().saturating_add(ABORTED);
-            within(Some(until), self.emptied()).await;
-        }
-        let state = lock(&self.0.state);
-        let mut report = state.report;
-        report.dropped += state.open;
-        report
-    }
-
-    /// Begins a phase, and gives the seats that it concerns.
-    fn begin(&self, phase: u8) -> Vec<Arc<Seat>> {
-        let state = lock(&self.0.state);
-        self.0.phase.fetch_max(phase, Ordering::AcqRel);
-        // The seats are dropped after the lock is released, because the last owner of a seat takes it.
-        let seats = state.seats.values().filter_map(Weak::upgrade).collect();
-        drop(state);
-        self.0.stop.notify_waiters();
-        self.0.room.notify_waiters();
-        seats
-    }
-
-    fn is_running(&self) -> bool {
-        self.0.phase.load(Ordering::Acquire) == RUNNING
-    }
-
-    /// Waits until no connection is left.
-    async fn emptied(&self) {
-        let check = || {
-            let state = lock(&self.0.state);
-            (state.open + state.opening + state.refusing == 0).then_some(())
-        };
-        until(&self.0.room, check).await;
-    }
-
-    /// A place for the next connection. `None`: there is none now.
-    fn admit(&self) -> Option<Admission> {
-        let mut state = lock(&self.0.state);
-        if !self.is_running() {
-            return Some(Admission::Stopped);
-        }
-        let kind = if state.opening < state.max_handshakes
-            && state.open + state.opening < state.max_connections
-        {
-            state.opening += 1;
-            OPENING
-        } else if state.refusing < state.max_handshakes {
-            state.refusing += 1;
-            REFUSING
-        } else {
-            return None;
-        };
-        let key = state.next;
-        state.next += 1;
-        let seat = Arc::new(Seat {
-            server: Arc::clone(&self.0),
-            key,
-            kind: AtomicU8::new(kind),
-            told: AtomicBool::new(false),
-            clean: AtomicBool::new(false),
-            task: Mutex::new(None),
-            waker: Mutex::new(None),
-        });
-        state.seats.insert(key, Arc::downgrade(&seat));
-        Some(if kind == OPENING { Admission::Enter(seat) } else { Admission::Refuse(seat) })
-    }
-}
-
-/// Runs a task that holds the seat, and lets the seat end it.
-fn spawn<F: Future<Output = ()> + Send + 'static>(
-    seat: Arc<Seat>,
-    run: impl FnOnce(Arc<Seat>) -> F,
-) {
-    let running = run(Arc::clone(&seat));
-    let held = Arc::clone(&seat);
-    // The lock is held, so that the task cannot end before its handle is stored.
-    let mut task = lock(&seat.task);
-    let running = ::tokio::spawn(async move {
-        running.await;
-        drop(held);
-    });
-    *task = Some(running.abort_handle());
-    drop(task);
-    // The shutdown may have looked for the handle before it was there.
-    if seat.server.phase.load(Ordering::Acquire) == DROPPING
-        && seat.kind.load(Ordering::Relaxed) != OPEN
-    {
-        seat.abort();
+        self.0.group.shutdown(grace).await
     }
 }
 
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = lock(&self.0.state);
-        f.debug_struct("Server")
-            .field("open", &state.open)
-            .field("opening", &state.opening)
-            .field("refusing", &state.refusing)
-            .finish_non_exhaustive()
+        f.debug_struct("Server").field("group", &self.0.group).finish_non_exhaustive()
     }
 }
 
 /// The opening handshake. A client that fails in it got an answer, and nothing else is done with it.
 async fn open<S: AsyncRead + AsyncWrite + Unpin>(
+    server: Server,
     seat: &Seat,
-    stream: impl Future<Output = io::Result<S>>,
+    stream: impl Future<Output = io::Result<(S, Option<SocketAddr>)>>,
 ) -> Option<(WebSocket<S>, Request)> {
-    let config = &seat.server.config;
+    let config = &server.0.config;
     let incoming = read(config.clone(), stream).await?;
-    let choose = Arc::clone(&lock(&seat.server.state).choose);
-    let accept = match choose(incoming.request()) {
+    let choose = lock(&server.0.settings).choose.clone();
+    let accept = match choose.decide(incoming.request(), config).await {
         Ok(accept) => accept,
         Err(response) => {
             let _ = incoming.respond(&response).await;
@@ -550,32 +388,48 @@ async fn open<S: AsyncRead + AsyncWrite + Unpin>(
     // before the handler does.
     let admit = || match seat.opened() {
         true => Ok(()),
-        false => Err(come_again("the server is shutting down")),
+        false => Err(RequestError::Unavailable.response()),
     };
-    incoming.accept_if(accept, admit).await.ok()
+    let opened = incoming.accept_if(accept, admit).await.ok()?;
+    seat.lives();
+    Some(opened)
+}
+
+impl Choose {
+    async fn decide(&self, request: &Request, config: &Config) -> Decision {
+        match self {
+            Self::Now(choose) => choose(request),
+            Self::Later(choose) => {
+                let deciding = choose(request.clone());
+                let late = || Err(RequestError::Unavailable.response());
+                within(deadline(config), deciding).await.unwrap_or_else(late)
+            }
+        }
+    }
 }
 
 async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(
     config: Config,
-    stream: impl Future<Output = io::Result<S>>,
+    stream: impl Future<Output = io::Result<(S, Option<SocketAddr>)>>,
 ) {
     if let Some(incoming) = Box::pin(read(config, stream)).await {
-        let _ = incoming.respond(&come_again("too many connections")).await;
+        let _ = incoming.respond(&RequestError::Unavailable.response()).await;
     }
-}
-
-fn come_again(reason: &str) -> Response {
-    let response = Response::new(503).body(reason);
-    response.header("Retry-After", "5").unwrap_or_else(|_| Response::new(503))
 }
 
 async fn read<S: AsyncRead + AsyncWrite + Unpin>(
     config: Config,
-    stream: impl Future<Output = io::Result<S>>,
+    stream: impl Future<Output = io::Result<(S, Option<SocketAddr>)>>,
 ) -> Option<Incoming<S>> {
-    let deadline = config.get().handshake_timeout.map(|timeout| now().saturating_add(timeout));
-    let stream = within(deadline, stream).await?.ok()?;
-    Incoming::read(stream, config).await.ok()
+    let (stream, peer) = within(deadline(&config), stream).await?.ok()?;
+    let mut incoming = Incoming::read(stream, config).await.ok()?;
+    incoming.set_peer_addr(peer);
+    Some(incoming)
+}
+
+/// When a step of the opening handshake that begins now has to be done.
+fn deadline(config: &Config) -> Option<Duration> {
+    config.get().handshake_timeout.map(|timeout| now().saturating_add(timeout))
 }
 
 #[cfg(test)]

@@ -360,3 +360,145 @@ async fn a_unix_listener_is_served_as_a_tcp_listener_is() {
     assert!(UnixStream::connect(&path).await.is_err(), "nobody listens any more");
     std::fs::remove_dir_all(&folder).unwrap();
 }
+
+/// What `on_end` was told.
+type Told = Arc<std::sync::Mutex<Vec<(Option<String>, Option<End>)>>>;
+
+fn telling() -> (Server, Told) {
+    let told = Told::default();
+    let noted = Arc::clone(&told);
+    let server = Server::new(Config::default()).on_end(move |ended| {
+        let error = ended.result.as_ref().err().map(ToString::to_string);
+        noted.lock().unwrap().push((error, ended.end.cloned()));
+    });
+    (server, told)
+}
+
+#[tokio::test]
+async fn the_end_of_each_websocket_is_told_once() {
+    let (server, told) = telling();
+    // The client closes, and the handler ends without an error.
+    let mut client = open(&server, echo).await;
+    client.close(4000, "bye").await.unwrap();
+    drop(client);
+    // The handler fails while the connection is open.
+    let mut client = open(&server, |ws, _| async move {
+        drop(ws);
+        Err::<(), _>("out of luck")
+    })
+    .await;
+    let _ = bounded(client.recv()).await;
+    // It panics.
+    let mut client = open(&server, async |_, _| panic!("a handler of a test")).await;
+    let _ = bounded(client.recv()).await;
+    // No WebSocket: nothing is told.
+    let refusing = server.clone().on_request(|_| Err(Response::new(404)));
+    bounded(connect(enter(&refusing, echo).await)).await.unwrap_err();
+    bounded(server.shutdown(LONG)).await;
+    let told = told.lock().unwrap();
+    assert_eq!(told.len(), 3, "{told:?}");
+    assert!(told.iter().any(|(error, end)| {
+        error.is_none() && end.as_ref().is_some_and(|end| end.code() == 4000)
+    }));
+    let failed = (Some("out of luck".to_string()), None);
+    assert!(told.contains(&failed), "{told:?}");
+    assert!(told.iter().any(|(error, _)| error.as_ref().is_some_and(|e| e.contains("panicked"))));
+}
+
+#[tokio::test]
+async fn who_drops_a_websocket_after_an_error_of_sending_has_its_end_told() {
+    let told = Told::default();
+    let noted = Arc::clone(&told);
+    let config = Config::default().send_timeout(Duration::ZERO);
+    let server = Server::new(config).on_end(move |ended| {
+        noted.lock().unwrap().push((None, ended.end.cloned()));
+    });
+    // The peer reads nothing, and its pipe holds 4 KiB.
+    let client = open(&server, |mut ws, _| async move { ws.send(vec![0; 9_000]).await }).await;
+    while server.connections() > 0 {
+        tokio::task::yield_now().await;
+    }
+    drop(client);
+    let told = told.lock().unwrap();
+    assert_eq!(*told, [(None, Some(End::TimedOut(bowline::Timeout::Send)))]);
+}
+
+#[tokio::test]
+async fn a_decision_may_take_time_and_sees_the_address() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let large = Config::default().max_message_size(4);
+    let server = Server::new(Config::default()).on_request_async(move |request: Request| {
+        let large = large.clone();
+        async move {
+            tokio::task::yield_now().await;
+            let peer = request.peer_addr().expect("TCP has addresses");
+            assert!(peer.ip().is_loopback() && peer.port() > 0);
+            match request.path() {
+                "/chat" => Ok(Accept::new().config(large)),
+                _ => Err(Response::new(404)),
+            }
+        }
+    });
+    let running = tokio::spawn({
+        let server = server.clone();
+        async move { server.run(listener, echo).await }
+    });
+    let mut client = bounded(connect(TcpStream::connect(address).await.unwrap())).await.unwrap();
+    // The settings of this request hold.
+    client.send("12345").await.unwrap();
+    assert_eq!(bounded(client.recv()).await.unwrap(), None);
+    assert_eq!(client.end().unwrap().code(), 1009);
+    let other = ClientRequest::new(&format!("ws://{address}/other")).unwrap();
+    let refused = bounded(bowline::tokio::connect_with(&other, Config::default())).await;
+    match refused.unwrap_err() {
+        Error::Connect(ConnectError::Refused(response)) => assert_eq!(response.status(), 404),
+        other => panic!("{other:?}"),
+    }
+    bounded(server.shutdown(LONG)).await;
+    bounded(running).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_decision_that_takes_for_ever_is_a_503() {
+    let config = Config::default().handshake_timeout(SECOND);
+    let server = Server::new(config).on_request_async(|_| pending());
+    let refused = connect(enter(&server, echo).await);
+    assert_refused(tokio::time::timeout(10 * LONG, refused).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_load_balancer_tells_whose_connection_it_passes_on() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = Server::new(Config::default()).proxy_protocol(true);
+    let running = tokio::spawn({
+        let server = server.clone();
+        let say = async |mut ws: WebSocket<TcpStream>, request: Request| {
+            ws.send(request.peer_addr().unwrap().to_string()).await?;
+            while ws.recv().await?.is_some() {}
+            Ok::<_, Error>(())
+        };
+        async move { server.run(listener, say).await }
+    });
+    let mut balancer = TcpStream::connect(address).await.unwrap();
+    balancer.write_all(b"PROXY TCP4 192.0.2.7 198.51.100.1 40312 443\r\n").await.unwrap();
+    let mut client = bounded(connect(balancer)).await.unwrap();
+    assert_eq!(bounded(client.recv()).await.unwrap(), Some(Message::from("192.0.2.7:40312")));
+    client.close(1000, "").await.unwrap();
+    // The load balancer's own connection has its own address.
+    let mut balancer = TcpStream::connect(address).await.unwrap();
+    let own = balancer.local_addr().unwrap();
+    balancer.write_all(b"PROXY UNKNOWN\r\n").await.unwrap();
+    let mut client = bounded(connect(balancer)).await.unwrap();
+    assert_eq!(bounded(client.recv()).await.unwrap(), Some(Message::from(own.to_string())));
+    client.close(1000, "").await.unwrap();
+    // Without the header there is no answer.
+    let mut plain = TcpStream::connect(address).await.unwrap();
+    plain.write_all(b"GET /chat HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    let _ = bounded(plain.read_to_end(&mut answer)).await;
+    assert!(answer.is_empty());
+    bounded(server.shutdown(LONG)).await;
+    bounded(running).await.unwrap();
+}

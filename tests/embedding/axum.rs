@@ -273,3 +273,48 @@ async fn a_connection_that_cannot_be_upgraded_is_the_servers_fault() {
     let rejection = WebSocketUpgrade::from_request_parts(&mut parts, &()).await.map(drop);
     assert_eq!(rejection, Err(WebSocketUpgradeRejection::Request(RequestError::Method)));
 }
+
+#[tokio::test]
+async fn a_group_limits_drains_and_tells_the_ends() {
+    let told = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let noted = std::sync::Arc::clone(&told);
+    let group = bowline::tokio::Group::new().max_connections(1).on_end(move |ended| {
+        noted.lock().unwrap().push((ended.result.is_ok(), ended.end.map(bowline::End::code)));
+    });
+    let handlers = group.clone();
+    let app = Router::new().route(
+        "/ws",
+        any(async move |upgrade: WebSocketUpgrade| {
+            upgrade.group(&handlers).on_upgrade(async |mut ws| {
+                while let Some(message) = ws.recv().await? {
+                    ws.feed(message).await?;
+                }
+                Ok::<_, bowline::Error>(())
+            })
+        }),
+    );
+    let url = format!("ws://{}/ws", server(app).await);
+    let mut client = bowline::tokio::connect(&url).await.unwrap();
+    client.send("Hello").await.unwrap();
+    assert_eq!(client.recv().await.unwrap(), Some("Hello".into()));
+    assert_eq!(group.connections(), 1);
+    let status = async || match bowline::tokio::connect(&url).await.unwrap_err() {
+        bowline::Error::Connect(bowline::handshake::ConnectError::Refused(response)) => {
+            assert!(response.headers().get_str("Retry-After").is_some());
+            response.status()
+        }
+        other => panic!("{other:?}"),
+    };
+    // It is full.
+    assert_eq!(status().await, 503);
+    let receiving = tokio::spawn(async move {
+        assert_eq!(client.recv().await.unwrap(), None);
+        client.end().cloned().unwrap()
+    });
+    let report = group.shutdown(std::time::Duration::from_secs(30)).await;
+    assert_eq!((report.closed, report.dropped), (1, 0));
+    assert_eq!(receiving.await.unwrap().code(), 1001);
+    assert_eq!(*told.lock().unwrap(), [(true, Some(1001.into()))]);
+    // There are no more after a shutdown.
+    assert_eq!(status().await, 503);
+}

@@ -9,6 +9,7 @@ mod client;
 mod errors;
 mod other_http;
 mod proxy;
+mod proxy_header;
 mod redirect;
 mod rfc7692_negotiation;
 mod rfc8441;

@@ -33,7 +33,7 @@ pub(crate) async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
 }
 
 /// A client in memory whose connection the server has begun to serve.
-pub(crate) async fn enter<F: Future<Output = ()> + Send + 'static>(
+pub(crate) async fn enter<F: Future<Output: bowline::tokio::HandlerResult> + Send + 'static>(
     server: &Server,
     handler: impl FnOnce(WebSocket<DuplexStream>, Request) -> F + Send + 'static,
 ) -> DuplexStream {
@@ -43,7 +43,7 @@ pub(crate) async fn enter<F: Future<Output = ()> + Send + 'static>(
 }
 
 /// A client in memory that has been let in.
-pub(crate) async fn open<F: Future<Output = ()> + Send + 'static>(
+pub(crate) async fn open<F: Future<Output: bowline::tokio::HandlerResult> + Send + 'static>(
     server: &Server,
     handler: impl FnOnce(WebSocket<DuplexStream>, Request) -> F + Send + 'static,
 ) -> WebSocket<DuplexStream> {
