@@ -13,6 +13,7 @@ pub(crate) mod deflate;
 pub(crate) mod error;
 pub(crate) mod frame;
 pub(crate) mod keepalive;
+mod label;
 pub(crate) mod leave;
 pub(crate) mod mask;
 pub(crate) mod message;

@@ -10,6 +10,7 @@ mod driver;
 mod errors;
 mod fairness;
 mod keepalive;
+mod labels;
 mod layers;
 mod message;
 mod parts;
