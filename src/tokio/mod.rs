@@ -40,10 +40,8 @@ pub use proxy_header::read_proxy_header;
 pub use reconnect::{Reconnecting, Session};
 pub use server::Server;
 
-#[cfg(feature = "hyper")]
-pub(crate) use group::Seat;
 #[cfg(feature = "axum")]
-pub(crate) use group::spawn;
+pub(crate) use group::{Seat, spawn};
 
 use core::future::poll_fn;
 use core::pin::pin;
