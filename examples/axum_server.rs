@@ -6,6 +6,7 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
@@ -14,16 +15,16 @@ use axum::response::Response;
 use axum::routing::any;
 use axum::serve::ListenerExt;
 use bowline::axum::{WebSocket, WebSocketUpgrade};
+use bowline::tokio::Group;
 use bowline::{End, Error};
 use common::{Options, Sockets, fail, page_at};
-use tokio::sync::watch;
 
 const PROGRAM: &str = "axum_server";
 
 #[derive(Clone)]
 struct App {
     options: Arc<Options>,
-    stop: watch::Sender<bool>,
+    group: Group,
 }
 
 #[tokio::main]
@@ -42,8 +43,12 @@ async fn run(options: &Arc<Options>) -> std::io::Result<()> {
         return Ok(());
     }
     println!("listening on {}", sockets.url("ws")?);
-    let stop = watch::Sender::new(false);
-    let app = App { options: options.clone(), stop: stop.clone() };
+    let group = Group::new().on_end(|ended| {
+        if let Err(error) = &ended.result {
+            eprintln!("{error}");
+        }
+    });
+    let app = App { options: options.clone(), group: group.clone() };
     let app = Router::new().fallback(any(answer)).with_state(app);
     let serve = async {
         match sockets {
@@ -63,10 +68,9 @@ async fn run(options: &Arc<Options>) -> std::io::Result<()> {
         result = serve => result?,
         _ = &mut interrupt => {}
     }
-    // The WebSockets see this, send Close 1001, and wait for the answer at most the close timeout. Each
-    // drops its receiver when it ends. There is no wait for connections that are still HTTP.
-    stop.send_replace(true);
-    stop.closed().await;
+    // Every WebSocket sends Close 1001, and waits for the answer at most the close timeout. There is no wait for
+    // connections that are still HTTP.
+    group.shutdown(Duration::from_secs(10)).await;
     Ok(())
 }
 
@@ -82,29 +86,13 @@ async fn answer(
     ws.config(app.options.config.clone())
         .protocols(&app.options.subprotocols)
         .on_failed_upgrade(|error| eprintln!("{error}"))
-        .on_upgrade(async move |ws| {
-            if let Err(error) = echo(ws, app.stop.subscribe()).await {
-                eprintln!("{error}");
-            }
-        })
+        .group(&app.group)
+        .on_upgrade(echo)
 }
 
-/// Waits for the stop. If it came before the wait began, this is ready at once; `changed` would miss it.
-async fn until(stopped: &mut watch::Receiver<bool>) {
-    let _ = stopped.wait_for(|stopped| *stopped).await;
-}
-
-async fn echo(mut ws: WebSocket, mut stopped: watch::Receiver<bool>) -> Result<(), Error> {
-    loop {
-        tokio::select! {
-            message = ws.recv() => match message? {
-                Some(message) => ws.feed(message).await?,
-                None => return Ok(ws.end().map_or(Ok(()), End::result)?),
-            },
-            () = until(&mut stopped) => {
-                ws.close(1001, "the server is going away").await?;
-                return Ok(());
-            }
-        }
+async fn echo(mut ws: WebSocket) -> Result<(), Error> {
+    while let Some(message) = ws.recv().await? {
+        ws.feed(message).await?;
     }
+    Ok(ws.end().map_or(Ok(()), End::result)?)
 }

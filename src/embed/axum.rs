@@ -27,7 +27,6 @@ use core::fmt;
 use core::future::Future;
 use std::boxed::Box;
 use std::string::String;
-use std::sync::Arc;
 
 use ::axum_core::body::Body;
 use ::axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
@@ -40,7 +39,7 @@ use crate::embed::{http, hyper};
 use crate::handshake;
 use crate::handshake::{Request, RequestError};
 use crate::protocol::config::Config;
-use crate::tokio::{Group, HandlerResult, Seat, spawn};
+use crate::tokio::{Group, HandlerResult, spawn};
 
 /// The traits that this module implements and the types in them: `axum-core` 0.5, of axum 0.8.
 pub use ::axum_core;
@@ -151,8 +150,7 @@ impl WebSocketUpgrade {
                 spawn(seat, |seat| async move {
                     match upgrading.await {
                         Ok(mut ws) => {
-                            ws.reader.supervise(Arc::<Seat>::clone(&seat));
-                            seat.lives();
+                            seat.supervise(&mut ws);
                             let handling = callback(ws);
                             seat.returned(handling.await);
                         }

@@ -197,8 +197,8 @@ impl Upgrading {
     /// }
     /// ```
     ///
-    /// The program runs the handler in a task of its own, which the group cannot abort: after the time of a shutdown,
-    /// only the connection is dropped. What the handler gives is not known to the group: of
+    /// It counts until its receiving side is dropped. The program runs the handler in a task of its own, which the group
+    /// cannot abort: after the time of a shutdown, only the connection is dropped. What the handler gives is not known to the group: of
     /// [`Ended::result`](crate::tokio::Ended::result), it says `Ok`.
     ///
     /// # Errors
@@ -208,9 +208,8 @@ impl Upgrading {
         let seat = group.enter().ok_or(RequestError::Unavailable)?;
         Ok(Self(Box::pin(async move {
             let mut ws = self.await?;
-            seat.lives();
+            seat.supervise(&mut ws);
             seat.returned(());
-            ws.reader.supervise(seat);
             Ok(ws)
         })))
     }

@@ -66,8 +66,8 @@ pub enum RequestError {
     /// The server names the hosts that it serves, and this is another one: see
     /// [`Config::allow_host`](crate::Config::allow_host). Status 421 (RFC 9110 §15.5.20).
     ForeignHost,
-    /// The server takes no more WebSockets for now: it has as many as it may have, or it is being shut down. Status 503,
-    /// with `Retry-After`.
+    /// The server takes no more WebSockets for now: it has as many as it may have, it is being shut down, or its decision
+    /// took too long. Status 503, with `Retry-After`.
     Unavailable,
 }
 

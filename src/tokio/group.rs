@@ -6,14 +6,16 @@ use core::task::{Context, Waker};
 use core::time::Duration;
 use std::boxed::Box;
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::vec::Vec;
 
+use ::tokio::io::{AsyncRead, AsyncWrite};
 use ::tokio::sync::Notify;
 use ::tokio::task::AbortHandle;
 
 use super::handler::{BoxError, Ended, HandlerResult};
-use super::{now, within};
+use super::{WebSocket, now, within};
 use crate::asynchronous::{Order, Supervisor};
 use crate::protocol::error::End;
 
@@ -115,15 +117,13 @@ pub(crate) struct Seat {
     kind: AtomicU8,
     told: AtomicBool,
     clean: AtomicBool,
-    /// Whether there was a WebSocket.
-    lived: AtomicBool,
     changing: Mutex<Changing>,
 }
 
 struct Changing {
     task: Option<AbortHandle>,
     waker: Option<Waker>,
-    /// What [`Group::on_end`] is told. There is none if nobody asks.
+    /// What [`Group::on_end`] is told. There is none before there is a WebSocket, or if nobody asks.
     story: Option<Box<Story>>,
 }
 
@@ -189,24 +189,20 @@ impl Seat {
         self.kind.store(OPEN, Ordering::Relaxed);
         state.opening -= 1;
         state.open += 1;
-        let on_end = state.on_end.clone();
         drop(state);
-        self.begin(on_end);
         self.group.0.room.notify_waiters();
         true
     }
 
-    /// The connection is open. What becomes of it is remembered if somebody asks.
-    fn begin(&self, on_end: Option<OnEnd>) {
-        if let Some(on_end) = on_end {
-            let story = Story { on_end, since: now(), end: None, result: None };
-            lock(&self.changing).story = Some(Box::new(story));
-        }
-    }
-
-    /// There is a WebSocket now, whose end is to be told.
-    pub(crate) fn lives(&self) {
-        self.lived.store(true, Ordering::Relaxed);
+    /// Takes charge of the WebSocket: of its end in a shutdown, and of what is to be told of it, if somebody asks.
+    pub(crate) fn supervise<S: AsyncRead + AsyncWrite + Unpin>(
+        self: &Arc<Self>,
+        ws: &mut WebSocket<S>,
+    ) {
+        let on_end = lock(&self.group.0.state).on_end.clone();
+        let new = |on_end| Box::new(Story { on_end, since: now(), end: None, result: None });
+        lock(&self.changing).story = on_end.map(new);
+        ws.reader.supervise(Arc::<Self>::clone(self));
     }
 
     /// The handler has returned.
@@ -241,7 +237,7 @@ impl Drop for Seat {
     fn drop(&mut self) {
         // This comes before the connection stops counting: who waits for the shutdown has been told of each end.
         let changing = self.changing.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if let Some(story) = changing.story.take().filter(|_| *self.lived.get_mut()) {
+        if let Some(story) = changing.story.take() {
             story.tell();
         }
         let mut state = lock(&self.group.0.state);
@@ -266,7 +262,9 @@ impl Drop for Seat {
 impl Story {
     fn tell(self) {
         let Self { on_end, since, end, result } = self;
-        on_end(&Ended::new(result, end.as_ref(), now().saturating_sub(since)));
+        let ended = Ended::new(result, end.as_ref(), now().saturating_sub(since));
+        // A panic of the program's must not keep the connection from being counted out. It has been reported.
+        let _ = catch_unwind(AssertUnwindSafe(|| on_end(&ended)));
     }
 }
 
@@ -320,7 +318,7 @@ impl Group {
 
     /// Calls this at the end of each WebSocket that opens from now on: the one place for logs, metrics and spans. See
     /// [`Ended`] for what it is told. It runs in the task that ends, so it must not block. The connection counts until
-    /// it returns.
+    /// it returns. A panic of it ends nothing but the call.
     ///
     /// Default: nothing is called, and nothing is kept for it.
     ///
@@ -437,11 +435,7 @@ impl Group {
             return None;
         }
         state.open += 1;
-        let seat = self.seat(&mut state, OPEN);
-        let on_end = state.on_end.clone();
-        drop(state);
-        seat.begin(on_end);
-        Some(seat)
+        Some(self.seat(&mut state, OPEN))
     }
 
     fn seat(&self, state: &mut State, kind: u8) -> Arc<Seat> {
@@ -453,7 +447,6 @@ impl Group {
             kind: AtomicU8::new(kind),
             told: AtomicBool::new(false),
             clean: AtomicBool::new(false),
-            lived: AtomicBool::new(false),
             changing: Mutex::new(Changing { task: None, waker: None, story: None }),
         });
         state.seats.insert(key, Arc::downgrade(&seat));

@@ -41,7 +41,7 @@ pub use reconnect::{Reconnecting, Session};
 pub use server::Server;
 
 #[cfg(feature = "axum")]
-pub(crate) use group::{Seat, spawn};
+pub(crate) use group::spawn;
 
 use core::future::poll_fn;
 use core::pin::pin;

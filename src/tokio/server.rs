@@ -134,8 +134,8 @@ impl Server {
     }
 
     /// Like [`on_request`](Self::on_request), for a decision that takes some time, as a look into a database does. It
-    /// has as much time as the handshake, [`Config::handshake_timeout`](crate::Config::handshake_timeout), and the client
-    /// gets status 503 after that.
+    /// has a [`Config::handshake_timeout`](crate::Config::handshake_timeout) of its own, and the client gets status 503
+    /// after that.
     ///
     /// ```no_run
     /// use bowline::handshake::{Accept, Request, Response};
@@ -160,7 +160,7 @@ impl Server {
 
     /// Calls this at the end of each WebSocket that opens from now on: the one place for logs, metrics and spans. See
     /// [`Ended`] for what it is told. It runs in the task that ends, so it must not block. The connection counts until
-    /// it returns.
+    /// it returns. A panic of it ends nothing but the call.
     ///
     /// ```
     /// let server = bowline::tokio::Server::new(bowline::Config::default()).on_end(|ended| {
@@ -297,6 +297,10 @@ impl Server {
     }
 
     /// Like [`serve`](Self::serve), for a client whose address is known: [`Request::peer_addr`] gives it.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
     pub async fn serve_from<S, H, F>(
         &self,
         peer: SocketAddr,
@@ -332,7 +336,7 @@ impl Server {
                     else {
                         return;
                     };
-                    ws.reader.supervise(Arc::<Seat>::clone(&seat));
+                    seat.supervise(&mut ws);
                     let handling = handler(ws, request);
                     seat.returned(handling.await);
                 });
@@ -390,9 +394,7 @@ async fn open<S: AsyncRead + AsyncWrite + Unpin>(
         true => Ok(()),
         false => Err(RequestError::Unavailable.response()),
     };
-    let opened = incoming.accept_if(accept, admit).await.ok()?;
-    seat.lives();
-    Some(opened)
+    incoming.accept_if(accept, admit).await.ok()
 }
 
 impl Choose {

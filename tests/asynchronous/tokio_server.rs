@@ -502,3 +502,35 @@ async fn a_load_balancer_tells_whose_connection_it_passes_on() {
     bounded(server.shutdown(LONG)).await;
     bounded(running).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_panic_of_who_is_told_keeps_no_place() {
+    let server = Server::new(Config::default()).on_end(|_| panic!("a hook of a test"));
+    let mut client = open(&server, echo).await;
+    client.close(1000, "").await.unwrap();
+    let mut client = open(&server, async |_, _| panic!("a handler of a test")).await;
+    let _ = bounded(client.recv()).await;
+    bounded(async {
+        while server.connections() > 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_report(bounded(server.shutdown(LONG)).await, 0, 0);
+}
+
+#[tokio::test]
+async fn who_accepts_the_connection_can_tell_the_address() {
+    let server = Server::new(Config::default());
+    let (near, far) = duplex(4096);
+    let say = |mut ws: WebSocket<DuplexStream>, request: Request| async move {
+        ws.send(format!("{:?}", request.peer_addr())).await
+    };
+    let peer = "192.0.2.7:40312".parse().unwrap();
+    bounded(server.serve_from(peer, ready(Ok(far)), say)).await;
+    let mut client = bounded(connect(near)).await.unwrap();
+    assert_eq!(bounded(client.recv()).await.unwrap(), Some("Some(192.0.2.7:40312)".into()));
+    // Otherwise nobody knows it.
+    let mut client = open(&server, say).await;
+    assert_eq!(bounded(client.recv()).await.unwrap(), Some("None".into()));
+}

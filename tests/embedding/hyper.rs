@@ -432,3 +432,51 @@ async fn a_path_that_hyper_cannot_send_is_invalid() {
     let error = error.map(drop).unwrap_err();
     assert!(matches!(error, Error::Invalid(InvalidRequest::Url(_))), "{error:?}");
 }
+
+#[tokio::test]
+async fn a_group_limits_drains_and_tells_the_ends() {
+    let (telling, mut told) = mpsc::unbounded_channel();
+    let group = bowline::tokio::Group::new().max_connections(1).on_end(move |ended| {
+        telling.send((ended.result.is_ok(), ended.end.map(bowline::End::code))).unwrap();
+    });
+    let (listener, address) = listener().await;
+    let members = group.clone();
+    tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            let members = members.clone();
+            let service = service_fn(move |mut request: Request<Incoming>| {
+                let result = upgrade(&mut request, Config::default())
+                    .and_then(|(response, upgrading)| Ok((response, upgrading.join(&members)?)));
+                async move {
+                    Ok::<Response<Full<Bytes>>, Infallible>(match result {
+                        Ok((response, upgrading)) => {
+                            tokio::spawn(echo(upgrading));
+                            response
+                        }
+                        Err(refusal) => refusal.response().into(),
+                    })
+                }
+            });
+            let connection = http1::Builder::new().serve_connection(TokioIo::new(socket), service);
+            tokio::spawn(connection.with_upgrades());
+        }
+    });
+    let url = format!("ws://{address}/");
+    let mut client = bowline::tokio::connect(&url).await.unwrap();
+    client.send("Hello").await.unwrap();
+    assert_eq!(client.recv().await.unwrap(), Some(Message::from("Hello")));
+    assert_eq!(group.connections(), 1);
+    match bowline::tokio::connect(&url).await.unwrap_err() {
+        Error::Connect(ConnectError::Refused(response)) => assert_eq!(response.status(), 503),
+        other => panic!("{other:?}"),
+    }
+    let receiving = tokio::spawn(async move {
+        assert_eq!(client.recv().await.unwrap(), None);
+        client.end().cloned().unwrap().code()
+    });
+    let report = group.shutdown(std::time::Duration::from_secs(30)).await;
+    assert_eq!((report.closed, report.dropped), (1, 0));
+    assert_eq!(receiving.await.unwrap(), 1001);
+    assert_eq!(told.recv().await, Some((true, Some(1001.into()))));
+    assert!(told.try_recv().is_err(), "it was told of one that was refused");
+}

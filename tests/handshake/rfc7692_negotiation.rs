@@ -234,6 +234,28 @@ mod with_compression {
         }
     }
 
+    #[test]
+    fn a_server_may_decide_for_one_client() {
+        let headers = [
+            ("Host", "a"),
+            ("Upgrade", "websocket"),
+            ("Connection", "Upgrade"),
+            ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+            ("Sec-WebSocket-Version", "13"),
+            ("Sec-WebSocket-Extensions", "permessage-deflate"),
+        ];
+        let request = bowline::handshake::Request::from_parts("GET", "/", headers).unwrap();
+        let answer = |server: Config, one: Config| {
+            let accept = bowline::handshake::Accept::new().config(one);
+            let (connection, response) = request.upgrade(&server).unwrap().accept(accept).unwrap();
+            assert_eq!(connection.config().get().max_message_size, 7);
+            response.headers().get("Sec-WebSocket-Extensions").is_some()
+        };
+        let one = |config: Config| config.max_message_size(7);
+        assert!(!answer(generous(), one(Config::default())));
+        assert!(answer(Config::default(), one(generous())));
+    }
+
     fn generous() -> Config {
         Config::default().deflate(Deflate::high_compression())
     }
