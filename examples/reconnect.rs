@@ -4,15 +4,17 @@ mod common;
 
 use std::ops::RangeInclusive;
 use std::process::exit;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bowline::handshake::ClientRequest;
 use bowline::{
-    Config, Deflate, End, Error, Message, Nudge, Reconnect, Stopped, Then, Waiting, blocking,
-    tokio as ws,
+    Config, Deflate, End, Error, Message, Nudge, Outbox, Reconnect, Stopped, Then, Waiting,
+    blocking, tokio as ws,
 };
 use common::{Arguments, fail, help, wrong_usage};
 use lexopt::prelude::*;
+use tokio::sync::mpsc;
 
 const PROGRAM: &str = "reconnect";
 const HELP: &str = "
@@ -20,8 +22,10 @@ reconnect: stays connected to a WebSocket server and prints what it sends
 
 Usage: reconnect [OPTIONS] URL
 
-Each text message that comes is printed as a line. Standard error says when it waits, and why. A line of standard input ends
-the wait.
+Each text message that comes is printed as a line. Each line of standard input is sent as a text message. While there is no
+session, it waits, and ends the wait for the next one. If more lines wait than are kept, the oldest are dropped.
+
+Standard error says when it waits, why, and what became of the lines.
 
 Options:
   --send TEXT             send this at the start of each session, as one subscribes
@@ -31,6 +35,7 @@ Options:
   --max-delay SECONDS     the largest ceiling [default: 30]
   --min-uptime SECONDS    shorter sessions count as failed attempts [default: 10]
   --max-session SECONDS   end sessions after this time, and begin the next [default: none]
+  --keep N                keep so many lines of input while there is no session [default: 1024]
   --max-attempts N        stop after so many failed attempts in a row [default: none]
   --back-off CODE[-CODE]  connect again after these close codes, such as 1000 (repeatable)
   --stop CODE[-CODE]      do not connect again after these close codes (repeatable)
@@ -45,13 +50,14 @@ struct Options {
     url: Option<String>,
     send: Option<String>,
     token_file: Option<String>,
+    outbox: Outbox,
     blocking: bool,
     config: Config,
     policy: Reconnect,
 }
 
 fn parse() -> Result<Options, lexopt::Error> {
-    let mut options = Options::default();
+    let mut options = Options { outbox: Outbox::new().drop_oldest(), ..Options::default() };
     let mut arguments = Arguments::from_env();
     while let Some(argument) = arguments.next()? {
         let policy = options.policy.clone();
@@ -73,6 +79,9 @@ fn parse() -> Result<Options, lexopt::Error> {
             }
             Long("stop") => {
                 options.policy = policy.on_close(arguments.convert(codes)?, Then::Stop);
+            }
+            Long("keep") => {
+                options.outbox = options.outbox.max_messages(arguments.number::<usize>()?);
             }
             Long("deflate") => options.config = Config::default().deflate(Deflate::default()),
             Long("blocking") => options.blocking = true,
@@ -123,53 +132,73 @@ async fn run(options: Options, url: String) -> Result<(), Stopped> {
     };
     let mut sessions =
         ws::Reconnecting::new(options.policy, options.config, request).on_wait(waiting);
-    nudge_for_lines(sessions.nudge());
-    while let Some(mut session) = sessions.next().await? {
+    let mut outbox = options.outbox;
+    let (give, mut lines) = mpsc::channel(16);
+    read_lines(sessions.nudge(), move |line| give.blocking_send(line).is_ok());
+    loop {
+        let next = loop {
+            tokio::select! {
+                next = sessions.next() => break next,
+                Some(line) = lines.recv() => keep(&mut outbox, line),
+            }
+        };
+        let Some(mut session) = or_left_over(next, &outbox)? else { return Ok(()) };
         connected(session.attempts(), session.downtime(), session.previous());
         if let Some(text) = &options.send
             && session.send(text.clone()).await.is_err()
         {
             continue;
         }
+        let before = outbox.handed_over();
         let mut expired = std::pin::pin!(session.expired());
-        loop {
+        while session.send_from(&mut outbox).await.is_ok() {
             tokio::select! {
                 message = session.recv() => match message {
                     Ok(Some(message)) => print(&message),
                     // How it ended is told before the wait.
                     Ok(None) | Err(_) => break,
                 },
+                Some(line) = lines.recv() => keep(&mut outbox, line),
                 () = &mut expired => {
                     let _ = session.close(1000, "").await;
                     break;
                 }
             }
         }
+        unknown(outbox.handed_over() - before);
     }
-    Ok(())
 }
 
-/// The same in a thread.
+/// The same in a thread. Another one reads the lines and puts them into the outbox.
 fn run_blocking(options: Options, url: String) -> Result<(), Stopped> {
     let token_file = options.token_file;
     let request = move || request(&url, token_file.as_deref());
     let mut sessions =
         blocking::Reconnecting::new(options.policy, options.config, request).on_wait(waiting);
-    nudge_for_lines(sessions.nudge());
-    while let Some(mut session) = sessions.next()? {
+    let outbox = Arc::new(Mutex::new(options.outbox));
+    let lines = outbox.clone();
+    read_lines(sessions.nudge(), move |line| {
+        keep(&mut lines.lock().unwrap(), line);
+        true
+    });
+    loop {
+        let next = sessions.next();
+        let Some(mut session) = or_left_over(next, &outbox.lock().unwrap())? else {
+            return Ok(());
+        };
         connected(session.attempts(), session.downtime(), session.previous());
         if let Some(text) = &options.send
             && session.send(text.clone()).is_err()
         {
             continue;
         }
-        loop {
-            let message = match session.remaining() {
-                Some(time) => session.recv_timeout(time),
-                None => session.recv(),
-            };
-            match message {
+        let before = outbox.lock().unwrap().handed_over();
+        while session.send_from(&mut outbox.lock().unwrap()).is_ok() {
+            let remaining = session.remaining().unwrap_or(Duration::MAX);
+            // Then it looks for lines.
+            match session.recv_timeout(remaining.min(Duration::from_millis(100))) {
                 Ok(Some(message)) => print(&message),
+                Err(Error::TimedOut) if !remaining.is_zero() => {}
                 Err(Error::TimedOut) => {
                     let _ = session.close(1000, "");
                     break;
@@ -177,17 +206,47 @@ fn run_blocking(options: Options, url: String) -> Result<(), Stopped> {
                 Ok(None) | Err(_) => break,
             }
         }
+        unknown(outbox.lock().unwrap().handed_over() - before);
     }
-    Ok(())
 }
 
-/// Each line of standard input is a reason to try now.
-fn nudge_for_lines(nudge: Nudge) {
+/// Gives each line of standard input to `take`, until that wants no more. Each is a reason to try now.
+fn read_lines(nudge: Nudge, mut take: impl FnMut(String) -> bool + Send + 'static) {
     std::thread::spawn(move || {
-        for _ in std::io::stdin().lines().map_while(Result::ok) {
+        for line in std::io::stdin().lines().map_while(Result::ok) {
+            if !take(line) {
+                break;
+            }
             nudge.nudge();
         }
     });
+}
+
+/// Keeps a line until there is a session.
+fn keep(outbox: &mut Outbox, line: String) {
+    match outbox.push(line) {
+        Ok(dropped) if dropped.is_empty() => {}
+        Ok(dropped) => eprintln!("dropped {} lines, the oldest", dropped.len()),
+        Err(full) => eprintln!("{full}"),
+    }
+}
+
+/// Says what is left over, if there is no other session.
+fn or_left_over<S>(
+    next: Result<Option<S>, Stopped>,
+    outbox: &Outbox,
+) -> Result<Option<S>, Stopped> {
+    if !matches!(next, Ok(Some(_))) && !outbox.is_empty() {
+        eprintln!("{} lines were not sent", outbox.len());
+    }
+    next
+}
+
+/// Only an answer of the server would tell.
+fn unknown(lines: u64) {
+    if lines > 0 {
+        eprintln!("{lines} lines were sent in this session, and may not have arrived");
+    }
 }
 
 fn waiting(waiting: &Waiting<'_>) {

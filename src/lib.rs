@@ -222,9 +222,9 @@ pub use memory::{Budget, OwnedPending, OwnedSpace, RecvBuf, SendBuf};
 pub use protocol::Deflate;
 pub use protocol::{
     CloseAnswer, CloseCode, Config, Connection, End, Initiator, InvalidPolicy, Leave, LeaveStep,
-    Message, MessageRef, Never, Outcome, Part, Prepared, Progress, ProtocolError, Receiver,
-    Reconnect, Refusal, Replies, Role, Rule, SendError, SendState, Sender, Settings, Text, Then,
-    Timeout, Truncation, Vectored,
+    Message, MessageRef, Never, Outbox, OutboxFull, Outcome, Part, Prepared, Progress,
+    ProtocolError, Receiver, Reconnect, Refusal, Replies, Role, Rule, SendError, SendState, Sender,
+    Settings, Text, Then, Timeout, Truncation, Vectored,
 };
 
 /// The former name of [`Leave`].

@@ -17,6 +17,7 @@ mod byte_stream;
 mod half;
 mod io;
 mod opening;
+mod outbox;
 mod reader;
 mod reconnecting;
 mod sink;

@@ -57,6 +57,7 @@ mod half;
 mod leaving;
 mod maybe_tls;
 mod opening;
+mod outbox;
 mod patience;
 mod reader;
 mod reconnecting;

@@ -32,6 +32,8 @@ macro_rules! over {
             mod keepalive;
             #[path = "opening.rs"]
             mod opening;
+            #[path = "outbox.rs"]
+            mod outbox;
             #[path = "parts.rs"]
             mod parts;
             #[path = "send.rs"]

@@ -10,6 +10,7 @@ mod closing;
 mod connect;
 mod keepalive;
 mod nonblocking;
+mod outbox;
 mod parts;
 mod send;
 mod split;

@@ -13,6 +13,7 @@ mod keepalive;
 mod labels;
 mod layers;
 mod message;
+mod outbox;
 mod parts;
 mod prepared;
 mod properties;

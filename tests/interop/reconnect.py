@@ -114,13 +114,13 @@ class Client:
         async for line in self.process.stderr:
             self.said.append(line.decode().rstrip())
 
-    async def says(self, pattern, within=SOME):
-        """Waits for a line on standard error."""
+    async def says(self, pattern, within=SOME, count=1):
+        """Waits for a line on standard error, or for so many."""
         end = time.monotonic() + within
         while time.monotonic() < end:
-            for line in self.said:
-                if found := re.search(pattern, line):
-                    return found
+            found = [found for line in self.said if (found := re.search(pattern, line))]
+            if len(found) >= count:
+                return found[count - 1]
             await asyncio.sleep(0.01)
         raise AssertionError(f"it did not say {pattern!r}: {self.said}")
 
@@ -279,6 +279,35 @@ async def a_nudge_ends_the_wait(flags):
         async with Scripted(port=port):
             client.process.stdin.write(b"now\n")
             await client.says("connected, attempt 2")
+
+
+@check
+async def lines_wait_for_a_session(flags):
+    """In order, and without those that were dropped to keep the limit. What a session got is not sent again."""
+    received = []
+
+    async def handler(ws):
+        async for message in ws:
+            received.append(message)
+            if message == "four":
+                await ws.close(1001)
+
+    long = ["--first-delay", "100000", "--max-delay", "100000", "--keep", "3"]
+    async with Scripted() as server:
+        port = server.port
+    async with Client(server.url, *long, *flags) as client:
+        await client.says("waiting .*refused")
+        client.process.stdin.write(b"one\ntwo\nthree\n")
+        await client.says("waiting .*refused", count=2)
+        async with Scripted(handler, port=port):
+            client.process.stdin.write(b"four\n")
+            await client.says("dropped 1 lines")
+            await client.says("3 lines were sent in this session, and may not have arrived")
+            equal(received, ["two", "three", "four"])
+            client.process.stdin.write(b"five\n")
+            await client.says("connected", count=2)
+            await asyncio.sleep(0.2)
+            equal(received[3:], ["five"])
 
 
 @check
