@@ -12,7 +12,7 @@ use super::io::{Io, Wrap};
 use super::opening::open;
 use crate::adapter::Error;
 use crate::adapter::reconnect::{
-    Live, Nudge, Opening, Redial, Sealed, Session, Step, Stopped, Waiting,
+    self, Live, Nudge, Redial, Sealed, Session, Step, Stopped, Waiting,
 };
 use crate::handshake::{ClientRequest, ConnectError, Response};
 use crate::memory::recv_buf::RecvBuf;
@@ -31,8 +31,15 @@ pub(crate) type Attempt<I> = Pin<Box<dyn Future<Output = Opened<I>> + Send>>;
 /// The adapters have its constructors.
 pub struct Reconnecting<I: Wrap> {
     redial: Redial,
+    dialing: Dialing<I>,
+}
+
+/// What makes connections. A session borrows it, to make its successor.
+pub struct Dialing<I: Wrap> {
     connect: Box<dyn FnMut() -> Attempt<I> + Send>,
     attempt: Option<Attempt<I>>,
+    /// It is open, and the session before it is too, or ended meanwhile.
+    successor: Option<reconnect::Opened<WebSocket<I>>>,
     timer: I::Timer,
 }
 
@@ -41,12 +48,13 @@ impl<I: Wrap> Reconnecting<I> {
         policy: Reconnect,
         connect: impl FnMut() -> Attempt<I> + Send + 'static,
     ) -> Self {
-        Self {
-            redial: Redial::new(policy),
+        let dialing = Dialing {
             connect: Box::new(connect),
             attempt: None,
+            successor: None,
             timer: I::Timer::default(),
-        }
+        };
+        Self { redial: Redial::new(policy), dialing }
     }
 
     /// Over streams that the program opens, with the requests that belong to them.
@@ -81,40 +89,9 @@ impl<I: Wrap> Reconnecting<I> {
     /// [`Stopped`] if another attempt would go the same way ([`Outcome::then`](crate::Outcome::then)), or after
     /// [`Reconnect::max_attempts`]. Another call then makes another attempt, after a wait.
     pub async fn next(&mut self) -> Result<Option<Session<'_, WebSocket<I>>>, Stopped> {
-        let opened = poll_fn(|cx| self.poll_opened(cx)).await?;
-        Ok(opened
-            .map(|(ws, response, opening)| Session::new(ws, response, opening, &mut self.redial)))
-    }
-
-    #[expect(clippy::type_complexity, reason = "it has this one user")]
-    fn poll_opened(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<Option<(WebSocket<I>, Response, Opening)>, Stopped>> {
-        loop {
-            if let Some(attempt) = &mut self.attempt {
-                let result = ready!(attempt.as_mut().poll(cx));
-                self.attempt = None;
-                match result {
-                    Ok((ws, response)) => {
-                        let opening = self.redial.opened(I::now());
-                        return Poll::Ready(Ok(Some((ws, response, opening))));
-                    }
-                    Err(error) => self.redial.failed(I::now(), error),
-                }
-            }
-            // Before the question what to do, so that no nudge is missed.
-            self.redial.nudge.register(cx.waker());
-            match self.redial.step(I::now()) {
-                Step::Attempt => self.attempt = Some((self.connect)()),
-                Step::Stop(None) => return Poll::Ready(Ok(None)),
-                Step::Stop(Some(stopped)) => return Poll::Ready(Err(stopped)),
-                Step::Wait(time) => {
-                    let at = I::now().saturating_add(time);
-                    ready!(I::poll_timer(&mut self.timer, cx, Some(at)));
-                }
-            }
-        }
+        let Self { redial, dialing } = self;
+        let opened = poll_fn(|cx| dialing.poll_opened(cx, redial, Redial::step)).await?;
+        Ok(opened.map(|opened| Session::new(opened, redial, dialing)))
     }
 
     /// A handle that ends the wait before the next attempt.
@@ -129,6 +106,67 @@ impl<I: Wrap> Reconnecting<I> {
     }
 }
 
+impl<I: Wrap> Dialing<I> {
+    /// Makes attempts until one has opened a session. `step` says when.
+    fn poll_opened(
+        &mut self,
+        cx: &mut Context<'_>,
+        redial: &mut Redial,
+        step: fn(&mut Redial, Duration) -> Step,
+    ) -> Poll<Result<Option<reconnect::Opened<WebSocket<I>>>, Stopped>> {
+        if let Some(successor) = self.successor.take() {
+            return Poll::Ready(Ok(Some(successor)));
+        }
+        loop {
+            if let Some(attempt) = &mut self.attempt {
+                let result = ready!(attempt.as_mut().poll(cx));
+                self.attempt = None;
+                match result {
+                    Ok((ws, response)) => {
+                        let opening = redial.opened(I::now());
+                        return Poll::Ready(Ok(Some(reconnect::Opened { ws, response, opening })));
+                    }
+                    Err(error) => redial.failed(I::now(), error),
+                }
+            }
+            // Before the question what to do, so that no nudge is missed.
+            redial.nudge.register(cx.waker());
+            match step(redial, I::now()) {
+                Step::Attempt => self.attempt = Some((self.connect)()),
+                Step::Stop(None) => return Poll::Ready(Ok(None)),
+                Step::Stop(Some(stopped)) => return Poll::Ready(Err(stopped)),
+                Step::Wait(time) => {
+                    let at = I::now().saturating_add(time);
+                    ready!(I::poll_timer(&mut self.timer, cx, Some(at)));
+                }
+            }
+        }
+    }
+
+    /// Waits until the session should end, and makes its successor.
+    fn poll_successor(
+        &mut self,
+        cx: &mut Context<'_>,
+        redial: &mut Redial,
+        expires_at: Option<Duration>,
+    ) -> Poll<Result<(), Stopped>> {
+        if self.attempt.is_none() && self.successor.is_none() {
+            let Some(at) = expires_at else { return Poll::Pending };
+            if I::now() < at {
+                ready!(I::poll_timer(&mut self.timer, cx, Some(at)));
+            }
+        }
+        match ready!(self.poll_opened(cx, redial, Redial::renew))? {
+            Some(successor) => {
+                self.successor = Some(successor);
+                Poll::Ready(Ok(()))
+            }
+            // The closure of the program gave the end of another session as its error.
+            None => Poll::Pending,
+        }
+    }
+}
+
 impl<I: Wrap> fmt::Debug for Reconnecting<I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reconnecting").field("redial", &self.redial).finish_non_exhaustive()
@@ -138,6 +176,8 @@ impl<I: Wrap> fmt::Debug for Reconnecting<I> {
 impl<I: Wrap> Sealed for WebSocket<I> {}
 
 impl<I: Wrap> Live for WebSocket<I> {
+    type Dialing = Dialing<I>;
+
     fn how_it_ended(&self) -> Option<&End> {
         self.end()
     }
@@ -172,9 +212,63 @@ impl<I: Wrap> Session<'_, WebSocket<I>> {
     ///
     /// Cancel safe.
     pub fn expired(&self) -> impl Future<Output = ()> + use<I> {
-        let at = self.remaining().map(|time| I::now().saturating_add(time));
+        let at = self.expires_at();
         let mut timer = I::Timer::default();
         poll_fn(move |cx| I::poll_timer(&mut timer, cx, at))
+    }
+
+    /// The WebSocket, and a future that makes the session's successor meanwhile: it waits as [`expired`](Self::expired) does,
+    /// and then makes attempts as the policy says. It is done when the successor is open. [`replace`](Self::replace) goes
+    /// on with it. So there is no time without a session.
+    ///
+    /// ```no_run
+    /// # use bowline::Message;
+    /// # async fn follow(mut session: bowline::tokio::Session<'_>) {
+    /// loop {
+    ///     let (ws, successor) = session.overlap();
+    ///     tokio::select! {
+    ///         message = ws.recv() => match message {
+    ///             Ok(Some(message)) => println!("{message:?}"),
+    ///             _ => break,
+    ///         },
+    ///         Ok(()) = successor => {
+    ///             if let Some(mut old) = session.replace() {
+    ///                 let _ = session.send("subscribe").await;
+    ///                 let _ = old.close(1000, "").await;
+    ///             }
+    ///         }
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// An attempt that fails does not end the session. The budget of attempts holds
+    /// ([`Reconnect::attempts_per_hour`]). If the session ends meanwhile and is dropped, the attempt goes on, and `next` of
+    /// `Reconnecting` gives its session, whatever the end was. A successor that is open is given at once. Nobody reads from it
+    /// before, so `replace` the session soon.
+    ///
+    /// Cancel safe: the attempt goes on where it was when this is called again. Nothing goes on while nobody polls it.
+    ///
+    /// # Errors
+    ///
+    /// The future gives [`Stopped`] as `next` does. The session goes on. Another call makes another attempt, after a wait.
+    pub fn overlap(&mut self) -> (&mut WebSocket<I>, impl Future<Output = Result<(), Stopped>>) {
+        let at = self.expires_at();
+        let (ws, redial, dialing) = self.beside();
+        (ws, poll_fn(move |cx| dialing.poll_successor(cx, redial, at)))
+    }
+
+    /// Goes on with the successor that [`overlap`](Self::overlap) made, and gives the WebSocket of before. Read the rest of
+    /// that, and close it. `None` if there is no successor yet.
+    ///
+    /// From then on, this is the new session: its [`response`](Self::response), [`attempts`](Self::attempts) and
+    /// [`remaining`](Self::remaining). Its [`downtime`](Self::downtime) is zero. What was subscribed to has to be subscribed
+    /// to again.
+    #[must_use = "the old connection is closed at once when it is dropped"]
+    pub fn replace(&mut self) -> Option<WebSocket<I>> {
+        let (_, _, dialing) = self.beside();
+        let successor = dialing.successor.take()?;
+        Some(self.swap(successor))
     }
 }
 

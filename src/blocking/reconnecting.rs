@@ -44,6 +44,11 @@ pub type Session<'a, S = MaybeTls> = reconnect::Session<'a, WebSocket<S>>;
 /// ```
 pub struct Reconnecting<S: BlockingStream = MaybeTls> {
     redial: Redial,
+    dialing: Dialing<S>,
+}
+
+/// What makes connections. A session borrows it, to make its successor.
+pub struct Dialing<S: BlockingStream> {
     connect: Box<dyn FnMut() -> Opened<S> + Send>,
 }
 
@@ -61,7 +66,7 @@ impl Reconnecting {
         mut request: impl FnMut() -> Result<ClientRequest, Error> + Send + 'static,
     ) -> Self {
         let connect = move || connect_with(&request()?, config.clone());
-        Self { redial: Redial::new(policy), connect: Box::new(connect) }
+        Self::with(policy, Box::new(connect))
     }
 }
 
@@ -96,7 +101,11 @@ impl<S: BlockingStream> Reconnecting<S> {
             let (stream, request) = open_one()?;
             open(stream, RecvBuf::new(), &request, request.config(config.clone()), start)
         };
-        Self { redial: Redial::new(policy), connect: Box::new(connect) }
+        Self::with(policy, Box::new(connect))
+    }
+
+    fn with(policy: Reconnect, connect: Box<dyn FnMut() -> Opened<S> + Send>) -> Self {
+        Self { redial: Redial::new(policy), dialing: Dialing { connect } }
     }
 
     /// Waits as the policy says, connects, and gives the session. `None` after a session that the server ended with close
@@ -117,11 +126,12 @@ impl<S: BlockingStream> Reconnecting<S> {
                 Step::Wait(time) => self.redial.nudge.wait(time),
                 Step::Stop(None) => return Ok(None),
                 Step::Stop(Some(stopped)) => return Err(stopped),
-                Step::Attempt => match (self.connect)() {
+                Step::Attempt => match (self.dialing.connect)() {
                     Err(error) => self.redial.failed(now(), error),
                     Ok((ws, response)) => {
                         let opening = self.redial.opened(now());
-                        return Ok(Some(Session::new(ws, response, opening, &mut self.redial)));
+                        let opened = reconnect::Opened { ws, response, opening };
+                        return Ok(Some(Session::new(opened, &mut self.redial, &mut self.dialing)));
                     }
                 },
             }
@@ -149,11 +159,70 @@ impl<S: BlockingStream> fmt::Debug for Reconnecting<S> {
 impl<S: BlockingStream> Sealed for WebSocket<S> {}
 
 impl<S: BlockingStream> Live for WebSocket<S> {
+    type Dialing = Dialing<S>;
+
     fn how_it_ended(&self) -> Option<&End> {
         self.end()
     }
 
     fn now() -> Duration {
         now()
+    }
+}
+
+impl<S: BlockingStream> Session<'_, S> {
+    /// Makes the successor of this session, once its time is over ([`remaining`](Self::remaining)), and goes on with it.
+    /// Gives the WebSocket of before: read the rest of that, and close it. So there is no time without a session.
+    ///
+    /// `None` before that time, during the wait after an attempt that failed, and if the attempt fails. Call it now and then.
+    ///
+    /// ```no_run
+    /// # use bowline::Error;
+    /// # use std::time::Duration;
+    /// # fn follow(mut session: bowline::blocking::Session<'_>) {
+    /// loop {
+    ///     match session.recv_timeout(Duration::from_secs(1)) {
+    ///         Ok(Some(message)) => println!("{message:?}"),
+    ///         Err(Error::TimedOut) => {}
+    ///         _ => break,
+    ///     }
+    ///     if let Ok(Some(mut old)) = session.renew() {
+    ///         let _ = session.send("subscribe");
+    ///         let _ = old.close(1000, "");
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// It makes one attempt at most, which blocks as `connect` does. The session is alive meanwhile, but nobody reads from
+    /// it: what comes waits in its socket, and pings are answered after. An attempt that fails does not end it. The
+    /// budget of attempts holds ([`Reconnect::attempts_per_hour`]).
+    ///
+    /// After it, this is the new session: its [`response`](Self::response), [`attempts`](Self::attempts) and
+    /// [`remaining`](Self::remaining). Its [`downtime`](Self::downtime) is zero.
+    ///
+    /// # Errors
+    ///
+    /// [`Stopped`] as `next` of [`Reconnecting`] gives it, by the call after the attempt. The session goes on. Another call
+    /// makes another attempt, after a wait.
+    pub fn renew(&mut self) -> Result<Option<WebSocket<S>>, Stopped> {
+        if self.remaining().is_none_or(|time| !time.is_zero()) {
+            return Ok(None);
+        }
+        let (_, redial, dialing) = self.beside();
+        match redial.renew(now()) {
+            Step::Wait(_) | Step::Stop(None) => Ok(None),
+            Step::Stop(Some(stopped)) => Err(stopped),
+            Step::Attempt => match (dialing.connect)() {
+                Err(error) => {
+                    redial.failed(now(), error);
+                    Ok(None)
+                }
+                Ok((ws, response)) => {
+                    let opening = redial.opened(now());
+                    Ok(Some(self.swap(reconnect::Opened { ws, response, opening })))
+                }
+            },
+        }
     }
 }

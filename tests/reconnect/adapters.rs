@@ -230,3 +230,140 @@ fn a_nudge_ends_the_wait_of_a_task_without_a_runtime() {
         });
     });
 }
+
+/// A server that echoes on each connection, with many at once.
+fn echoes() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for socket in listener.incoming() {
+            let socket = socket.unwrap();
+            thread::spawn(move || {
+                socket.set_read_timeout(Some(LONG))?;
+                let mut ws = blocking::accept(socket, Config::default())?;
+                while let Some(message) = ws.recv()? {
+                    ws.send(message)?;
+                }
+                Ok::<_, Error>(())
+            });
+        }
+    });
+    address
+}
+
+/// Fails at the second call.
+fn failing_once(
+    mut requests: impl FnMut() -> Result<ClientRequest, Error>,
+) -> impl FnMut() -> Result<ClientRequest, Error> {
+    let mut calls = 0;
+    move || {
+        calls += 1;
+        if calls == 2 { Err(std::io::Error::other("no token").into()) } else { requests() }
+    }
+}
+
+#[test]
+fn a_blocking_session_is_renewed() {
+    fn answers(ws: &mut blocking::WebSocket<blocking::MaybeTls>) {
+        ws.send("Hello").unwrap();
+        assert_eq!(ws.recv().unwrap(), Some(Message::from("Hello")));
+    }
+    let address = echoes();
+    in_time("the renewal", move || {
+        let request = failing_once(requests(address));
+        let mut sessions = blocking::Reconnecting::new(at_once(), Config::default(), request);
+        let mut session = sessions.next().unwrap().unwrap();
+        assert!(session.renew().unwrap().is_none(), "its time is not over");
+        session.expire();
+        assert!(session.renew().unwrap().is_none(), "the attempt fails");
+        answers(&mut session);
+        let mut old = session.renew().unwrap().unwrap();
+        answers(&mut old);
+        answers(&mut session);
+        assert_eq!((session.attempts(), session.downtime()), (2, Duration::ZERO));
+        assert_eq!(old.close(1000, "").unwrap().end.code(), 1000);
+        assert!(session.renew().unwrap().is_none());
+        session.close(1000, "").unwrap();
+        drop(session);
+        let session = sessions.next().unwrap().unwrap();
+        assert_eq!(session.previous().unwrap().code(), 1000);
+    });
+}
+
+/// What would stop `next` is told once, and the session goes on. Then there is a wait.
+#[test]
+fn a_blocking_session_that_is_not_renewed_goes_on() {
+    let (address, _targets) = server(&[1000]);
+    in_time("the renewal", move || {
+        let mut calls = 0;
+        let mut requests = requests(address);
+        let request = move || {
+            calls += 1;
+            if calls == 1 { requests() } else { Ok(ClientRequest::new("no URL")?) }
+        };
+        let mut sessions = blocking::Reconnecting::new(hardly_ever(), Config::default(), request);
+        let mut session = sessions.next().unwrap().unwrap();
+        session.expire();
+        assert!(session.renew().unwrap().is_none());
+        let stopped = session.renew().unwrap_err();
+        assert_eq!(stopped.why(), Never::Outcome(Outcome::Invalid));
+        assert!(session.renew().unwrap().is_none(), "a wait");
+        session.send("Hello").unwrap();
+        assert_eq!(session.recv().unwrap(), Some(Message::from("Hello")));
+    });
+}
+
+/// That the successor could not be made is forgotten when the session ends in another way.
+#[test]
+fn the_end_of_a_session_goes_before_a_failed_renewal() {
+    let (address, _targets) = server(&[1001, 1000]);
+    in_time("the renewal", move || {
+        let mut calls = 0;
+        let mut requests = requests(address);
+        let request = move || {
+            calls += 1;
+            if calls == 2 { Ok(ClientRequest::new("no URL")?) } else { requests() }
+        };
+        let mut sessions = blocking::Reconnecting::new(at_once(), Config::default(), request);
+        let mut session = sessions.next().unwrap().unwrap();
+        session.expire();
+        assert!(session.renew().unwrap().is_none());
+        session.send("Hello").unwrap();
+        while session.recv().unwrap().is_some() {}
+        drop(session);
+        assert_eq!(sessions.next().unwrap().unwrap().previous().unwrap().code(), 1001);
+    });
+}
+
+#[cfg(feature = "futures-io")]
+#[test]
+fn a_session_is_renewed_without_a_runtime() {
+    async fn answers(ws: &mut bowline::futures::WebSocket<smol::net::TcpStream>) {
+        ws.send("Hello").await.unwrap();
+        assert_eq!(ws.recv().await.unwrap(), Some(Message::from("Hello")));
+    }
+    let address = echoes();
+    in_time("the renewal", move || {
+        smol::block_on(async {
+            let mut requests = failing_once(requests(address));
+            let open = move || {
+                let request = requests();
+                async move { Ok((smol::net::TcpStream::connect(address).await?, request?)) }
+            };
+            let policy = at_once().max_session(Duration::from_millis(1));
+            let mut sessions =
+                bowline::futures::Reconnecting::over(policy, Config::default(), open);
+            let mut session = sessions.next().await.unwrap().unwrap();
+            for attempts in [2, 1] {
+                let (ws, successor) = session.overlap();
+                let (opened, ()) = futures_util::join!(successor, answers(ws));
+                opened.unwrap();
+                let mut old = session.replace().unwrap();
+                answers(&mut old).await;
+                answers(&mut session).await;
+                assert_eq!((session.attempts(), session.downtime()), (attempts, Duration::ZERO));
+                assert_eq!(old.close(1000, "").await.unwrap().end.code(), 1000);
+            }
+        });
+    });
+}

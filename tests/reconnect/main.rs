@@ -9,6 +9,8 @@ mod adapters;
 #[cfg(feature = "tokio")]
 mod on_tokio;
 mod outcomes;
+#[cfg(feature = "tokio")]
+mod overlap;
 mod policy;
 mod retry_after;
 mod simulated;

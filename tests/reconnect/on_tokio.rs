@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 /// What the server does with an attempt.
 #[derive(Clone, Debug)]
-enum Serve {
+pub(super) enum Serve {
     /// There is no server.
     NoServer,
     /// It answers with this.
@@ -32,26 +32,29 @@ use Serve::{Answer, Close, Drop, Echo, NoServer, Slow};
 
 /// What was done with each attempt, and when.
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<Instant>>>);
+pub(super) struct Log(Arc<Mutex<Vec<Instant>>>);
 
 impl Log {
-    fn attempts(&self) -> Vec<Instant> {
+    pub(super) fn attempts(&self) -> Vec<Instant> {
         self.0.lock().unwrap().clone()
     }
 
-    fn count(&self) -> usize {
+    pub(super) fn count(&self) -> usize {
         self.attempts().len()
     }
 }
 
-const SECOND: Duration = Duration::from_secs(1);
-const LONG: Duration = Duration::from_secs(100_000);
+pub(super) const SECOND: Duration = Duration::from_secs(1);
+pub(super) const LONG: Duration = Duration::from_secs(100_000);
 
-fn policy() -> Reconnect {
+pub(super) fn policy() -> Reconnect {
     Reconnect::default().spread(Duration::ZERO)
 }
 
-fn reconnecting(policy: Reconnect, script: &[Serve]) -> (Reconnecting<DuplexStream>, Log) {
+pub(super) fn reconnecting(
+    policy: Reconnect,
+    script: &[Serve],
+) -> (Reconnecting<DuplexStream>, Log) {
     let log = Log::default();
     let (times, mut script) = (log.clone(), VecDeque::from(script.to_vec()));
     let open = move || {
@@ -94,7 +97,7 @@ async fn serve(stream: DuplexStream, how: Serve) -> Result<(), Error> {
     Ok(())
 }
 
-fn closed(code: u16) -> Outcome {
+pub(super) fn closed(code: u16) -> Outcome {
     Outcome::Closed(code.into())
 }
 

@@ -5,6 +5,7 @@ mod nudge;
 mod session;
 
 pub use nudge::Nudge;
+pub(crate) use session::Opened;
 pub(crate) use session::Sealed;
 pub use session::{Ending, Live, Session};
 
@@ -106,6 +107,9 @@ enum State {
     New,
     Waiting(Wait),
     Trying,
+    /// The attempt opened a session, which waits to be handed out.
+    Opened,
+    /// The program has it.
     Open,
 }
 
@@ -116,6 +120,8 @@ pub(crate) struct Redial {
     pub(crate) nudge: Nudge,
     pub(crate) on_wait: Option<OnWait>,
     state: State,
+    /// Since when the session is open that the program has. An attempt beside it is for its successor.
+    session: Option<Duration>,
     attempts: u32,
     /// How the last session ended, if that is known.
     previous: Option<End>,
@@ -131,6 +137,9 @@ pub(crate) struct Redial {
 /// What is known of a session when it begins.
 #[derive(Clone, Debug)]
 pub(crate) struct Opening {
+    /// When it was opened, on the clock that counts sleep, and on that of the adapter.
+    at: Duration,
+    pub(crate) since: Duration,
     pub(crate) attempts: u32,
     pub(crate) downtime: Duration,
     pub(crate) previous: Option<End>,
@@ -145,6 +154,7 @@ impl Redial {
             nudge: Nudge::default(),
             on_wait: None,
             state: State::New,
+            session: None,
             attempts: 0,
             previous: None,
             down_since: Duration::ZERO,
@@ -158,9 +168,24 @@ impl Redial {
     pub(crate) fn step(&mut self, now: Duration) -> Step {
         let now = self.now(now);
         // A session that was forgotten told nothing.
-        if let State::Open = self.state {
+        if self.session.is_some() {
             self.end_session(now, None);
         }
+        self.go_on(now)
+    }
+
+    /// What to do next for the successor of the session that is open.
+    pub(crate) fn renew(&mut self, now: Duration) -> Step {
+        let now = self.now(now);
+        if let State::Open = self.state {
+            // What was nudged before is of no use for it.
+            self.nudge.take();
+            self.state = State::Waiting(self.retries.renew(now));
+        }
+        self.go_on(now)
+    }
+
+    fn go_on(&mut self, now: Duration) -> Step {
         if let Some(never) = self.never.take()
             && let Some(error) = self.reason.take()
         {
@@ -170,7 +195,7 @@ impl Redial {
         match &mut self.state {
             State::Trying => return Step::Attempt,
             State::New => self.down_since = now,
-            State::Open => {}
+            State::Opened | State::Open => {}
             State::Waiting(wait) => {
                 if self.nudge.take() {
                     *wait = wait.nudged(now);
@@ -204,17 +229,29 @@ impl Redial {
         self.wait(now, outcome, asked, error);
     }
 
-    /// The attempt opened a session.
-    pub(crate) fn opened(&mut self, now: Duration) -> Opening {
-        let now = self.now(now);
+    /// The attempt opened a session. It begins with [`hand_out`](Self::hand_out).
+    pub(crate) fn opened(&mut self, since: Duration) -> Opening {
+        let now = self.now(since);
         self.retries.opened(now);
-        self.state = State::Open;
+        self.state = State::Opened;
         Opening {
+            at: now,
+            since,
             attempts: core::mem::take(&mut self.attempts),
-            downtime: now.saturating_sub(self.down_since),
-            previous: self.previous.take(),
+            downtime: Duration::ZERO,
+            previous: None,
             lasts: self.retries.session_ends(now, random()).map(|at| at.saturating_sub(now)),
         }
+    }
+
+    /// The program gets the session: as the next one, or as the successor of one that is open.
+    pub(crate) fn hand_out(&mut self, mut opening: Opening) -> Opening {
+        self.state = State::Open;
+        if self.session.replace(opening.at).is_none() {
+            opening.downtime = opening.at.saturating_sub(self.down_since);
+            opening.previous = self.previous.take();
+        }
+        opening
     }
 
     /// The session is over. `None`: nobody knows how, or the program dropped it.
@@ -224,14 +261,33 @@ impl Redial {
     }
 
     fn end_session(&mut self, now: Duration, end: Option<End>) {
+        let Some(since) = self.session.take() else { return };
+        self.down_since = now;
+        // An attempt is under way, or its session waits to be handed out. Some servers end a session because of its
+        // successor. So the end decides nothing: the attempt goes on.
+        if let State::Trying | State::Opened = self.state {
+            self.previous = end;
+            return;
+        }
         // What was nudged while the session was open is of no use for the next attempt.
         self.nudge.take();
-        self.down_since = now;
+        self.retries.opened(since);
+        // The server may have asked the successor to wait.
+        let earliest = match &self.state {
+            State::Waiting(wait) => wait.earliest,
+            _ => Duration::ZERO,
+        };
         // An I/O error of the session is known only to the program. It is as likely as that the program dropped it.
         let outcome = end.as_ref().map_or(Outcome::Network, End::outcome);
         let error = Error::Ended(end.clone().unwrap_or(End::Unconfirmed));
         self.previous = end;
+        self.never = None;
+        self.attempts = 0;
         self.wait(now, outcome, None, error);
+        if let State::Waiting(wait) = &mut self.state {
+            wait.at = wait.at.max(earliest);
+            wait.earliest = wait.earliest.max(earliest);
+        }
     }
 
     fn wait(&mut self, now: Duration, outcome: Outcome, asked: Option<Duration>, error: Error) {
@@ -303,7 +359,8 @@ mod tests {
         fail(&mut redial, Duration::ZERO);
         WALL.set(WALL.get() + slept);
         assert!(matches!(redial.step(Duration::ZERO), Step::Attempt));
-        assert_eq!(redial.opened(Duration::ZERO).downtime, slept);
+        let opening = redial.opened(Duration::ZERO);
+        assert_eq!(redial.hand_out(opening).downtime, slept);
     }
 
     /// A session that was leaked told nothing, and the next one begins all the same.
@@ -311,7 +368,8 @@ mod tests {
     fn a_forgotten_session_is_over() {
         let mut redial = redial();
         assert!(matches!(redial.step(Duration::ZERO), Step::Attempt));
-        redial.opened(Duration::ZERO);
+        let opening = redial.opened(Duration::ZERO);
+        redial.hand_out(opening);
         assert!(matches!(redial.step(Duration::ZERO), Step::Wait(_)));
     }
 }

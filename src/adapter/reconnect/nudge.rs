@@ -19,7 +19,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 ///
 /// It does not shorten what the server asked for (`Retry-After`, close code 1013), nor the wait for
 /// [`Reconnect::attempts_per_hour`](crate::Reconnect::attempts_per_hour). During an attempt, it ends the wait that follows if
-/// the attempt fails. While a session is open it has no effect.
+/// the attempt fails. While a session is open it has no effect, but on the waits for its successor.
 #[derive(Clone, Default)]
 pub struct Nudge(Arc<Shared>);
 

@@ -10,6 +10,10 @@ use crate::protocol::error::End;
 
 /// A WebSocket that can say how it ended. It is sealed: only those of the adapters are.
 pub trait Live: Sealed {
+    /// What makes connections, beside the session.
+    #[doc(hidden)]
+    type Dialing;
+
     #[doc(hidden)]
     fn how_it_ended(&self) -> Option<&End>;
 
@@ -18,28 +22,40 @@ pub trait Live: Sealed {
     fn now() -> Duration;
 }
 
+/// A session that was opened, and waits to be handed out.
+pub(crate) struct Opened<W> {
+    pub(crate) ws: W,
+    pub(crate) response: Response,
+    pub(crate) opening: Opening,
+}
+
 /// Keeps implementations of [`Live`] in this crate.
 pub trait Sealed {}
 
 /// A WebSocket that was opened by `Reconnecting` of an adapter, and how it came about. It has all methods of the WebSocket.
 ///
 /// When it is dropped, the connection is closed at once, and `Reconnecting` learns how it ended. It borrows
-/// `Reconnecting`, so there is never a second session beside it. To close it with a closing handshake, call `close` before.
+/// `Reconnecting`, so the program never has two by accident. To close it with a closing handshake, call `close` before.
 pub struct Session<'a, W: Live> {
     /// There until the session is taken apart.
     ws: Option<W>,
     response: Response,
     opening: Opening,
-    /// When it was opened, on the adapter's clock.
-    since: Duration,
     /// There until the session is taken apart.
     ending: Option<Ending<'a>>,
+    dialing: &'a mut W::Dialing,
 }
 
 impl<'a, W: Live> Session<'a, W> {
-    pub(crate) fn new(ws: W, response: Response, opening: Opening, redial: &'a mut Redial) -> Self {
+    pub(crate) fn new(
+        opened: Opened<W>,
+        redial: &'a mut Redial,
+        dialing: &'a mut W::Dialing,
+    ) -> Self {
+        let Opened { ws, response, opening } = opened;
+        let opening = redial.hand_out(opening);
         let ending = Ending { redial: Some(redial), now: W::now };
-        Self { ws: Some(ws), response, opening, since: W::now(), ending: Some(ending) }
+        Self { ws: Some(ws), response, opening, ending: Some(ending), dialing }
     }
 
     /// The server's response that opened it.
@@ -53,7 +69,7 @@ impl<'a, W: Live> Session<'a, W> {
     }
 
     /// How long there was no session: since the last one ended, or since the first call of `next`. It counts the time in
-    /// which the machine slept.
+    /// which the machine slept. It is zero for a session that replaced another one while that was open.
     pub fn downtime(&self) -> Duration {
         self.opening.downtime
     }
@@ -67,8 +83,40 @@ impl<'a, W: Live> Session<'a, W> {
     /// [`Reconnect::max_session`](crate::Reconnect::max_session). Zero once that time is over. Close it then, at a moment
     /// that suits.
     pub fn remaining(&self) -> Option<Duration> {
-        let age = W::now().saturating_sub(self.since);
-        self.opening.lasts.map(|lasts| lasts.saturating_sub(age))
+        self.expires_at().map(|at| at.saturating_sub(W::now()))
+    }
+
+    /// When it should end, on the adapter's clock.
+    pub(crate) fn expires_at(&self) -> Option<Duration> {
+        self.opening.lasts.map(|lasts| self.opening.since.saturating_add(lasts))
+    }
+
+    /// Ends the time that this session should last now, whether there was one or not: the server said that it is about to
+    /// restart, for example. The session goes on.
+    pub fn expire(&mut self) {
+        self.opening.lasts = Some(Duration::ZERO);
+    }
+
+    /// The session and what makes its successor.
+    pub(crate) fn beside(&mut self) -> (&mut W, &mut Redial, &mut W::Dialing) {
+        let Self { ws, ending, dialing, .. } = self;
+        let redial = ending.as_mut().and_then(|ending| ending.redial.as_deref_mut());
+        match (ws, redial) {
+            (Some(ws), Some(redial)) => (ws, redial, dialing),
+            _ => unreachable!("they are taken only with the session"),
+        }
+    }
+
+    /// Goes on with the successor, and gives the old WebSocket.
+    pub(crate) fn swap(&mut self, successor: Opened<W>) -> W {
+        let Opened { ws: new, response, opening } = successor;
+        let (ws, redial, _) = self.beside();
+        let previous = ws.how_it_ended().cloned();
+        let opening = redial.hand_out(opening);
+        let old = core::mem::replace(ws, new);
+        self.opening = Opening { previous, ..opening };
+        self.response = response;
+        old
     }
 
     /// Takes the WebSocket out, to split it, for example. Give its end to [`Ending::ended`] when it has ended.

@@ -138,7 +138,8 @@ impl Reconnect {
     /// How long a session should last, for services that end sessions after a fixed time. Default `None`: for ever. Up to
     /// a tenth of it is taken off at random, so that sessions that began together do not end together.
     ///
-    /// The session says when that time has come. The program closes it, since only the program knows a good moment.
+    /// The session says when that time has come. The program closes it, since only the program knows a good moment. Or it
+    /// makes the next one before: docs/reconnecting.md in the repository has both.
     pub fn max_session(mut self, time: impl Into<Option<Duration>>) -> Self {
         self.max_session = time.into().map(|time: Duration| time.min(YEAR));
         self

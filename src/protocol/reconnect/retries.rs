@@ -98,14 +98,23 @@ impl Retries {
         &self.policy
     }
 
-    /// An attempt begins.
+    /// An attempt begins. If a session is open, the attempt is to make its successor. A session that was long enough is a
+    /// success then, although it goes on.
     pub fn start(&mut self, now: Duration) {
-        self.open_since = None;
+        if self.open_since.take().is_some_and(|since| self.is_success(since, now)) {
+            self.succeeded();
+        }
         let Some(limit) = self.policy.attempts_per_hour else { return };
         self.recent.push_back(now);
         if self.recent.len() > limit as usize {
             self.recent.pop_front();
         }
+    }
+
+    /// When the first attempt may be made that is to make the successor of a session while that is open: now, unless the
+    /// attempts of this hour are used up.
+    pub fn renew(&self, now: Duration) -> Wait {
+        self.wait(now, Duration::ZERO, Duration::ZERO)
     }
 
     /// The attempt opened a session.
@@ -133,13 +142,11 @@ impl Retries {
         random: u64,
     ) -> Result<Wait, Never> {
         let session = self.open_since.take();
-        let uptime = session.map(|since| now.saturating_sub(since));
         // A session that is too short counts as a failed attempt. Otherwise a server that accepts and at once closes would
         // be asked all the time.
-        let is_success = uptime.is_some_and(|uptime| uptime >= self.policy.min_uptime);
+        let is_success = session.is_some_and(|since| self.is_success(since, now));
         if is_success {
-            self.failed = 0;
-            self.ceiling = self.policy.first_delay;
+            self.succeeded();
         } else {
             self.failed = self.failed.saturating_add(1);
         }
@@ -164,6 +171,16 @@ impl Retries {
     /// When to make the next attempt although [`retry`](Self::retry) said that there is none.
     pub fn anyway(&mut self, now: Duration, random: u64) -> Wait {
         self.back_off(now, Duration::ZERO, random)
+    }
+
+    fn is_success(&self, since: Duration, now: Duration) -> bool {
+        now.saturating_sub(since) >= self.policy.min_uptime
+    }
+
+    /// Waits begin with the first again.
+    fn succeeded(&mut self) {
+        self.failed = 0;
+        self.ceiling = self.policy.first_delay;
     }
 
     fn back_off(&mut self, now: Duration, asked: Duration, random: u64) -> Wait {
