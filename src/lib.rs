@@ -224,7 +224,7 @@ pub use protocol::{
     CloseAnswer, CloseCode, Config, Connection, End, Initiator, InvalidPolicy, Leave, LeaveStep,
     Message, MessageRef, Never, Outbox, OutboxFull, Outcome, Part, Prepared, Progress,
     ProtocolError, Receiver, Reconnect, Refusal, Replies, Role, Rule, SendError, SendState, Sender,
-    Settings, Text, Then, Timeout, Truncation, Vectored,
+    Settings, Stats, Text, Then, Timeout, Traffic, Truncation, Vectored,
 };
 
 /// The former name of [`Leave`].

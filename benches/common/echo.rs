@@ -218,8 +218,8 @@ pub type Echo = fn(Stream<'_>, u64);
 macro_rules! asynchronous {
     ($adapter:ident) => {
         pub mod $adapter {
-            use bowline::RecvBuf;
             use bowline::$adapter::WebSocket;
+            use bowline::{Config, Connection, RecvBuf};
 
             use super::{Stream, block_on, connection};
 
@@ -229,7 +229,17 @@ macro_rules! asynchronous {
 
             /// `recv_borrowed`, and `feed` of the lent message.
             pub fn lent(stream: Stream<'_>, count: u64) {
-                let mut ws = open(stream);
+                echo_lent(open(stream), count);
+            }
+
+            /// The same with `Config::stats`.
+            #[allow(dead_code, reason = "it is counted for one adapter")]
+            pub fn counted(stream: Stream<'_>, count: u64) {
+                let connection = Connection::server(Config::default().stats(true));
+                echo_lent(WebSocket::from_connection(stream, connection, RecvBuf::new()), count);
+            }
+
+            fn echo_lent(mut ws: WebSocket<Stream<'_>>, count: u64) {
                 block_on(async {
                     for _ in 0..count {
                         let (message, mut out) = ws.recv_borrowed().await.unwrap().unwrap();
@@ -301,10 +311,11 @@ fn blocking_halves(stream: Stream<'_>, count: u64) {
 }
 
 /// Every adapter and every way to use it, as the tables name them.
-pub const ALL: [(&str, &str, Echo); 9] = [
+pub const ALL: [(&str, &str, Echo); 10] = [
     ("tokio", "lent", tokio::lent),
     ("tokio", "owned", tokio::owned),
     ("tokio", "halves", tokio::halves),
+    ("tokio", "lent with stats", tokio::counted),
     ("futures", "lent", futures::lent),
     ("futures", "owned", futures::owned),
     ("futures", "halves", futures::halves),

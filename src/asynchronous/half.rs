@@ -25,6 +25,7 @@ use crate::protocol::message::{Message, MessageRef, Part};
 use crate::protocol::prepared::Prepared;
 use crate::protocol::replies::Replies;
 use crate::protocol::send_state::SendState;
+use crate::protocol::stats::Stats;
 
 /// What both halves share.
 struct Shared<I: Io> {
@@ -222,6 +223,12 @@ impl<I: Io> RecvHalf<I> {
         self.reader.receiver.round_trip()
     }
 
+    /// The numbers of what was received, and the round trip: see [`WebSocket::stats`](super::WebSocket::stats). Add
+    /// those of the sending half for all of them.
+    pub fn stats(&self) -> Stats {
+        self.reader.receiver.stats(I::now())
+    }
+
     /// How the connection ended, once it has.
     pub fn end(&self) -> Option<&End> {
         self.reader.receiver.end()
@@ -350,6 +357,12 @@ impl<I: Io> SendHalf<I> {
     /// [`Config::max_send_queue`](crate::Config::max_send_queue).
     pub fn queued(&self) -> usize {
         self.shared.queued()
+    }
+
+    /// The numbers of what was sent: see [`WebSocket::stats`](super::WebSocket::stats). Add those of the receiving
+    /// half for all of them.
+    pub fn stats(&self) -> Stats {
+        self.shared.writer().sender.stats(I::now())
     }
 
     /// For a [`Broadcast`](super::Broadcast).

@@ -18,6 +18,7 @@ use crate::protocol::close::CloseCode;
 use crate::protocol::connection::Connection;
 use crate::protocol::error::{End, Refusal, SendError};
 use crate::protocol::message::{Message, MessageRef, Part};
+use crate::protocol::stats::Stats;
 
 /// A WebSocket over an asynchronous stream.
 ///
@@ -367,6 +368,13 @@ impl<I: Wrap> WebSocket<I> {
     /// [`Receiver::round_trip`](crate::Receiver::round_trip). `None` before there was one.
     pub fn round_trip(&self) -> Option<Duration> {
         self.reader.receiver.round_trip()
+    }
+
+    /// The numbers of the connection: messages, bytes, times. Most need [`Config::stats`](crate::Config::stats):
+    /// see [`Stats`].
+    pub fn stats(&self) -> Stats {
+        let now = I::now();
+        self.reader.receiver.stats(now) + self.writer.sender.stats(now)
     }
 
     /// How the connection ended, once it has.

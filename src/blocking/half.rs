@@ -30,6 +30,7 @@ use crate::protocol::error::{End, Refusal, Timeout};
 use crate::protocol::message::{Message, MessageRef, Part};
 use crate::protocol::replies::Replies;
 use crate::protocol::send_state::SendState;
+use crate::protocol::stats::Stats;
 
 #[derive(Debug)]
 struct Shared<S: BlockingStream> {
@@ -306,6 +307,12 @@ impl<S: BlockingStream> RecvHalf<S> {
         self.reader.receiver.round_trip()
     }
 
+    /// The numbers of what was received, and the round trip: see [`WebSocket::stats`](super::WebSocket::stats). Add
+    /// those of the sending half for all of them.
+    pub fn stats(&self) -> Stats {
+        self.reader.receiver.stats(now())
+    }
+
     /// How the connection ended, once it has.
     pub fn end(&self) -> Option<&End> {
         self.reader.receiver.end()
@@ -402,6 +409,12 @@ impl<S: BlockingStream> SendHalf<S> {
     /// As [`send`](Self::send).
     pub fn ping(&mut self, payload: &[u8]) -> Result<(), Error> {
         self.send(MessageRef::Ping(payload))
+    }
+
+    /// The numbers of what was sent: see [`WebSocket::stats`](super::WebSocket::stats). Add those of the receiving
+    /// half for all of them. It waits while another thread writes.
+    pub fn stats(&self) -> Stats {
+        lock(&self.shared.writer).sender.stats(now())
     }
 
     /// As [`WebSocket::set_compression`](super::WebSocket::set_compression), for what this clone sends.

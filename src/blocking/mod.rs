@@ -86,6 +86,7 @@ use crate::protocol::close::CloseCode;
 use crate::protocol::connection::Connection;
 use crate::protocol::error::{End, Refusal, SendError};
 use crate::protocol::message::{Message, MessageRef, Part};
+use crate::protocol::stats::Stats;
 use half::if_would_block;
 use patience::now;
 use reader::{Limit, Reader};
@@ -425,6 +426,13 @@ impl<S: BlockingStream> WebSocket<S> {
     /// [`Receiver::round_trip`](crate::Receiver::round_trip). `None` before there was one.
     pub fn round_trip(&self) -> Option<Duration> {
         self.reader.receiver.round_trip()
+    }
+
+    /// The numbers of the connection: messages, bytes, times. Most need [`Config::stats`](crate::Config::stats):
+    /// see [`Stats`].
+    pub fn stats(&self) -> Stats {
+        let now = patience::now();
+        self.reader.receiver.stats(now) + self.writer.sender.stats(now)
     }
 
     /// How the connection ended, once it has.

@@ -86,7 +86,7 @@ impl Head {
 
     /// How many bytes wait.
     #[inline]
-    fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.bytes.len() - self.sent
     }
 

@@ -14,6 +14,7 @@ use crate::protocol::prepared::Prepared;
 use crate::protocol::recv::{Progress, Receiver, Role};
 use crate::protocol::replies::Replies;
 use crate::protocol::send::{Sender, Vectored};
+use crate::protocol::stats::Stats;
 
 /// One end of a WebSocket connection after the opening handshake, without its socket.
 ///
@@ -342,6 +343,12 @@ impl Connection {
     /// How long the peer took for its last pong to a ping of keepalive: see [`Receiver::round_trip`].
     pub fn round_trip(&self) -> Option<Duration> {
         self.receiver.round_trip()
+    }
+
+    /// The numbers of the connection: messages, bytes, times. `now` is on the clock of [`deadline`](Self::deadline).
+    /// Most need [`Config::stats`](crate::Config::stats): see [`Stats`].
+    pub fn stats(&self, now: Duration) -> Stats {
+        self.receiver.stats(now) + self.sender.stats(now)
     }
 
     /// Tells the connection that the transport broke, for example with a reset: the peer is gone.

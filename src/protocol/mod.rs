@@ -25,6 +25,7 @@ pub(crate) mod recv;
 pub(crate) mod replies;
 pub(crate) mod send;
 pub(crate) mod send_state;
+pub(crate) mod stats;
 pub(crate) mod utf8;
 
 pub use close::{CloseAnswer, CloseCode};
@@ -43,5 +44,6 @@ pub use recv::{Progress, Receiver, Role};
 pub use replies::Replies;
 pub use send::{Sender, Vectored};
 pub use send_state::SendState;
+pub use stats::{Stats, Traffic};
 
 pub use crate::memory::{RecvBuf, SendBuf};

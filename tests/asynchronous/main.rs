@@ -44,6 +44,8 @@ macro_rules! over {
             mod sockets;
             #[path = "split.rs"]
             mod split;
+            #[path = "stats.rs"]
+            mod stats;
             #[path = "timers.rs"]
             mod timers;
         }

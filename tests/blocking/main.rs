@@ -14,3 +14,4 @@ mod outbox;
 mod parts;
 mod send;
 mod split;
+mod stats;

@@ -32,5 +32,6 @@ mod secrets;
 mod send_queue;
 mod send_timeout;
 mod settings;
+mod stats;
 mod timers;
 mod vectored;

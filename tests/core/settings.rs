@@ -32,14 +32,15 @@ fn a_config_tells_what_was_set() {
         .memory_budget(&bowline::Budget::new(6))
         .max_head_size(7)
         .max_headers(8)
-        .report_control_frames(true);
+        .report_control_frames(true)
+        .stats(true);
     let settings = config.get();
     assert_eq!((settings.max_message_size, settings.max_frame_size), (1, Some(2)));
     assert_eq!((settings.max_fragments, settings.max_pending_pongs), (3, 4));
     assert_eq!(settings.max_send_queue, 5);
     assert_eq!(settings.budget.as_ref().map(bowline::Budget::limit), Some(6));
     assert_eq!((settings.max_head_size, settings.max_headers), (7, 8));
-    assert!(settings.report_control_frames);
+    assert!(settings.report_control_frames && settings.stats);
     for (set, get) in DURATIONS {
         assert_eq!(get(&set(Config::default(), Some(9 * SECOND))), Some(9 * SECOND));
     }

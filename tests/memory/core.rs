@@ -636,8 +636,32 @@ fn keepalive_costs_nothing_while_it_is_off_and_little_while_it_is_on() {
     let config = Config::default().ping_interval(second);
     let _other = config.clone();
     let on = heap(config);
-    assert!((1..=144).contains(&on), "{on} bytes");
+    assert!((1..=152).contains(&on), "{on} bytes");
     let config = Config::default().idle_timeout(second);
     let _other = config.clone();
     assert_eq!(heap(config), on);
 }
+
+#[test]
+fn stats_cost_nothing_while_they_are_off_and_little_while_they_are_on() {
+    let heap = |role, config: Config| {
+        let before = live();
+        let side = Side::new(role, config);
+        let heap = live() - before;
+        drop(side);
+        heap
+    };
+    let on = Config::default().stats(true);
+    let _other = on.clone();
+    assert_eq!(heap(Role::Server, Config::default()), 0);
+    // The masking keys, in the size class that they always had.
+    let client = heap(Role::Client, Config::default());
+    assert!((320..=328).contains(&client), "{client} bytes");
+    let more = heap(Role::Server, on.clone());
+    assert!((1..=SERVER_STATS).contains(&more), "{more} bytes");
+    println!("{client} for a client, {more} for a server with stats");
+    assert!(heap(Role::Client, on) <= SERVER_STATS);
+}
+
+/// What a connection with `Config::stats` has more, as `Config::stats` says.
+const SERVER_STATS: isize = 800;

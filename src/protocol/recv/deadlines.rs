@@ -60,6 +60,7 @@ impl Receiver {
         input: &RecvBuf,
         state: SendState,
     ) -> Option<Duration> {
+        self.observe(now);
         let transfer = self.transfer_deadline(now, input, state);
         transfer.into_iter().chain(self.keepalive_deadline(now, state)).min()
     }

@@ -6,11 +6,50 @@ use super::short::Gate;
 use super::{Receiver, Role, Stage};
 use crate::memory::recv_buf::RecvBuf;
 use crate::protocol::close::CloseCode;
-use crate::protocol::error::{End, Initiator, Rule, Timeout, Truncation};
+use crate::protocol::error::{End, Initiator, ProtocolError, Rule, Timeout, Truncation};
+use crate::protocol::frame::Length;
 use crate::protocol::leave::Leave;
 use crate::protocol::replies::{CloseReply, Replies};
 
 impl Receiver {
+    /// The error for a rule that was broken here, with the numbers that its text shows. `unread` begins with the
+    /// bytes that broke it.
+    #[cold]
+    pub(super) fn broken(&self, rule: Rule, unread: &[u8]) -> ProtocolError {
+        let settings = self.config.get();
+        let announced = match self.stage {
+            Stage::Header => Length::decode(unread).map_or(0, |length| length.value),
+            _ => 0,
+        };
+        let (found, limit) = match rule {
+            Rule::FrameTooBig => (announced, settings.max_frame_size.unwrap_or_default()),
+            Rule::MessageTooBig if announced > 0 => {
+                (self.message_len.saturating_add(announced), settings.max_message_size)
+            }
+            Rule::MessageTooBig => (0, settings.max_message_size),
+            Rule::TooManyFragments => (0, settings.max_fragments.into()),
+            Rule::CloseCode => {
+                let code = unread.first_chunk().map_or(0, |code| u16::from_be_bytes(*code));
+                (code.into(), 0)
+            }
+            #[cfg(feature = "deflate")]
+            Rule::InflateRatio => (
+                0,
+                settings.deflate.and_then(|deflate| deflate.max_ratio).unwrap_or_default().into(),
+            ),
+            _ => (0, 0),
+        };
+        ProtocolError::new(rule, self.offset, found, limit)
+    }
+
+    #[cold]
+    pub(super) fn failure(&self) -> ProtocolError {
+        match self.end() {
+            Some(End::Failed(error)) => *error,
+            _ => unreachable!("`run` gives nothing only after a failure"),
+        }
+    }
+
     pub(super) fn truncation(&self, input: &RecvBuf) -> Truncation {
         match self.stage {
             Stage::Data { .. } | Stage::Compressed { .. } | Stage::Control(..) => {

@@ -23,7 +23,9 @@ impl Receiver {
         let unmasked = self.inflating.unmasked().min(left);
         let fresh = &mut input.unparsed_mut(left)[unmasked..];
         self.key = mask::apply_part(fresh, self.key);
-        self.data = self.data.wrapping_add(fresh.len() as u32);
+        let compressed = fresh.len();
+        self.data = self.data.wrapping_add(compressed as u32);
+        self.count_inflated(0, compressed);
         loop {
             let inflated = self.inflating.inflated();
             let limit = self.config.get().max_message_size.saturating_sub(inflated);
@@ -55,6 +57,7 @@ impl Receiver {
             let before = input.unchecked();
             input.inflated(consumed, produced);
             self.no_progress(produced as u32);
+            self.count_inflated(produced, 0);
             left -= consumed;
             self.inflating.set_unmasked(left);
             self.remaining -= consumed as u64;

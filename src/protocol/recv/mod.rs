@@ -9,6 +9,7 @@ mod event;
 mod header;
 mod inflate;
 mod short;
+mod stats;
 
 use alloc::boxed::Box;
 
@@ -16,14 +17,15 @@ use self::deadlines::Awaits;
 use self::ends::close_payload;
 use self::header::Header;
 use self::short::Gate;
+use self::stats::Received;
 use crate::memory::budget::Charge;
 use crate::memory::recv_buf::{Kind, RecvBuf};
 use crate::protocol::clock::Timer;
 use crate::protocol::close::CloseCode;
-use crate::protocol::config::Config;
+use crate::protocol::config::{Config, Settings};
 use crate::protocol::deflate::{Inflating, Side};
 use crate::protocol::error::{End, ProtocolError, Rule};
-use crate::protocol::frame::{Length, Opcode};
+use crate::protocol::frame::Opcode;
 use crate::protocol::keepalive::Keepalive;
 use crate::protocol::mask;
 use crate::protocol::replies::{CloseReply, Replies};
@@ -106,6 +108,8 @@ struct Extras {
     keepalive: Option<Keepalive>,
     /// The charge to a budget that connections share.
     charge: Option<Box<Charge>>,
+    /// What came, if that is counted.
+    received: Option<Box<Received>>,
 }
 
 /// Why decoding cannot go on.
@@ -121,6 +125,14 @@ impl From<Rule> for Stop {
 }
 
 impl Extras {
+    /// What a connection with these settings has from its start.
+    fn new(settings: &Settings) -> Option<Box<Self>> {
+        let keepalive = Keepalive::new(settings);
+        let received = settings.stats.then(Box::default);
+        let is_needed = keepalive.is_some() || received.is_some();
+        is_needed.then(|| Box::new(Self { keepalive, received, ..Self::default() }))
+    }
+
     fn keepalive(this: &mut Option<Box<Self>>) -> Option<&mut Keepalive> {
         this.as_mut()?.keepalive.as_mut()
     }
@@ -147,9 +159,7 @@ enum Lent {
 impl Receiver {
     pub(crate) fn new(role: Role, config: Config, peer: Option<Side>) -> Self {
         let gate = Gate::open(config.get());
-        let keepalive = Keepalive::new(config.get());
-        let extras =
-            keepalive.map(|on| Box::new(Extras { keepalive: Some(on), ..Extras::default() }));
+        let extras = Extras::new(config.get());
         Self {
             gate,
             extras,
@@ -296,7 +306,9 @@ impl Receiver {
             }
             None => {}
         }
+        self.count_short();
         let decoded = self.decode(input, replies, close_sent, parts);
+        self.count_decoded();
         let result = if self.config.get().budget.is_some() {
             decoded.and_then(|progress| self.account(progress, input))
         } else {
@@ -340,46 +352,9 @@ impl Receiver {
         if is_waiting {
             input.end_event();
             self.want_next(input, parts);
+            self.count_short();
         }
         is_waiting
-    }
-
-    /// The error for a rule that was broken here, with the numbers that its text shows. `unread` begins with the
-    /// bytes that broke it.
-    #[cold]
-    fn broken(&self, rule: Rule, unread: &[u8]) -> ProtocolError {
-        let settings = self.config.get();
-        let announced = match self.stage {
-            Stage::Header => Length::decode(unread).map_or(0, |length| length.value),
-            _ => 0,
-        };
-        let (found, limit) = match rule {
-            Rule::FrameTooBig => (announced, settings.max_frame_size.unwrap_or_default()),
-            Rule::MessageTooBig if announced > 0 => {
-                (self.message_len.saturating_add(announced), settings.max_message_size)
-            }
-            Rule::MessageTooBig => (0, settings.max_message_size),
-            Rule::TooManyFragments => (0, settings.max_fragments.into()),
-            Rule::CloseCode => {
-                let code = unread.first_chunk().map_or(0, |code| u16::from_be_bytes(*code));
-                (code.into(), 0)
-            }
-            #[cfg(feature = "deflate")]
-            Rule::InflateRatio => (
-                0,
-                settings.deflate.and_then(|deflate| deflate.max_ratio).unwrap_or_default().into(),
-            ),
-            _ => (0, 0),
-        };
-        ProtocolError::new(rule, self.offset, found, limit)
-    }
-
-    #[cold]
-    fn failure(&self) -> ProtocolError {
-        match self.end() {
-            Some(End::Failed(error)) => *error,
-            _ => unreachable!("`run` gives nothing only after a failure"),
-        }
     }
 
     fn decode(
@@ -472,6 +447,7 @@ impl Receiver {
         parts: bool,
     ) -> Result<Option<Progress>, Stop> {
         self.stage = Stage::Header;
+        self.count_frame(false, fin);
         if !fin {
             self.no_progress(PROGRESS);
             return Ok(None);
@@ -493,6 +469,8 @@ impl Receiver {
         match opcode {
             Opcode::Close => {
                 let (code, reason) = close_payload(payload)?;
+                self.offset += len as u64;
+                self.count_frame(true, false);
                 self.closed(code, reason, close_sent, replies);
                 input.discard();
                 return Ok(Some(Progress::Ended));
@@ -508,6 +486,7 @@ impl Receiver {
         }
         self.stage = Stage::Header;
         self.offset += len as u64;
+        self.count_frame(true, false);
         if self.message.is_none() {
             // The next frame gets a time of its own. Inside a message, only the message's data counts.
             self.cost = self.cost.wrapping_add(PROGRESS);

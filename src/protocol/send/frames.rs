@@ -13,7 +13,13 @@ impl Sender {
     /// A masking key for the next frame, or `None` for a server. RFC 6455 §5.3: "the client MUST pick a fresh
     /// masking key from the set of allowed 32-bit values."
     pub(super) fn key(&mut self) -> Option<[u8; 4]> {
-        self.keys.as_mut().map(|keys| keys.next_u32().to_ne_bytes())
+        let private = self.private.as_mut().filter(|private| private.masks())?;
+        Some(private.keys.next_u32().to_ne_bytes())
+    }
+
+    /// Whether this side is a client, which masks its frames (RFC 6455 §5.1).
+    pub(super) fn masks(&self) -> bool {
+        self.private.as_ref().is_some_and(|private| private.masks())
     }
 
     /// Whether a whole message is compressed: if that was agreed on, is wanted, and is worth it. RFC 7692 §6.1:
@@ -47,6 +53,7 @@ impl Sender {
             return;
         };
         let Self { deflating, config, .. } = self;
+        let before = out.len();
         out.append(|buffer| {
             let start = buffer.len();
             // The length of the header depends on that of the compressed payload, so leave room for the longest.
@@ -64,6 +71,7 @@ impl Sender {
             buffer.drain(start..payload_start - header.len());
             buffer[start..start + header.len()].copy_from_slice(header);
         });
+        self.count((fin, opcode), payload.len(), out.len() - before, out);
     }
 
     #[inline]
@@ -79,6 +87,7 @@ impl Sender {
                 None => buffer.extend_from_slice(payload),
             }
         });
+        self.count((fin, opcode), payload.len(), header.bytes().len() + payload.len(), out);
     }
 
     pub(super) fn close(&mut self, code: Option<CloseCode>, reason: &str, out: &mut SendBuf) {
@@ -91,6 +100,7 @@ impl Sender {
         }
         self.frame(true, Opcode::Close, &payload[..len], out);
         out.mark();
+        self.count_close(code);
         self.close_sent = true;
         self.open_for = OpenFor::Pongs;
         self.set_gate();

@@ -3,6 +3,7 @@
 
 mod frames;
 mod short;
+mod stats;
 mod vectored;
 
 use alloc::boxed::Box;
@@ -11,8 +12,6 @@ use core::fmt;
 use core::time::Duration;
 
 use bytes::Bytes;
-use rand::SeedableRng;
-use rand::rngs::StdRng;
 
 use crate::memory::budget::FREE;
 use crate::memory::send_buf::SendBuf;
@@ -28,6 +27,7 @@ use crate::protocol::prepared::Prepared;
 use crate::protocol::replies::{CloseReply, Replies};
 use crate::protocol::send_state::SendState;
 use short::Gate;
+use stats::Private;
 use vectored::Rest;
 
 pub use vectored::Vectored;
@@ -45,8 +45,8 @@ const PROGRESS: u32 = 1 << 10;
 /// Messages in, frames out: the sending half of a [`Connection`](crate::Connection).
 pub struct Sender {
     config: Config,
-    /// A client's masking keys come from a CSPRNG (RFC 6455 §5.3, §10.3). Boxed: a server has none.
-    keys: Option<Box<StdRng>>,
+    /// The masking keys of a client, and what was counted. Boxed: most servers have none of it.
+    private: Option<Box<Private>>,
     /// The type of the message that is being sent in parts.
     open: Option<Opcode>,
     /// Whether it is compressed.
@@ -79,14 +79,17 @@ enum OpenFor {
 
 impl Sender {
     pub(crate) fn client(config: Config, mask_seed: [u8; 32], side: Option<Side>) -> Self {
-        let keys = Some(Box::new(StdRng::from_seed(mask_seed)));
-        Self { keys, ..Self::server(config, side) }
+        Self::new(config, Some(mask_seed), side)
     }
 
     pub(crate) fn server(config: Config, side: Option<Side>) -> Self {
+        Self::new(config, None, side)
+    }
+
+    fn new(config: Config, mask_seed: Option<[u8; 32]>, side: Option<Side>) -> Self {
         let mut sender = Self {
+            private: Private::new(mask_seed, config.get().stats),
             config,
-            keys: None,
             open: None,
             open_compressed: false,
             side,
@@ -181,8 +184,10 @@ impl Sender {
                 }
             },
         };
-        let header = frame::encode(true, false, opcode, payload.len() as u64, key);
+        let len = payload.len();
+        let header = frame::encode(true, false, opcode, len as u64, key);
         out.append_shared(header.bytes(), payload);
+        self.count((true, opcode), len, header.bytes().len() + len, out);
         Ok(())
     }
 
@@ -202,12 +207,14 @@ impl Sender {
         self.admit(&message, out)?;
         let payload = message.as_bytes();
         self.afford(payload.len(), out)?;
-        let rest = if self.keys.is_some() || self.compresses(message.opcode(), payload.len()) {
+        let rest = if self.masks() || self.compresses(message.opcode(), payload.len()) {
             self.message_frame(message.opcode(), payload, out);
             &[]
         } else {
             let header = frame::encode(true, false, message.opcode(), payload.len() as u64, None);
             out.append(|buffer| header.append_to(buffer));
+            let wire = header.bytes().len() + payload.len();
+            self.count((true, message.opcode()), payload.len(), wire, out);
             payload
         };
         let budget = self.config.get().budget.as_ref().filter(|_| rest.len() >= FREE).cloned();
@@ -229,17 +236,19 @@ impl Sender {
         self.admit(&borrowed, out)?;
         // This comes before the frame is made: once a compressed frame is made, the window has the message.
         let len = borrowed.as_bytes().len();
-        let is_shared = self.keys.is_none() && len >= SHARE_PREPARED_FROM;
+        let is_shared = !self.masks() && len >= SHARE_PREPARED_FROM;
         self.afford(if is_shared { 0 } else { len }, out)?;
-        match self.frame_of(message) {
-            Some(frame) if frame.len() < SHARE_PREPARED_FROM => {
-                out.append(|buffer| buffer.extend_from_slice(&frame));
-            }
-            Some(frame) => out.append_common(frame),
-            None => {
-                self.message_frame(borrowed.opcode(), borrowed.as_bytes(), out);
-            }
+        let Some(frame) = self.frame_of(message) else {
+            self.message_frame(borrowed.opcode(), borrowed.as_bytes(), out);
+            return Ok(());
+        };
+        let wire = frame.len();
+        if wire < SHARE_PREPARED_FROM {
+            out.append(|buffer| buffer.extend_from_slice(&frame));
+        } else {
+            out.append_common(frame);
         }
+        self.count((true, borrowed.opcode()), len, wire, out);
         Ok(())
     }
 
@@ -254,22 +263,24 @@ impl Sender {
         message: &Prepared,
         out: &'a mut SendBuf,
     ) -> Result<Vectored<'a>, SendError> {
-        if self.keys.is_some() {
+        if self.masks() {
             // A client masks each frame with another key, so queues cannot share it.
             self.send_prepared(message, out)?;
             return Ok(Vectored { out, rest: Rest::Lent(&[]), budget: None });
         }
         self.admit(&message.message().borrow(), out)?;
         self.afford(0, out)?;
-        let rest = Rest::Common(self.frame_of(message).unwrap_or_default());
-        Ok(Vectored { out, rest, budget: None })
+        let frame = self.frame_of(message).unwrap_or_default();
+        let borrowed = message.message().borrow();
+        self.count((true, borrowed.opcode()), borrowed.as_bytes().len(), frame.len(), out);
+        Ok(Vectored { out, rest: Rest::Common(frame), budget: None })
     }
 
     fn frame_of(&mut self, message: &Prepared) -> Option<Bytes> {
         let borrowed = message.message().borrow();
         let (opcode, payload) = (borrowed.opcode(), borrowed.as_bytes());
         match self.side {
-            _ if self.keys.is_some() => None,
+            _ if self.masks() => None,
             Some(side) if self.compresses(opcode, payload.len()) => {
                 self.deflating.sent_alone(side, payload);
                 Some(message.compressed(side, |frame| {
@@ -431,6 +442,7 @@ impl Sender {
     ///
     /// Bytes that the stream itself holds back ([`SendBuf::set_buffered`]) wait too.
     pub fn deadline(&mut self, now: Duration, out: &SendBuf) -> Option<Duration> {
+        self.observe(now, out);
         let waits = !out.is_empty() || out.is_buffered();
         let Some(timeout) = self.config.get().send_timeout.filter(|_| waits) else {
             self.timer.clear();
