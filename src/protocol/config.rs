@@ -6,6 +6,7 @@ use core::time::Duration;
 use super::policy::Policy;
 use crate::memory::budget::{Budget, FREE};
 use crate::protocol::close::CloseAnswer;
+use crate::protocol::frame::MAX_CONTROL;
 
 /// Settings of a connection: limits, timeouts, and what a server accepts.
 ///
@@ -72,6 +73,8 @@ pub struct Settings {
     /// How many waiting bytes keep a further message from being taken, at least 1:
     /// [`Config::max_send_queue`].
     pub max_send_queue: usize,
+    /// The most payload bytes of a frame that is sent, at least 125, if that has a limit: [`Config::max_send_frame`].
+    pub max_send_frame: Option<usize>,
     /// The memory that this connection shares with others: [`Config::memory_budget`].
     pub budget: Option<Budget>,
     /// The most bytes of an HTTP head: [`Config::max_head_size`].
@@ -102,7 +105,7 @@ pub struct Settings {
     #[cfg(feature = "deflate")]
     pub deflate: Option<crate::protocol::deflate::Deflate>,
     pub(crate) policy: Policy,
-    /// Derived from others: a send queue below this has room, and no budget is charged for it.
+    /// Derived from others: a send queue below this has room, no budget is charged for it, and what it has fits a frame.
     pub(crate) send_mark: usize,
 }
 
@@ -114,6 +117,7 @@ impl Default for Settings {
             max_fragments: 1024,
             max_pending_pongs: 4096,
             max_send_queue: 1 << 20,
+            max_send_frame: None,
             budget: None,
             max_head_size: 16 << 10,
             max_headers: 100,
@@ -138,7 +142,8 @@ impl Default for Settings {
 impl Settings {
     fn set_send_mark(&mut self) {
         let look = if self.budget.is_some() { FREE } else { usize::MAX };
-        self.send_mark = self.max_send_queue.min(look);
+        let frame = self.max_send_frame.map_or(usize::MAX, |most| most.saturating_add(1));
+        self.send_mark = self.max_send_queue.min(look).min(frame);
     }
 }
 
@@ -217,6 +222,20 @@ impl Config {
     pub fn max_send_queue(self, bytes: usize) -> Self {
         self.with(|s| {
             s.max_send_queue = bytes.max(1);
+            s.set_send_mark();
+        })
+    }
+
+    /// The most payload bytes of a frame that is sent. A longer message goes out in fragments (RFC 6455 §5.4), also a
+    /// compressed one (RFC 7692 §6.1), and so does a longer part. The peer receives the same message. `None`: no limit.
+    ///
+    /// Default `None`: few peers need it. Some gateways refuse a frame of more than 32 KiB, which a message of several
+    /// frames may exceed. Less than 125 means 125, which each control frame may have (RFC 6455 §5.5). A message in
+    /// fragments is always copied to the queue.
+    pub fn max_send_frame(self, bytes: impl Into<Option<usize>>) -> Self {
+        let bytes = bytes.into().map(|bytes| bytes.max(MAX_CONTROL));
+        self.with(|s| {
+            s.max_send_frame = bytes;
             s.set_send_mark();
         })
     }

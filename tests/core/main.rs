@@ -23,6 +23,7 @@ mod rfc6455_10_4_pool;
 mod rfc6455_5_1_masking;
 mod rfc6455_5_2_framing;
 mod rfc6455_5_4_fragmentation;
+mod rfc6455_5_4_send_frame;
 mod rfc6455_5_5_1_close;
 mod rfc6455_5_5_control;
 mod rfc6455_7_closing;

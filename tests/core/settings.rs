@@ -29,6 +29,7 @@ fn a_config_tells_what_was_set() {
         .max_fragments(3)
         .max_pending_pongs(4)
         .max_send_queue(5)
+        .max_send_frame(126)
         .memory_budget(&bowline::Budget::new(6))
         .max_head_size(7)
         .max_headers(8)
@@ -37,7 +38,7 @@ fn a_config_tells_what_was_set() {
     let settings = config.get();
     assert_eq!((settings.max_message_size, settings.max_frame_size), (1, Some(2)));
     assert_eq!((settings.max_fragments, settings.max_pending_pongs), (3, 4));
-    assert_eq!(settings.max_send_queue, 5);
+    assert_eq!((settings.max_send_queue, settings.max_send_frame), (5, Some(126)));
     assert_eq!(settings.budget.as_ref().map(bowline::Budget::limit), Some(6));
     assert_eq!((settings.max_head_size, settings.max_headers), (7, 8));
     assert!(settings.report_control_frames && settings.stats);

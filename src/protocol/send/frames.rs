@@ -1,5 +1,7 @@
 //! Frames as they are written: masked, compressed, Close.
 
+use alloc::vec::Vec;
+
 use rand::Rng;
 
 use super::{OpenFor, Sender};
@@ -41,6 +43,20 @@ impl Sender {
         }
     }
 
+    /// The most payload of a frame.
+    #[inline]
+    fn most(&self) -> usize {
+        self.config.get().max_send_frame.unwrap_or(usize::MAX)
+    }
+
+    /// Whether a message of `len` bytes surely fits one frame, also if compression does nothing but add to it.
+    #[inline]
+    pub(super) fn fits_a_frame(&self, len: usize, is_compressed: bool) -> bool {
+        // A compressor that finds nothing adds up to an eighth and some bytes, whatever its settings.
+        let more = if is_compressed { len / 4 + 64 } else { 0 };
+        len.saturating_add(more) <= self.most()
+    }
+
     pub(super) fn compressed_frame(
         &mut self,
         fin: bool,
@@ -48,10 +64,16 @@ impl Sender {
         payload: &[u8],
         out: &mut SendBuf,
     ) {
-        let key = self.key();
         let Some(side) = self.side else {
             return;
         };
+        if !self.fits_a_frame(payload.len(), true) {
+            let mut compressed = Vec::new();
+            self.deflating.deflate(side, payload, fin, &self.config, &mut compressed);
+            self.fragments((fin, true, opcode), &compressed, payload.len(), out);
+            return;
+        }
+        let key = self.key();
         let Self { deflating, config, .. } = self;
         let before = out.len();
         out.append(|buffer| {
@@ -64,9 +86,7 @@ impl Sender {
                 mask::apply(&mut buffer[payload_start..], key);
             }
             let size = (buffer.len() - payload_start) as u64;
-            // RFC 7692 §6.1: "set the "Per-Message Compressed" bit of the first frame".
-            let first = opcode != Opcode::Continuation;
-            let encoded = frame::encode(fin, first, opcode, size, key);
+            let encoded = frame::encode(fin, is_marked(opcode), opcode, size, key);
             let header = encoded.bytes();
             buffer.drain(start..payload_start - header.len());
             buffer[start..start + header.len()].copy_from_slice(header);
@@ -76,8 +96,46 @@ impl Sender {
 
     #[inline]
     pub(super) fn frame(&mut self, fin: bool, opcode: Opcode, payload: &[u8], out: &mut SendBuf) {
+        if payload.len() > self.most() {
+            self.fragments((fin, false, opcode), payload, payload.len(), out);
+        } else {
+            self.whole_frame((fin, false, opcode), payload, payload.len(), out);
+        }
+    }
+
+    /// Queues what is too long for one frame. RFC 6455 §5.4: "an initial fragment with the FIN bit clear and an opcode
+    /// other than 0, followed by zero or more fragments with the FIN bit clear and the opcode set to 0". `len` bytes of
+    /// the program's are in `payload`.
+    #[cold]
+    fn fragments(
+        &mut self,
+        (fin, is_compressed, mut opcode): (bool, bool, Opcode),
+        payload: &[u8],
+        mut len: usize,
+        out: &mut SendBuf,
+    ) {
+        let mut rest = payload;
+        loop {
+            let (chunk, after) = rest.split_at(rest.len().min(self.most()));
+            let kind = (fin && after.is_empty(), is_compressed && is_marked(opcode), opcode);
+            self.whole_frame(kind, chunk, core::mem::take(&mut len), out);
+            if after.is_empty() {
+                return;
+            }
+            (rest, opcode) = (after, Opcode::Continuation);
+        }
+    }
+
+    #[inline]
+    fn whole_frame(
+        &mut self,
+        (fin, marked, opcode): (bool, bool, Opcode),
+        payload: &[u8],
+        len: usize,
+        out: &mut SendBuf,
+    ) {
         let key = self.key();
-        let header = frame::encode(fin, false, opcode, payload.len() as u64, key);
+        let header = frame::encode(fin, marked, opcode, payload.len() as u64, key);
         out.append(|buffer| {
             // One allocation. Without it, appending would double the buffer several times.
             buffer.reserve(MAX_HEADER + payload.len());
@@ -87,7 +145,7 @@ impl Sender {
                 None => buffer.extend_from_slice(payload),
             }
         });
-        self.count((fin, opcode), payload.len(), header.bytes().len() + payload.len(), out);
+        self.count((fin, opcode), len, header.bytes().len() + payload.len(), out);
     }
 
     pub(super) fn close(&mut self, code: Option<CloseCode>, reason: &str, out: &mut SendBuf) {
@@ -105,4 +163,10 @@ impl Sender {
         self.open_for = OpenFor::Pongs;
         self.set_gate();
     }
+}
+
+/// Whether a frame of a compressed message is marked. RFC 7692 §6.1: "set the "Per-Message Compressed" bit of the first
+/// frame".
+fn is_marked(opcode: Opcode) -> bool {
+    opcode != Opcode::Continuation
 }

@@ -165,7 +165,8 @@ impl Sender {
         }
         let opcode = message.borrow().opcode();
         let payload = message.into_bytes();
-        if payload.len() < SHARE_FROM || self.compresses(opcode, payload.len()) {
+        let is_copied = payload.len() < SHARE_FROM || !self.fits_a_frame(payload.len(), false);
+        if is_copied || self.compresses(opcode, payload.len()) {
             self.message_frame(opcode, &payload, out);
             return Ok(());
         }
@@ -207,7 +208,8 @@ impl Sender {
         self.admit(&message, out)?;
         let payload = message.as_bytes();
         self.afford(payload.len(), out)?;
-        let rest = if self.masks() || self.compresses(message.opcode(), payload.len()) {
+        let is_copied = self.masks() || !self.fits_a_frame(payload.len(), false);
+        let rest = if is_copied || self.compresses(message.opcode(), payload.len()) {
             self.message_frame(message.opcode(), payload, out);
             &[]
         } else {
@@ -236,7 +238,7 @@ impl Sender {
         self.admit(&borrowed, out)?;
         // This comes before the frame is made: once a compressed frame is made, the window has the message.
         let len = borrowed.as_bytes().len();
-        let is_shared = !self.masks() && len >= SHARE_PREPARED_FROM;
+        let is_shared = self.shares(message) && len >= SHARE_PREPARED_FROM;
         self.afford(if is_shared { 0 } else { len }, out)?;
         let Some(frame) = self.frame_of(message) else {
             self.message_frame(borrowed.opcode(), borrowed.as_bytes(), out);
@@ -263,8 +265,7 @@ impl Sender {
         message: &Prepared,
         out: &'a mut SendBuf,
     ) -> Result<Vectored<'a>, SendError> {
-        if self.masks() {
-            // A client masks each frame with another key, so queues cannot share it.
+        if !self.shares(message) {
             self.send_prepared(message, out)?;
             return Ok(Vectored { out, rest: Rest::Lent(&[]), budget: None });
         }
@@ -276,11 +277,19 @@ impl Sender {
         Ok(Vectored { out, rest: Rest::Common(frame), budget: None })
     }
 
+    /// Whether this queue can share the frame of the message with others. A client masks each frame with another key,
+    /// and each connection may have another limit for its frames.
+    fn shares(&self, message: &Prepared) -> bool {
+        let borrowed = message.message().borrow();
+        let len = borrowed.as_bytes().len();
+        !self.masks() && self.fits_a_frame(len, self.compresses(borrowed.opcode(), len))
+    }
+
     fn frame_of(&mut self, message: &Prepared) -> Option<Bytes> {
         let borrowed = message.message().borrow();
         let (opcode, payload) = (borrowed.opcode(), borrowed.as_bytes());
         match self.side {
-            _ if self.masks() => None,
+            _ if !self.shares(message) => None,
             Some(side) if self.compresses(opcode, payload.len()) => {
                 self.deflating.sent_alone(side, payload);
                 Some(message.compressed(side, |frame| {
