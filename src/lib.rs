@@ -87,7 +87,8 @@
 //! An event loop with many peers drives [`handshake::Driver`] in place of all this: it is the opening handshake, the
 //! connection and the end of the socket in one.
 //!
-//! An adapter also keeps timers ([`Connection::deadline`]) and leaves the socket so that the last bytes arrive
+//! An adapter also keeps timers ([`Connection::deadline`]), reads nothing while the peer has to wait
+//! ([`Connection::is_paused`]), and leaves the socket so that the last bytes arrive
 //! ([`Leave`]). docs/adapters.md in the repository builds one step by step.
 //!
 //! # Where each rule stands
@@ -223,8 +224,8 @@ pub use protocol::Deflate;
 pub use protocol::{
     CloseAnswer, CloseCode, Config, Connection, End, Initiator, InvalidPolicy, Leave, LeaveStep,
     Message, MessageRef, Never, Outbox, OutboxFull, Outcome, Part, Prepared, Progress,
-    ProtocolError, Receiver, Reconnect, Refusal, Replies, Role, Rule, SendError, SendState, Sender,
-    Settings, Stats, Text, Then, Timeout, Traffic, Truncation, Vectored,
+    ProtocolError, RateLimit, Receiver, Reconnect, Refusal, Replies, Role, Rule, SendError,
+    SendState, Sender, Settings, Stats, Text, Then, Timeout, Traffic, Truncation, Vectored,
 };
 
 /// The former name of [`Leave`].

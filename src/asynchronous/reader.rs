@@ -310,7 +310,13 @@ impl<I: Io> Reader<I> {
             // Queued bytes are lost, but the last bytes from the peer may still be read.
             link.shut();
         }
-        match link.poll_read(cx, &mut self.input) {
+        let is_paused = self.is_paused(link);
+        if is_paused && self.goes_on(link) {
+            return Poll::Ready(Ok(()));
+        }
+        // What is not read slows the peer down.
+        let read = if is_paused { Poll::Pending } else { link.poll_read(cx, &mut self.input) };
+        match read {
             Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
             Poll::Ready(Err(error)) => {
                 self.receiver.transport_failed(&self.input);
@@ -346,6 +352,19 @@ impl<I: Io> Reader<I> {
         ready!(self.poll_timer(cx, deadline));
         self.expire(cx, link);
         Poll::Ready(Ok(()))
+    }
+
+    /// Whether the time since the last wait has ended a pause of the receiver, or its connection.
+    #[cold]
+    fn goes_on(&mut self, link: &mut impl Link) -> bool {
+        self.receiver.on_time(I::now(), &self.input, &mut self.replies, link.state());
+        !self.is_paused(link)
+    }
+
+    /// Whether the peer has to wait. Without a limit, the sending side is not asked.
+    fn is_paused(&self, link: &impl Link) -> bool {
+        self.receiver.config().get().rate_limit.is_some()
+            && self.receiver.is_paused(&self.input, link.state())
     }
 
     /// Does what the supervisor orders.

@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind};
 use crate::adapter::{epoch, is_peer_gone};
 
 /// Sockets refuse a timeout of zero.
-const LEAST: Duration = Duration::from_millis(1);
+pub(super) const LEAST: Duration = Duration::from_millis(1);
 
 /// Some systems refuse longer timeouts. A loop that waits longer waits again.
 const MOST: Duration = Duration::from_secs(24 * 3600);

@@ -5,7 +5,7 @@ use std::boxed::Box;
 use std::io::{self, ErrorKind, Read};
 
 use super::leaving::Leaving;
-use super::patience::{Patience, is_gone, is_reached, is_timeout, now, timeout_until};
+use super::patience::{LEAST, Patience, is_gone, is_reached, is_timeout, now, timeout_until};
 use super::stream::BlockingStream;
 use super::writer::Sent;
 use crate::adapter::{Error, FLUSH_FROM, result_of};
@@ -20,6 +20,9 @@ use crate::protocol::send_state::SendState;
 /// further attempt waits twice as long, up to `RETRY_MOST`.
 const RETRY: Duration = Duration::from_millis(20);
 const RETRY_MOST: Duration = Duration::from_millis(250);
+
+/// While the peer has to wait, what it is owed is sent after this time.
+const NAP: Duration = Duration::from_millis(20);
 
 /// What the receiving side needs from the sending side: the stream to read from, and a way to write.
 pub(super) trait Link {
@@ -88,6 +91,15 @@ struct Waiting {
     patience: Patience,
 }
 
+impl Waiting {
+    /// Notes how many bytes have come by now.
+    fn notice(&mut self, received: u32, now: Duration) {
+        if self.received != Some(received) {
+            (self.received, self.quiet_since) = (Some(received), now);
+        }
+    }
+}
+
 /// The receiving side.
 #[derive(Debug)]
 pub(super) struct Reader {
@@ -95,11 +107,13 @@ pub(super) struct Reader {
     pub(super) replies: Replies,
     pub(super) input: RecvBuf,
     leaving: Option<Box<Leaving>>,
+    /// The last read that found nothing did not wait for it: the stream is in non-blocking mode.
+    never_waits: bool,
 }
 
 impl Reader {
     pub(super) fn new(receiver: Receiver, replies: Replies, input: RecvBuf) -> Self {
-        Self { receiver, replies, input, leaving: None }
+        Self { receiver, replies, input, leaving: None, never_waits: false }
     }
 
     /// Waits for an event. There is none after the peer's Close.
@@ -212,6 +226,9 @@ impl Reader {
                 Sent::All
             }
         };
+        if self.receiver.is_paused(&self.input, link.state()) {
+            return self.pause(link, waiting);
+        }
         let now = now();
         let state = link.state();
         let deadline = self.receiver.deadline(now, &self.input, state);
@@ -238,6 +255,39 @@ impl Reader {
         self.read(link, waiting, is_first, now, ours)
     }
 
+    /// Waits while the peer may send nothing, as long as the call may take. Nothing is read, and that slows the peer down.
+    #[cold]
+    fn pause(&mut self, link: &mut impl Link, waiting: &mut Waiting) -> Result<(), Error> {
+        self.on_time(link);
+        let state = link.state();
+        if !self.receiver.is_paused(&self.input, state) {
+            return Ok(());
+        }
+        if self.never_waits {
+            return Err(would_block());
+        }
+        let now = now();
+        waiting.notice(self.receiver.received(), now);
+        let users = match waiting.limit {
+            Limit::OfStream => link.stream()?.read_timeout()?,
+            Limit::At(_) | Limit::None => None,
+        };
+        let goes_on = self.receiver.deadline(now, &self.input, state).unwrap_or(now);
+        let users_end = users.map(|timeout| waiting.quiet_since.saturating_add(timeout));
+        let until = waiting.limit.until().into_iter().chain(users_end).min();
+        // What the peer is owed leaves meanwhile.
+        let nap = link.look_up().unwrap_or(NAP).min(NAP);
+        let end = until.into_iter().chain([goes_on, now.saturating_add(nap)]).min();
+        std::thread::sleep(end.unwrap_or(now).saturating_sub(now));
+        match until {
+            Some(until) if goes_on > until && end == Some(until) => Err(match waiting.limit {
+                Limit::OfStream => would_block(),
+                Limit::At(_) | Limit::None => Error::TimedOut,
+            }),
+            _ => Ok(()),
+        }
+    }
+
     /// Reads once, until `ours` at the latest. The stream keeps the timeout that the user set on it.
     fn read(
         &mut self,
@@ -247,10 +297,7 @@ impl Reader {
         start: Duration,
         ours: Option<Duration>,
     ) -> Result<(), Error> {
-        let received = self.receiver.received();
-        if waiting.received != Some(received) {
-            (waiting.received, waiting.quiet_since) = (Some(received), start);
-        }
+        waiting.notice(self.receiver.received(), start);
         let stream = link.stream()?;
         // If only the stream's own timeout limits the call, the first read need not ask for it.
         let is_alone = is_first && ours.is_none() && matches!(waiting.limit, Limit::OfStream);
@@ -277,6 +324,7 @@ impl Reader {
             Err(error) if error.kind() == ErrorKind::Interrupted => waiting.patience.interrupted(),
             Err(error) if is_timeout(&error) => {
                 let now = now();
+                self.never_waits = now.saturating_sub(start) < LEAST;
                 if is_alone || is_reached(users_end, now) {
                     return Err(error.into());
                 }

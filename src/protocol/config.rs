@@ -7,6 +7,7 @@ use super::policy::Policy;
 use crate::memory::budget::{Budget, FREE};
 use crate::protocol::close::CloseAnswer;
 use crate::protocol::frame::MAX_CONTROL;
+use crate::protocol::rate_limit::RateLimit;
 
 /// Settings of a connection: limits, timeouts, and what a server accepts.
 ///
@@ -99,6 +100,8 @@ pub struct Settings {
     pub close_answer: CloseAnswer,
     /// Whether pings and pongs are received like messages: [`Config::report_control_frames`].
     pub report_control_frames: bool,
+    /// How much the peer may send in a second, if that has a limit: [`Config::rate_limit`].
+    pub rate_limit: Option<RateLimit>,
     /// Whether messages and bytes are counted: [`Config::stats`].
     pub stats: bool,
     /// How messages are compressed, if the peer agrees: [`Config::deflate`].
@@ -130,6 +133,7 @@ impl Default for Settings {
             idle_timeout: None,
             close_answer: CloseAnswer::ECHO,
             report_control_frames: false,
+            rate_limit: None,
             stats: false,
             #[cfg(feature = "deflate")]
             deflate: None,
@@ -203,6 +207,19 @@ impl Config {
     /// of many empty fragments is an attack. A message that carries data in small pieces is not.
     pub fn max_fragments(self, count: u32) -> Self {
         self.with(|s| s.max_fragments = count.max(1))
+    }
+
+    /// How much the peer may send in a second. Beyond: it has to wait, or Close 1008 and
+    /// [`End::RateLimited`](crate::End::RateLimited), as [`RateLimit`] says. `None`: no limit.
+    ///
+    /// Default `None`: a rate depends on what the program does with a message. While a peer has to wait, its timeouts
+    /// stand still. A limit makes each message take the long way of decoding, and each wait looks at the clock.
+    ///
+    /// A blocking WebSocket sleeps while its peer has to wait, as long as the call may take. Over a stream that does not
+    /// block, it gives `WouldBlock`: call it again after a while, although the stream has nothing new.
+    pub fn rate_limit(self, limit: impl Into<Option<RateLimit>>) -> Self {
+        let limit = limit.into().filter(RateLimit::is_set);
+        self.with(|s| s.rate_limit = limit)
     }
 
     /// How many bytes of automatic pongs may wait to be sent. Beyond that, the newest pong replaces
@@ -396,7 +413,7 @@ impl Config {
     /// Whether messages, frames and bytes are counted, for [`Connection::stats`](crate::Connection::stats) and `stats`
     /// of the adapters.
     ///
-    /// Default `false`: counting takes up to 800 bytes for each connection, about 55 instructions for each short
+    /// Default `false`: counting takes up to 850 bytes for each connection, about 55 instructions for each short
     /// message that is sent, and a look at the clock for each wait. Without it, `stats` still has the bytes that came,
     /// the round trip of keepalive, and the code of the peer's Close.
     pub fn stats(self, count: bool) -> Self {

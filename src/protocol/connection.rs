@@ -351,6 +351,12 @@ impl Connection {
         self.receiver.stats(now) + self.sender.stats(now)
     }
 
+    /// Whether the peer has sent as much as [`Config::rate_limit`](crate::Config::rate_limit) allows by now: see
+    /// [`Receiver::is_paused`]. Without a limit it is always false.
+    pub fn is_paused(&self, input: &RecvBuf, out: &SendBuf) -> bool {
+        self.receiver.is_paused(input, self.sender.state(out))
+    }
+
     /// Tells the connection that the transport broke, for example with a reset: the peer is gone.
     pub fn transport_failed(&mut self, input: &RecvBuf) {
         self.receiver.transport_failed(input);

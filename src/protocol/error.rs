@@ -273,6 +273,7 @@ pub(crate) enum How {
     Failed(Rule),
     TimedOut(Timeout),
     OverBudget,
+    RateLimited,
     Unconfirmed,
 }
 
@@ -476,6 +477,8 @@ pub enum End {
     /// ([`Config::memory_budget`](crate::Config::memory_budget)). The peer was sent 1013, try again later. It
     /// broke no rule.
     OverBudget,
+    /// The peer sent more in a second than it may ([`Config::rate_limit`](crate::Config::rate_limit)). It was sent 1008.
+    RateLimited,
     /// We sent Close, and did not wait for the answer.
     Unconfirmed,
 }
@@ -546,6 +549,7 @@ impl End {
             Self::Failed(error) => How::Failed(error.rule()),
             Self::TimedOut(timeout) => How::TimedOut(timeout),
             Self::OverBudget => How::OverBudget,
+            Self::RateLimited => How::RateLimited,
             Self::Unconfirmed => How::Unconfirmed,
         }
     }
@@ -576,6 +580,7 @@ impl fmt::Display for How {
             }
             Self::TimedOut(Timeout::Keepalive) => "peer did not answer a ping within pong_timeout",
             Self::OverBudget => "what the peer sent exceeds the memory_budget",
+            Self::RateLimited => "the peer sent more in a second than the rate_limit allows",
             Self::Unconfirmed => "closed without waiting for the peer's Close",
         })
     }

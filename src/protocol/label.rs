@@ -4,7 +4,7 @@ use crate::protocol::close::CloseCode;
 use crate::protocol::error::{End, Initiator, Timeout, Truncation};
 
 impl End {
-    /// One word for how the connection ended, for the label of a metric. There are 16 words, whatever the peer
+    /// One word for how the connection ended, for the label of a metric. There are 17 words, whatever the peer
     /// sends. None of them has a code or a text of the peer in it.
     ///
     /// | word | the end |
@@ -24,6 +24,7 @@ impl End {
     /// | `send_timeout` | [`Timeout::Send`] |
     /// | `keepalive_timeout` | [`Timeout::Keepalive`] |
     /// | `over_budget` | [`End::OverBudget`] |
+    /// | `rate_limited` | [`End::RateLimited`] |
     /// | `unconfirmed` | [`End::Unconfirmed`] |
     ///
     /// A word never changes its meaning. A later version may add words.
@@ -53,6 +54,7 @@ impl End {
             Self::TimedOut(Timeout::Send) => "send_timeout",
             Self::TimedOut(Timeout::Keepalive) => "keepalive_timeout",
             Self::OverBudget => "over_budget",
+            Self::RateLimited => "rate_limited",
             Self::Unconfirmed => "unconfirmed",
         }
     }

@@ -36,6 +36,8 @@ macro_rules! over {
             mod outbox;
             #[path = "parts.rs"]
             mod parts;
+            #[path = "rate_limit.rs"]
+            mod rate_limit;
             #[path = "send.rs"]
             mod send;
             #[path = "sink.rs"]

@@ -12,6 +12,7 @@ mod keepalive;
 mod nonblocking;
 mod outbox;
 mod parts;
+mod rate_limit;
 mod send;
 mod split;
 mod stats;

@@ -709,3 +709,20 @@ fn carry(from: &mut Driver, to: &mut Driver, step: usize) {
         from.sent(n);
     }
 }
+
+#[test]
+fn while_the_peer_has_to_wait_the_driver_reads_nothing() {
+    for role in ROLES {
+        let limit = bowline::RateLimit::new().messages(1).burst(Duration::ZERO);
+        let mut driver = open(role, Config::default().rate_limit(limit));
+        assert_eq!(driver.deadline(SECOND), None);
+        fill(&mut driver, &to(role, TEXT, b"Hello").repeat(2));
+        assert_eq!(run(&mut driver), [Message(b"Hello".into())]);
+        assert!(!driver.wants_read());
+        assert_eq!(driver.deadline(SECOND), Some(2 * SECOND));
+        driver.on_time(2 * SECOND);
+        assert_eq!(run(&mut driver), [Message(b"Hello".into())]);
+        driver.on_time(3 * SECOND);
+        assert!(driver.wants_read());
+    }
+}

@@ -17,6 +17,7 @@ mod outbox;
 mod parts;
 mod prepared;
 mod properties;
+mod rate_limit;
 mod rfc6455_10_4_budget;
 mod rfc6455_10_4_limits;
 mod rfc6455_10_4_pool;

@@ -60,7 +60,8 @@ fn no_public_type_has_grown() {
         ("tokio::MaybeTls", size_of::<MaybeTls>(), 40),
         ("tokio::RecvHalf", size_of::<RecvHalf<DuplexStream>>(), 24),
         ("tokio::SendHalf", size_of::<SendHalf<DuplexStream>>(), 8),
-        ("blocking::WebSocket", size_of::<blocking::WebSocket<TcpStream>>(), 232),
+        // 8 of them for whether the stream blocks, since a `rate_limit` must not wait on one that does not.
+        ("blocking::WebSocket", size_of::<blocking::WebSocket<TcpStream>>(), 240),
     ];
     for (name, size, most) in sizes {
         println!("{name}: {size} of {most}");

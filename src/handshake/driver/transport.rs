@@ -13,7 +13,11 @@ impl Driver {
         match &self.stage {
             Stage::Serving(serving) => serving.request.is_none(),
             Stage::Calling(_) => true,
-            Stage::Open(connection) => connection.end().is_none() && !self.is_held(),
+            Stage::Open(connection) => {
+                connection.end().is_none()
+                    && !self.is_held()
+                    && !connection.is_paused(&self.input, &self.out)
+            }
             Stage::Leaving(leaving) => leaving.step() == LeaveStep::Drain,
         }
     }

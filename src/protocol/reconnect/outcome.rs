@@ -31,7 +31,8 @@ pub enum Outcome {
     Local,
     /// What the peer sent exceeded the memory that this side has for it (`Config::memory_budget`).
     OverBudget,
-    /// One side broke a rule of HTTP, of SOCKS or of WebSocket. It would break it again.
+    /// One side broke a rule of HTTP, of SOCKS or of WebSocket, or the server sent more than this side's
+    /// `Config::rate_limit`. It would do so again.
     Violation,
     /// TLS failed, for example because of the certificate.
     Tls,
@@ -109,7 +110,7 @@ impl End {
             Self::Closed { initiator: Initiator::Local, .. } | Self::Unconfirmed => Outcome::Local,
             Self::Closed { .. } => Outcome::Closed(self.code()),
             Self::PeerGone(_) | Self::TimedOut(_) => Outcome::Network,
-            Self::Failed(_) => Outcome::Violation,
+            Self::Failed(_) | Self::RateLimited => Outcome::Violation,
             Self::OverBudget => Outcome::OverBudget,
         }
     }

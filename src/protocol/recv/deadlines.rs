@@ -8,6 +8,7 @@
 //! | ping | the last life | `ping_interval` | a ping |
 //! | pong | the ping has left, or the last life | `pong_timeout` | Close 1008, [`Timeout::Keepalive`] |
 //! | idle | the last of a message | `idle_timeout` | Close 1001 |
+//! | pause | the peer was too fast | `rate_limit` | more is decoded, or Close 1008 and [`End::RateLimited`] |
 //!
 //! The sending half has one more, [`Sender::deadline`](crate::Sender::deadline), and so has the end of a socket.
 
@@ -61,6 +62,13 @@ impl Receiver {
         state: SendState,
     ) -> Option<Duration> {
         self.observe(now);
+        if self.is_limited()
+            && let Some(pause) = self.pause_deadline(now, input, state)
+        {
+            // The peer is not to blame for what it cannot send.
+            self.timer.clear();
+            return Some(pause);
+        }
         let transfer = self.transfer_deadline(now, input, state);
         transfer.into_iter().chain(self.keepalive_deadline(now, state)).min()
     }
@@ -138,6 +146,9 @@ impl Receiver {
         replies: &mut Replies,
         state: SendState,
     ) {
+        if self.is_limited() && self.stays_paused(now, input, replies, state) {
+            return;
+        }
         let transfer = self.transfer_deadline(now, input, state);
         if transfer.is_some_and(|at| clock::is_reached(at, now)) {
             let timeout = match self.awaits {

@@ -107,9 +107,15 @@ impl Receiver {
         match (self.end(), self.role) {
             // RFC 6455 §5.5.1: "the client SHOULD wait for the server to close the connection".
             (Some(End::Closed { .. }), Role::Client) => Leave::after_peer(timeout),
-            (Some(End::Failed(_) | End::OverBudget | End::TimedOut(Timeout::Progress)), _) => {
-                Leave::discarding(timeout)
-            }
+            (
+                Some(
+                    End::Failed(_)
+                    | End::OverBudget
+                    | End::RateLimited
+                    | End::TimedOut(Timeout::Progress),
+                ),
+                _,
+            ) => Leave::discarding(timeout),
             // A peer that answers no ping would not read the Close. It leaves only if the socket takes it at once.
             (Some(End::TimedOut(Timeout::Keepalive)), _) => Leave::without_waiting(),
             // The peer is gone or reads nothing, so nothing is sent.

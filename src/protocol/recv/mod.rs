@@ -8,6 +8,7 @@ mod ends;
 mod event;
 mod header;
 mod inflate;
+mod rate;
 mod short;
 mod stats;
 
@@ -28,6 +29,7 @@ use crate::protocol::error::{End, ProtocolError, Rule};
 use crate::protocol::frame::Opcode;
 use crate::protocol::keepalive::Keepalive;
 use crate::protocol::mask;
+use crate::protocol::rate_limit::Rates;
 use crate::protocol::replies::{CloseReply, Replies};
 
 /// A message that is under way must bring this many bytes of payload in every progress timeout, or end. Each
@@ -108,8 +110,14 @@ struct Extras {
     keepalive: Option<Keepalive>,
     /// The charge to a budget that connections share.
     charge: Option<Box<Charge>>,
-    /// What came, if that is counted.
-    received: Option<Box<Received>>,
+    watched: Option<Box<Watched>>,
+}
+
+/// What is kept of what came, if that is counted or limited.
+#[derive(Debug)]
+struct Watched {
+    received: Option<Received>,
+    rates: Option<Rates>,
 }
 
 /// Why decoding cannot go on.
@@ -128,9 +136,12 @@ impl Extras {
     /// What a connection with these settings has from its start.
     fn new(settings: &Settings) -> Option<Box<Self>> {
         let keepalive = Keepalive::new(settings);
-        let received = settings.stats.then(Box::default);
-        let is_needed = keepalive.is_some() || received.is_some();
-        is_needed.then(|| Box::new(Self { keepalive, received, ..Self::default() }))
+        let received = settings.stats.then(Received::default);
+        let rates = settings.rate_limit.map(|_| Rates::default());
+        let is_watched = received.is_some() || rates.is_some();
+        let watched = is_watched.then(|| Box::new(Watched { received, rates }));
+        let is_needed = keepalive.is_some() || is_watched;
+        is_needed.then(|| Box::new(Self { keepalive, watched, ..Self::default() }))
     }
 
     fn keepalive(this: &mut Option<Box<Self>>) -> Option<&mut Keepalive> {
@@ -158,7 +169,8 @@ enum Lent {
 
 impl Receiver {
     pub(crate) fn new(role: Role, config: Config, peer: Option<Side>) -> Self {
-        let gate = Gate::open(config.get());
+        let is_limited = config.get().rate_limit.is_some();
+        let gate = if is_limited { Gate::SHUT } else { Gate::open(config.get()) };
         let extras = Extras::new(config.get());
         Self {
             gate,
@@ -336,7 +348,7 @@ impl Receiver {
     /// Opens or shuts the short way.
     fn set_gate(&mut self) {
         let is_between = matches!(self.stage, Stage::Header) && self.message.is_none();
-        let is_open = is_between && self.end().is_none();
+        let is_open = is_between && self.end().is_none() && !self.is_limited();
         self.gate = if is_open { Gate::open(self.config.get()) } else { Gate::SHUT };
     }
 
@@ -366,8 +378,10 @@ impl Receiver {
     ) -> Result<Progress, Stop> {
         loop {
             let progress = match self.stage {
+                Stage::Header if self.is_used_up(input, close_sent) => Some(Progress::NeedInput),
                 Stage::Header => match self.header(input.unread())? {
                     Some(header) => {
+                        self.count_rate();
                         input.skip(header.size);
                         self.begin(&header);
                         None

@@ -37,7 +37,7 @@ impl Received {
 
 impl Extras {
     pub(super) fn received(this: &mut Option<Box<Self>>) -> Option<&mut Received> {
-        this.as_mut()?.received.as_deref_mut()
+        this.as_mut()?.watched.as_mut()?.received.as_mut()
     }
 }
 
@@ -46,8 +46,8 @@ impl Receiver {
     /// [`deadline`](Self::deadline). See [`Stats`] for what needs [`Config::stats`](crate::Config::stats).
     pub fn stats(&self, now: Duration) -> Stats {
         let mut stats = Stats { round_trip: self.round_trip(), ..Stats::default() };
-        if let Some(received) = self.extras.as_ref().and_then(|extras| extras.received.as_deref()) {
-            let mut received = *received;
+        let watched = self.extras.as_ref().and_then(|extras| extras.watched.as_ref());
+        if let Some(mut received) = watched.and_then(|watched| watched.received) {
             received.look(self.cost, self.data);
             stats.received = received.counts.traffic(now);
         }
