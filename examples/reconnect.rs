@@ -28,20 +28,22 @@ session, it waits, and ends the wait for the next one. If more lines wait than a
 Standard error says when it waits, why, and what became of the lines.
 
 Options:
-  --send TEXT             send this at the start of each session, as one subscribes
-  --token-file FILE       send what is in this file as a bearer token; it is read anew for each attempt
-  --first-delay SECONDS   the ceiling of the first wait [default: 1]
-  --spread SECONDS        the same after the server ended a session or refused [default: 12]
-  --max-delay SECONDS     the largest ceiling [default: 30]
-  --min-uptime SECONDS    shorter sessions count as failed attempts [default: 10]
-  --max-session SECONDS   end sessions after this time, and begin the next [default: none]
-  --keep N                keep so many lines of input while there is no session [default: 1024]
-  --max-attempts N        stop after so many failed attempts in a row [default: none]
-  --back-off CODE[-CODE]  connect again after these close codes, such as 1000 (repeatable)
-  --stop CODE[-CODE]      do not connect again after these close codes (repeatable)
-  --deflate               permessage-deflate, if the other side agrees
-  --blocking              use the blocking adapter
-  -h, --help              print this
+  --send TEXT              send this at the start of each session, as one subscribes
+  --token-file FILE        send what is in this file as a bearer token; it is read anew for each attempt
+  --first-delay SECONDS    the ceiling of the first wait [default: 1]
+  --spread SECONDS         the same after the server ended a session or refused [default: 12]
+  --max-delay SECONDS      the largest ceiling [default: 30]
+  --min-uptime SECONDS     shorter sessions count as failed attempts [default: 10]
+  --max-session SECONDS    end sessions after this time, and begin the next [default: none]
+  --keep N                 keep so many lines of input while there is no session [default: 1024]
+  --max-attempts N         stop after so many failed attempts in a row [default: none]
+  --back-off CODE[-CODE]   connect again after these close codes, such as 1000 (repeatable)
+  --stop CODE[-CODE]       do not connect again after these close codes (repeatable)
+  --ping-interval SECONDS  ping the server when it was silent for so long [default: none, which pings never]
+  --pong-timeout SECONDS   the server is gone if it does not answer a ping in this time [default: 20]
+  --deflate                permessage-deflate, if the other side agrees
+  --blocking               use the blocking adapter
+  -h, --help               print this
 ";
 
 /// What the command line says.
@@ -60,7 +62,7 @@ fn parse() -> Result<Options, lexopt::Error> {
     let mut options = Options { outbox: Outbox::new().drop_oldest(), ..Options::default() };
     let mut arguments = Arguments::from_env();
     while let Some(argument) = arguments.next()? {
-        let policy = options.policy.clone();
+        let (policy, config) = (options.policy.clone(), options.config.clone());
         // `none` is as long as can be.
         let long = |time: Option<Duration>| time.unwrap_or(Duration::MAX);
         match argument {
@@ -83,7 +85,9 @@ fn parse() -> Result<Options, lexopt::Error> {
             Long("keep") => {
                 options.outbox = options.outbox.max_messages(arguments.number::<usize>()?);
             }
-            Long("deflate") => options.config = Config::default().deflate(Deflate::default()),
+            Long("ping-interval") => options.config = config.ping_interval(arguments.seconds()?),
+            Long("pong-timeout") => options.config = config.pong_timeout(arguments.seconds()?),
+            Long("deflate") => options.config = config.deflate(Deflate::default()),
             Long("blocking") => options.blocking = true,
             Short('h') | Long("help") => help(HELP),
             Value(value) if options.url.is_none() => options.url = Some(value.string()?),

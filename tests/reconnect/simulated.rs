@@ -113,8 +113,14 @@ fn every_client_is_back_within_the_longest_delay_once_the_server_is_there() {
     }
 }
 
-/// When each of a thousand clients opens a session, after a server has ended all sessions and was away for a time.
-fn arrivals(seed: u64, policy: &Reconnect, outcome: Outcome, away: Duration) -> Vec<Duration> {
+/// When each client opens a session, after a server has ended all sessions and was away for a time.
+fn arrivals(
+    clients: usize,
+    seed: u64,
+    policy: &Reconnect,
+    outcome: Outcome,
+    away: Duration,
+) -> Vec<Duration> {
     let mut random = Random(seed);
     let arrival = |_| {
         let mut retries = Retries::new(policy.clone());
@@ -131,7 +137,7 @@ fn arrivals(seed: u64, policy: &Reconnect, outcome: Outcome, away: Duration) -> 
             wait = retries.retry(now, Outcome::Network, None, random.next());
         }
     };
-    let mut all: Vec<_> = (0..1_000).map(arrival).collect();
+    let mut all: Vec<_> = (0..clients).map(arrival).collect();
     all.sort();
     all
 }
@@ -151,12 +157,36 @@ fn a_thousand_clients_of_a_server_that_restarts_do_not_come_together() {
             [Outcome::Network, Outcome::Closed(1001.into()), Outcome::Closed(1012.into())]
         {
             for away in [0.0, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 60.0, 300.0] {
-                let arrivals = arrivals(seed, &policy, outcome, secs(away));
+                let arrivals = arrivals(1_000, seed, &policy, outcome, secs(away));
                 let most = most_at_once(&arrivals);
                 assert!(most <= 30, "seed {seed}, away for {away} s: {most} at once");
             }
         }
     }
+}
+
+/// What docs/reconnecting.md says of more clients: the spread and the longest delay grow with their number.
+#[test]
+fn five_thousand_clients_need_five_times_the_default() {
+    let policy = Reconnect::default().spread(secs(60.0)).max_delay(secs(150.0));
+    for seed in 0..10 {
+        for away in [0.0, 1.0, 10.0, 60.0] {
+            let closed = Outcome::Closed(1001.into());
+            let most = most_at_once(&arrivals(5_000, seed, &policy, closed, secs(away)));
+            assert!(most <= 30, "seed {seed}, away for {away} s: {most} at once");
+        }
+    }
+}
+
+/// RFC 6455 §7.2.3 calls 0 to 5 s a reasonable first delay.
+#[test]
+fn five_seconds_are_too_few_for_a_thousand_clients() {
+    let policy = Reconnect::default().spread(secs(5.0));
+    let too_many = |&seed: &u64| {
+        let closed = Outcome::Closed(1001.into());
+        most_at_once(&arrivals(1_000, seed, &policy, closed, Duration::ZERO)) > 30
+    };
+    assert!((0..100).filter(too_many).count() > 80);
 }
 
 /// How often a client connects in this time to a server that accepts and at once closes.

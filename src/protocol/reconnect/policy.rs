@@ -77,7 +77,8 @@ impl Reconnect {
     /// [`first_delay`](Self::first_delay) has no effect.
     ///
     /// A server that restarts ends all its sessions at one moment, and all its clients come back together. With 12 s, no
-    /// tenth of a second gets more than 3 % of a thousand clients. A program with few clients may choose less.
+    /// tenth of a second gets more than 3 % of a thousand clients. A program with few clients may choose less. With more
+    /// than a thousand, let this and [`max_delay`](Self::max_delay) grow with their number.
     pub fn spread(mut self, spread: Duration) -> Self {
         self.spread = spread.min(YEAR);
         self
