@@ -264,6 +264,8 @@ mod documents {
     mod backpressure {}
     #[doc = include_str!("../docs/connecting.md")]
     mod connecting {}
+    #[doc = include_str!("../docs/cookbook.md")]
+    mod cookbook {}
     #[doc = include_str!("../docs/deploying.md")]
     mod deploying {}
     #[doc = include_str!("../docs/embedding.md")]

@@ -3,4 +3,5 @@
 #![cfg(feature = "std")]
 
 mod adapters;
+mod cookbook;
 mod migrating;
