@@ -172,6 +172,41 @@ async def page_from_elsewhere(browser, server):
             equal(await page.evaluate(CONNECT % json.dumps(tolerant.url)), "opened")
 
 
+async def local_network_access():
+    """What docs/deploying.md says: a page of the public network needs the user's permission for a server on loopback, and the server sees
+    no request without it. There is no preflight. Returns what to add to the name."""
+    requests = []
+
+    async def see(reader, writer):
+        requests.append(await reader.read(4096))
+        writer.close()
+
+    async with await asyncio.start_server(see, "127.0.0.1", 0) as listener:
+        url = f"ws://127.0.0.1:{listener.sockets[0].getsockname()[1]}/"
+        with Server("tls_server", scheme="wss") as public, Server("echo_server", "--any-origin") as server:
+            # Chromium takes this address for one of the public network.
+            flags = ["--ignore-certificate-errors", f"--ip-address-space-overrides={public.address}=public"]
+            async with Browser(*flags) as browser:
+                version = (await browser.call("Browser.getVersion"))["product"].split("/")[1]
+                if int(version.split(".")[0]) < 147:
+                    return f"left out, Chromium {version} does not ask for WebSockets"
+                page = await Page.open(browser, public.url.replace("wss", "https"))
+                equal(await page.evaluate(CONNECT % json.dumps(server.url)), "refused")
+                equal(await page.evaluate(CONNECT % json.dumps(url)), "refused")
+                assert not any(requests), f"a request came: {requests}"
+                await browser.call("Browser.setPermission", permission={"name": "loopback-network"}, setting="granted")
+                equal(await page.evaluate(CONNECT % json.dumps(server.url)), "opened")
+                await page.evaluate(CONNECT % json.dumps(url))
+                asked = [request for request in requests if request]
+                equal(len(asked), 1)
+                assert asked[0].startswith(b"GET / HTTP/1.1\r\n") and b"\r\nOrigin: https://" in asked[0], asked
+                assert b"Private-Network" not in asked[0], asked
+                # A page of loopback needs none.
+                page = await Page.open(browser, server.page)
+                await browser.call("Browser.resetPermissions")
+                equal(await page.evaluate(CONNECT % json.dumps(server.url)), "opened")
+
+
 CHECKS = [
     (dump_dom,),
     (selfcheck,),
@@ -186,6 +221,12 @@ CHECKS = [
 
 async def main():
     checks = Checks()
+    try:
+        found = await asyncio.wait_for(local_network_access(), 2 * TIMEOUT)
+    except Exception as error:
+        checks.report("chromium: local_network_access", error)
+    else:
+        checks.report(f"chromium: local_network_access{f': {found}' if found else ''}")
     async with Browser() as browser:
         for name in SERVERS:
             for check, *flags in CHECKS:

@@ -1,4 +1,4 @@
-//! The programs of docs/cookbook.md do what the page says.
+//! The programs of docs/cookbook.md do what the page says, and the server on localhost of docs/deploying.md.
 
 #![cfg(feature = "tokio")]
 
@@ -8,6 +8,8 @@ mod file;
 mod in_memory;
 #[path = "../cookbook/json.rs"]
 mod json;
+#[path = "../cookbook/localhost.rs"]
+mod localhost;
 #[path = "../cookbook/reverse_proxy.rs"]
 mod reverse_proxy;
 #[path = "../cookbook/tokens.rs"]
@@ -59,6 +61,9 @@ fn the_programs_stand_in_the_page() {
     ] {
         assert!(page.contains(&format!("```rust\n{program}```\n")), "not in the page:\n{program}");
     }
+    let page = include_str!("../../docs/deploying.md");
+    let program = include_str!("../cookbook/localhost.rs");
+    assert!(page.contains(&format!("```rust\n{program}```\n")), "not in the page:\n{program}");
 }
 
 #[tokio::test]
@@ -371,4 +376,37 @@ async fn the_proxy_passes_on_a_refusal_and_refuses_what_is_no_websocket() {
     assert!(answer.starts_with(b"HTTP/1.1 426 "), "{}", String::from_utf8_lossy(&answer));
     // The backend was not asked.
     assert!(proxied.seen.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn a_server_on_localhost_takes_its_page_and_its_hosts() {
+    let listener = localhost::listen(0).await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    assert!(address.ip().is_loopback());
+    tokio::spawn(localhost::serve(listener));
+    let cases = [
+        ("localhost:9001", Some("https://app.example"), 101),
+        ("127.0.0.1:9001", Some("https://app.example"), 101),
+        ("localhost:9001", Some("http://localhost:9001"), 101),
+        ("localhost:9001", None, 101),
+        ("localhost:9001", Some("https://evil.example"), 403),
+        ("localhost:9001", Some("null"), 403),
+        // A name of an attacker's that leads here.
+        ("evil.example:9001", Some("http://evil.example:9001"), 421),
+        ("evil.example:9001", Some("https://app.example"), 421),
+    ];
+    for (host, origin, status) in cases {
+        let url = format!("ws://{host}/");
+        let mut request = ClientRequest::new(&url).expect("a request").connect_to(address);
+        if let Some(origin) = origin {
+            request = request.origin(origin).expect("an origin");
+        }
+        let connecting = bowline::tokio::connect_with(&request, Config::default());
+        let got = match in_time(connecting).await {
+            Ok(_) => 101,
+            Err(Error::Connect(ConnectError::Refused(response))) => response.status(),
+            Err(error) => panic!("{host}, {origin:?}: {error}"),
+        };
+        assert_eq!(got, status, "{host}, {origin:?}");
+    }
 }
