@@ -12,6 +12,7 @@ use std::time::Duration;
 use bowline::bytes::Bytes;
 use bowline::handshake::RequestError;
 use bowline::hyper::{Upgrading, upgrade_with};
+use bowline::tokio::Group;
 use bowline::{End, Error};
 use common::{Options, Socket, Sockets, fail, page_at};
 use http_body_util::Full;
@@ -20,7 +21,6 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::sync::watch;
 
 const PROGRAM: &str = "hyper_server";
 
@@ -40,15 +40,15 @@ async fn run(options: &Arc<Options>) -> std::io::Result<()> {
         return Ok(());
     }
     println!("listening on {}", sockets.url("ws")?);
-    let (stop, stopped) = watch::channel(());
+    let group = Group::new();
     loop {
         tokio::select! {
             accepted = sockets.accept() => match accepted {
                 Ok(socket) => {
                     let peer = socket.peer();
-                    let (options, stopped) = (options.clone(), stopped.clone());
+                    let (options, group) = (options.clone(), group.clone());
                     tokio::spawn(async move {
-                        if let Err(error) = serve(socket, options, stopped).await {
+                        if let Err(error) = serve(socket, &options, &group).await {
                             eprintln!("{peer}: {error}");
                         }
                     });
@@ -62,47 +62,39 @@ async fn run(options: &Arc<Options>) -> std::io::Result<()> {
             _ = &mut interrupt => break,
         }
     }
-    // Every task sees this, and drops its receiver when it ends. WebSockets send Close 1001, and wait for
-    // the answer at most the close timeout.
-    drop(stopped);
-    let _ = stop.send(());
-    stop.closed().await;
+    // Every WebSocket sends Close 1001, and waits for the answer at most the close timeout. There is no wait for
+    // connections that are still HTTP.
+    group.shutdown(Duration::from_secs(10)).await;
     Ok(())
 }
 
 /// Serves HTTP on a connection, until it is done or becomes a WebSocket.
 async fn serve(
     socket: Box<dyn Socket>,
-    options: Arc<Options>,
-    stopped: watch::Receiver<()>,
+    options: &Options,
+    group: &Group,
 ) -> Result<(), Box<dyn std::error::Error>> {
     socket.set_nodelay()?;
-    let mut stop = stopped.clone();
     let service = service_fn(|request| {
-        let response = answer(request, &options, &stopped);
+        let response = answer(request, options, group);
         async { Ok::<_, Infallible>(response) }
     });
     let mut http = http1::Builder::new();
     // Without a timer there is no timeout for the head of a request.
     http.timer(TokioTimer::new());
-    let connection = http.serve_connection(TokioIo::new(socket), service).with_upgrades();
-    tokio::select! {
-        result = connection => result?,
-        _ = stop.changed() => {}
-    }
-    Ok(())
+    Ok(http.serve_connection(TokioIo::new(socket), service).with_upgrades().await?)
 }
 
 fn answer(
     mut request: Request<Incoming>,
     options: &Options,
-    stopped: &watch::Receiver<()>,
+    group: &Group,
 ) -> Response<Full<Bytes>> {
-    match upgrade_with(&mut request, options.config.clone(), &options.subprotocols) {
+    let upgrade = upgrade_with(&mut request, options.config.clone(), &options.subprotocols);
+    match upgrade.and_then(|(response, upgrading)| Ok((response, upgrading.join(group)?))) {
         Ok((response, upgrading)) => {
-            let stopped = stopped.clone();
-            tokio::spawn(async move {
-                if let Err(error) = echo(upgrading, stopped).await {
+            tokio::spawn(async {
+                if let Err(error) = echo(upgrading).await {
                     eprintln!("{error}");
                 }
             });
@@ -115,18 +107,10 @@ fn answer(
     }
 }
 
-async fn echo(upgrading: Upgrading, mut stopped: watch::Receiver<()>) -> Result<(), Error> {
+async fn echo(upgrading: Upgrading) -> Result<(), Error> {
     let mut ws = upgrading.await?;
-    loop {
-        tokio::select! {
-            message = ws.recv() => match message? {
-                Some(message) => ws.feed(message).await?,
-                None => return Ok(ws.end().map_or(Ok(()), End::result)?),
-            },
-            _ = stopped.changed() => {
-                ws.close(1001, "the server is going away").await?;
-                return Ok(());
-            }
-        }
+    while let Some(message) = ws.recv().await? {
+        ws.feed(message).await?;
     }
+    Ok(ws.end().map_or(Ok(()), End::result)?)
 }
