@@ -1,245 +1,21 @@
-//! Halves for two tasks.
-//!
-//! Each half has its own handle of the stream. The queue's lock is held while the queue is polled. It is never
-//! held across an await, or while a message is decoded. So neither half waits for the other.
+//! The half that sends.
 
 use core::fmt;
 use core::future::poll_fn;
 use core::task::{Context, Poll, ready};
-use core::time::Duration;
-use std::boxed::Box;
-use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use super::broadcast::{Offered, Peer, SlowPeer};
-use super::io::{Io, Locked, poll_read};
-use super::reader::{Link, Reader};
-use super::waiters::Side;
-use super::writer::Writer;
+use super::Shared;
 use crate::adapter::{Error, FLUSH_FROM, FLUSH_PARTS_FROM};
-use crate::memory::recv_buf::RecvBuf;
+use crate::asynchronous::broadcast::Peer;
+use crate::asynchronous::io::Io;
+use crate::asynchronous::writer::Writer;
 use crate::protocol::close::CloseCode;
 use crate::protocol::error::{End, Refusal};
-use crate::protocol::message::{Message, MessageRef, Part};
-use crate::protocol::prepared::Prepared;
+use crate::protocol::message::{Message, MessageRef};
 use crate::protocol::replies::Replies;
-use crate::protocol::send_state::SendState;
 use crate::protocol::stats::Stats;
-
-/// What both halves share.
-struct Shared<I: Io> {
-    writer: Mutex<Writer<Locked<I>>>,
-    // The receiving half reads these for each message, without the lock.
-    close_sent: AtomicBool,
-    gave_up: AtomicBool,
-    receiver_gone: AtomicBool,
-}
-
-impl<I: Io> Shared<I> {
-    fn writer(&self) -> MutexGuard<'_, Writer<Locked<I>>> {
-        // A panic elsewhere breaks nothing in a writer, so poison is ignored here.
-        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn queued(&self) -> usize {
-        self.writer().out.len()
-    }
-
-    /// Runs with the writer, and updates the flags.
-    fn with<T>(&self, run: impl FnOnce(&mut Writer<Locked<I>>) -> T) -> T {
-        let mut writer = self.writer();
-        let result = run(&mut writer);
-        self.close_sent.store(writer.sender.close_sent(), Ordering::Release);
-        self.gave_up.store(writer.gave_up(), Ordering::Release);
-        result
-    }
-}
-
-impl<I: Io + Send> Peer for Shared<I>
-where
-    I::Timer: Send,
-{
-    fn offer(&self, message: &Prepared, slow: SlowPeer, mark: usize) -> Offered {
-        self.with(|writer| writer.offer(message, slow, mark))
-    }
-
-    fn queued(&self) -> usize {
-        Shared::queued(self)
-    }
-}
-
-pub(super) fn split<I: Io>(
-    reader: Box<Reader<I>>,
-    mut writer: Writer<I>,
-) -> (SendHalf<I>, RecvHalf<I>) {
-    writer.try_write();
-    let mut stream = None;
-    let mut writer = writer.map(|io| stream.insert(Locked::new(io)).clone());
-    writer.share();
-    let shared = Arc::new(Shared {
-        close_sent: AtomicBool::new(writer.sender.close_sent()),
-        gave_up: AtomicBool::new(writer.gave_up()),
-        receiver_gone: AtomicBool::new(false),
-        writer: Mutex::new(writer),
-    });
-    let link = Half { stream, shared: Arc::clone(&shared) };
-    (SendHalf { shared }, RecvHalf { reader, link })
-}
-
-/// The receiving side's way to the writer.
-pub(super) struct Half<I: Io> {
-    /// `None` only if the writer had lost its stream.
-    stream: Option<Locked<I>>,
-    shared: Arc<Shared<I>>,
-}
-
-impl<I: Io> Link for Half<I> {
-    fn poll_read(&mut self, cx: &mut Context<'_>, input: &mut RecvBuf) -> Poll<io::Result<()>> {
-        let stream = self.stream.as_mut().ok_or(io::ErrorKind::NotConnected)?;
-        poll_read(stream, cx, input)
-    }
-
-    fn close_sent(&self) -> bool {
-        self.shared.close_sent.load(Ordering::Acquire)
-    }
-
-    fn state(&self) -> SendState {
-        let writer = self.shared.writer();
-        writer.sender.state(&writer.out)
-    }
-
-    fn gave_up(&self) -> bool {
-        self.shared.gave_up.load(Ordering::Acquire)
-    }
-
-    fn give_up(&mut self) {
-        self.shared.with(Writer::give_up);
-    }
-
-    fn answer(&mut self, replies: &mut Replies) {
-        self.shared.with(|writer| writer.sender.answer(replies, &mut writer.out));
-    }
-
-    fn poll_flush(&mut self, cx: &mut Context<'_>, replies: &mut Replies) -> Poll<io::Result<()>> {
-        self.shared.with(|writer| writer.poll_send_of_half(cx, replies))
-    }
-
-    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.shared.with(|writer| writer.poll_shutdown(cx, Side::Receiving))
-    }
-
-    fn watch(&mut self, cx: &mut Context<'_>) {
-        self.shared.writer().watch(cx);
-    }
-
-    fn fed(&self) -> usize {
-        // The sending half itself writes the bytes that it fed.
-        0
-    }
-
-    fn has_lost(&self) -> bool {
-        self.shared.writer().has_lost()
-    }
-
-    fn is_at_rest(&mut self) -> bool {
-        self.shared.writer().is_at_rest()
-    }
-
-    fn send_deadline(&mut self, now: Duration) -> Option<Duration> {
-        self.shared.with(|writer| writer.deadline(now))
-    }
-
-    fn queued(&self) -> usize {
-        self.shared.queued()
-    }
-
-    fn shut(&mut self) {
-        self.shared.with(Writer::shut);
-    }
-}
-
-/// The half that receives. It answers pings and Close, even after the sending half was dropped.
-/// Dropping both closes the socket. It is also a [`Stream`](futures_core::Stream).
-///
-/// ```no_run
-/// # async fn run(ws: bowline::tokio::WebSocket<tokio::net::TcpStream>) -> Result<(), bowline::Error> {
-/// let (mut sender, mut receiver) = ws.split();
-/// tokio::spawn(async move { sender.send("Hello").await });
-/// while let Some(message) = receiver.recv_borrowed().await? {
-///     println!("{message:?}");
-/// }
-/// println!("{:?}", receiver.end());
-/// # Ok(())
-/// # }
-/// ```
-pub struct RecvHalf<I: Io> {
-    pub(super) reader: Box<Reader<I>>,
-    pub(super) link: Half<I>,
-}
-
-impl<I: Io> fmt::Debug for RecvHalf<I> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RecvHalf").field("reader", &self.reader).finish_non_exhaustive()
-    }
-}
-
-impl<I: Io> RecvHalf<I> {
-    /// Waits for the next message; see [`WebSocket::recv`](super::WebSocket::recv). Cancel safe.
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub async fn recv(&mut self) -> Result<Option<Message>, Error> {
-        poll_fn(|cx| self.reader.poll_next(cx, &mut self.link, false)).await?;
-        Ok(self.reader.input.take_event())
-    }
-
-    /// Like [`recv`](Self::recv), but lends the message, without a copy. Cancel safe.
-    ///
-    /// # Errors
-    ///
-    /// As `recv`.
-    pub async fn recv_borrowed(&mut self) -> Result<Option<MessageRef<'_>>, Error> {
-        poll_fn(|cx| self.reader.poll_next(cx, &mut self.link, false)).await?;
-        Ok(self.reader.input.event())
-    }
-
-    /// Waits for the next part of a message; see [`WebSocket::recv_part`](super::WebSocket::recv_part).
-    /// Cancel safe.
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub async fn recv_part(&mut self) -> Result<Option<Part<'_>>, Error> {
-        poll_fn(|cx| self.reader.poll_next(cx, &mut self.link, true)).await?;
-        Ok(self.reader.input.part())
-    }
-
-    /// How long the peer took for its last pong to a ping of keepalive
-    /// ([`Config::ping_interval`](crate::Config::ping_interval)); see
-    /// [`Receiver::round_trip`](crate::Receiver::round_trip). `None` before there was one.
-    pub fn round_trip(&self) -> Option<Duration> {
-        self.reader.receiver.round_trip()
-    }
-
-    /// The numbers of what was received, and the round trip: see [`WebSocket::stats`](super::WebSocket::stats). Add
-    /// those of the sending half for all of them.
-    pub fn stats(&self) -> Stats {
-        self.reader.receiver.stats(I::now())
-    }
-
-    /// How the connection ended, once it has.
-    pub fn end(&self) -> Option<&End> {
-        self.reader.receiver.end()
-    }
-}
-
-impl<I: Io> Drop for RecvHalf<I> {
-    fn drop(&mut self) {
-        self.link.shared.receiver_gone.store(true, Ordering::Release);
-    }
-}
 
 /// The half that sends. It is also a [`Sink`](futures_sink::Sink).
 ///
@@ -263,7 +39,7 @@ impl<I: Io> Drop for RecvHalf<I> {
 /// While the receiving half waits for input, it also watches [`Config::send_timeout`](crate::Config::send_timeout)
 /// for the bytes that this half queued.
 pub struct SendHalf<I: Io> {
-    shared: Arc<Shared<I>>,
+    pub(super) shared: Arc<Shared<I>>,
 }
 
 impl<I: Io> fmt::Debug for SendHalf<I> {
@@ -274,7 +50,7 @@ impl<I: Io> fmt::Debug for SendHalf<I> {
 
 impl<I: Io> SendHalf<I> {
     /// Sends a message: its bytes have been handed to the socket when this is done. Cancel safe as
-    /// [`WebSocket::send`](super::WebSocket::send) is.
+    /// [`WebSocket::send`](crate::asynchronous::WebSocket::send) is.
     ///
     /// # Errors
     ///
@@ -314,7 +90,7 @@ impl<I: Io> SendHalf<I> {
         .await
     }
 
-    /// Sends a part of a message; see [`WebSocket::send_part`](super::WebSocket::send_part). Cancel
+    /// Sends a part of a message; see [`WebSocket::send_part`](crate::asynchronous::WebSocket::send_part). Cancel
     /// safe as [`send`](Self::send) is, for the part.
     ///
     /// # Errors
@@ -344,7 +120,7 @@ impl<I: Io> SendHalf<I> {
     }
 
     /// Waits until there is room in the queue. A `feed` after it does not wait, unless something else takes the
-    /// room first, such as a [`Broadcast`](super::Broadcast). Cancel safe.
+    /// room first, such as a [`Broadcast`](crate::asynchronous::Broadcast). Cancel safe.
     ///
     /// # Errors
     ///
@@ -359,14 +135,14 @@ impl<I: Io> SendHalf<I> {
         self.shared.queued()
     }
 
-    /// The numbers of what was sent: see [`WebSocket::stats`](super::WebSocket::stats). Add those of the receiving
-    /// half for all of them.
+    /// The numbers of what was sent, by all clones: see
+    /// [`WebSocket::stats`](crate::asynchronous::WebSocket::stats). Add those of the receiving half for all of them.
     pub fn stats(&self) -> Stats {
         self.shared.writer().sender.stats(I::now())
     }
 
-    /// For a [`Broadcast`](super::Broadcast).
-    pub(super) fn peer(&self) -> Arc<dyn Peer>
+    /// For a [`Broadcast`](crate::asynchronous::Broadcast).
+    pub(in crate::asynchronous) fn peer(&self) -> Arc<dyn Peer>
     where
         I: Send + 'static,
         I::Timer: Send,
@@ -384,7 +160,7 @@ impl<I: Io> SendHalf<I> {
         poll_fn(|cx| self.poll_flush(cx)).await
     }
 
-    /// Sends a ping; see [`WebSocket::ping`](super::WebSocket::ping). Cancel safe as
+    /// Sends a ping; see [`WebSocket::ping`](crate::asynchronous::WebSocket::ping). Cancel safe as
     /// [`send`](Self::send) is.
     ///
     /// # Errors
@@ -394,7 +170,7 @@ impl<I: Io> SendHalf<I> {
         self.send(MessageRef::Ping(payload)).await
     }
 
-    /// As [`WebSocket::set_compression`](super::WebSocket::set_compression).
+    /// As [`WebSocket::set_compression`](crate::asynchronous::WebSocket::set_compression).
     pub fn set_compression(&mut self, on: bool) {
         self.shared.with(|writer| writer.sender.set_compression(on));
     }
@@ -427,16 +203,22 @@ impl<I: Io> SendHalf<I> {
         Ok(Some(End::Unconfirmed))
     }
 
-    pub(super) fn start_send(&mut self, message: Message) -> Result<(), Error> {
+    pub(in crate::asynchronous) fn start_send(&mut self, message: Message) -> Result<(), Error> {
         self.shared.with(|writer| writer.start_send(message))
     }
 
-    pub(super) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+    pub(in crate::asynchronous) fn poll_room(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Error>> {
         self.shared.with(|writer| poll_room(writer, cx))
     }
 
     /// For a `Sink`, which must take the next message whatever happens in between.
-    pub(super) fn poll_promise(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+    pub(in crate::asynchronous) fn poll_promise(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Error>> {
         self.shared.with(|writer| {
             ready!(poll_room(writer, cx))?;
             writer.promise();
@@ -444,13 +226,16 @@ impl<I: Io> SendHalf<I> {
         })
     }
 
-    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+    pub(in crate::asynchronous) fn poll_flush(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Error>> {
         // The receiving half hands over the replies.
         self.shared.with(|writer| writer.poll_flush(cx, &mut Replies::default()))
     }
 
     /// Queues Close, unless nothing can be sent any more, and wakes the receiving half.
-    pub(super) fn start_close(
+    pub(in crate::asynchronous) fn start_close(
         &mut self,
         code: impl Into<CloseCode>,
         reason: &str,
