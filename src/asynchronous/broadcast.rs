@@ -129,7 +129,8 @@ impl Broadcast {
         self.group.high_water_mark
     }
 
-    /// Adds a connection to the group, until the returned value is dropped.
+    /// Adds a connection to the group, until the returned value is dropped. A clone of the sending half is the same
+    /// connection: one that joins twice gets each message twice.
     pub fn join<I>(&self, sender: &SendHalf<I>) -> Member
     where
         I: Io + Send + 'static,

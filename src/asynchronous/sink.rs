@@ -9,6 +9,7 @@ use futures_sink::Sink;
 
 use super::io::Io;
 use super::reader::{Link, Reader};
+use super::waiters::Place;
 use super::{RecvHalf, SendHalf, WebSocket};
 use crate::adapter::Error;
 use crate::protocol::close::CloseCode;
@@ -81,13 +82,16 @@ impl<I: Io> Sink<Message> for WebSocket<I> {
     }
 
     fn start_send(self: Pin<&mut Self>, message: Message) -> Result<(), Error> {
-        self.get_mut().writer.start_send(message)
+        let writer = &mut *self.get_mut().writer;
+        let promised = writer.take_promise();
+        writer.start_send(message, promised)?;
+        Ok(())
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let this = self.get_mut();
         this.writer.share();
-        let result = ready!(this.writer.poll_flush(cx, &mut this.reader.replies));
+        let result = ready!(this.writer.poll_flush(cx, Place::FIRST, &mut this.reader.replies));
         if let Err(Error::Ended(end)) = &result {
             this.reader.receiver.give_up(end.clone());
         }

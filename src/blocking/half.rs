@@ -26,7 +26,7 @@ use super::writer::{Sent, Writer};
 use crate::adapter::{Error, FLUSH_FROM};
 use crate::protocol::close::CloseCode;
 use crate::protocol::config::Config;
-use crate::protocol::error::{End, Refusal, Timeout};
+use crate::protocol::error::{End, Refusal, SendError, Timeout};
 use crate::protocol::message::{Message, MessageRef, Part};
 use crate::protocol::replies::Replies;
 use crate::protocol::send_state::SendState;
@@ -96,6 +96,7 @@ pub(super) fn split<S: BlockingStream>(
 ) -> Result<(SendHalf<S>, RecvHalf<S>), Error> {
     let stream = writer.stream()?.try_clone()?;
     let compression = writer.sender.compression();
+    let in_message = writer.sender.is_message_open();
     let state = writer.share_state();
     let shared = Arc::new(Shared {
         config: reader.receiver.config().clone(),
@@ -107,7 +108,7 @@ pub(super) fn split<S: BlockingStream>(
         receiver_gone: AtomicBool::new(false),
     });
     let link = Half { stream, shared: Arc::clone(&shared) };
-    Ok((SendHalf { shared, compression }, RecvHalf { reader, link }))
+    Ok((SendHalf { shared, compression, in_message }, RecvHalf { reader, link }))
 }
 
 /// The receiving side's way to the writer.
@@ -331,7 +332,9 @@ impl<S: BlockingStream> Drop for RecvHalf<S> {
 }
 
 /// The half that sends. Share it between threads with a lock of your own, or clone it: each clone sends whole
-/// messages, one after the other.
+/// messages, one after the other. Between the parts of a message ([`send_part`](Self::send_part)), messages and parts
+/// of the other clones are refused with [`MessageOpen`](Refusal::MessageOpen); pings and Close are not. If the clone is
+/// dropped in the middle of its message, the message cannot be ended, and only these can be sent from then on.
 ///
 /// It waits for room and for the peer, at most [`Config::send_timeout`](crate::Config::send_timeout). It
 /// never waits for the receiving half.
@@ -351,6 +354,8 @@ impl<S: BlockingStream> Drop for RecvHalf<S> {
 pub struct SendHalf<S: BlockingStream> {
     shared: Arc<Shared<S>>,
     compression: bool,
+    /// This half began a message in parts, and has not ended it.
+    in_message: bool,
 }
 
 impl<S: BlockingStream> SendHalf<S> {
@@ -380,17 +385,26 @@ impl<S: BlockingStream> SendHalf<S> {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// As there. [`Error::Send`] with [`MessageOpen`](Refusal::MessageOpen) if another clone is in the middle of a
+    /// message.
     pub fn send_part<'a>(
         &mut self,
         part: impl Into<MessageRef<'a>>,
         last: bool,
     ) -> Result<(), Error> {
         let part = part.into();
-        self.write(last, None, |writer| {
+        let mut in_message = self.in_message;
+        let result = self.write(last, None, |writer| {
             make_room(writer)?;
-            Ok(writer.sender.send_part(part, last, &mut writer.out)?)
-        })
+            if writer.sender.is_message_open() && !in_message {
+                return Err(SendError::from(Refusal::MessageOpen).into());
+            }
+            writer.sender.send_part(part, last, &mut writer.out)?;
+            in_message = !last;
+            Ok(())
+        });
+        self.in_message = in_message;
+        result
     }
 
     /// Hands all that is queued to the socket.
@@ -519,7 +533,8 @@ impl<S: BlockingStream> SendHalf<S> {
 
 impl<S: BlockingStream> Clone for SendHalf<S> {
     fn clone(&self) -> Self {
-        Self { shared: Arc::clone(&self.shared), compression: self.compression }
+        // The clone is in the middle of nothing.
+        Self { shared: Arc::clone(&self.shared), compression: self.compression, in_message: false }
     }
 }
 

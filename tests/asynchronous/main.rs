@@ -20,6 +20,8 @@ macro_rules! over {
             mod bytes;
             #[path = "cancel.rs"]
             mod cancel;
+            #[path = "clones.rs"]
+            mod clones;
             #[path = "closing.rs"]
             mod closing;
             #[path = "fairness.rs"]

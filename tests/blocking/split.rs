@@ -609,6 +609,32 @@ fn clones_of_the_sending_half_send_whole_messages_one_after_the_other() {
     assert_eq!(far.lock().handles, 0);
 }
 
+#[test]
+fn a_message_in_parts_has_nothing_of_another_clone_in_it() {
+    for role in ROLES {
+        let (mut first, _receiver, far) = halves(role, &Config::default());
+        let mut other = first.clone();
+        let refusal = |result: Result<(), Error>| match result {
+            Err(Error::Send(error)) => error.refusal(),
+            result => panic!("{result:?}"),
+        };
+        first.send_part("a", false).unwrap();
+        assert_eq!(refusal(other.send("x")), Refusal::MessageOpen);
+        assert_eq!(refusal(other.send_part("x", true)), Refusal::MessageOpen);
+        assert_eq!(refusal(first.clone().send_part("x", true)), Refusal::MessageOpen);
+        other.ping(b"p").unwrap();
+        first.send_part("b", true).unwrap();
+        other.send_part("c", false).unwrap();
+        assert_eq!(refusal(first.send_part("x", true)), Refusal::MessageOpen);
+        drop(other);
+        assert_eq!(refusal(first.clone().send_part("x", true)), Refusal::MessageOpen);
+        first.close(1000, "").unwrap();
+        let sent: Vec<_> = far.frames(role).iter().map(|f| (f.opcode, f.fin)).collect();
+        let parts = [(TEXT, false), (PING, true), (CONTINUATION, true), (TEXT, false)];
+        assert_eq!(sent, [&parts[..], &[(CLOSE, true)]].concat());
+    }
+}
+
 /// A peer that reads frames from its socket.
 struct Peer {
     stream: TcpStream,

@@ -59,7 +59,8 @@ fn no_public_type_has_grown() {
         ("tokio::Server", size_of::<Server>(), 8),
         ("tokio::MaybeTls", size_of::<MaybeTls>(), 40),
         ("tokio::RecvHalf", size_of::<RecvHalf<DuplexStream>>(), 24),
-        ("tokio::SendHalf", size_of::<SendHalf<DuplexStream>>(), 8),
+        // In addition to the reference, what each clone has for itself. In return, what the halves share is smaller.
+        ("tokio::SendHalf", size_of::<SendHalf<DuplexStream>>(), 16),
         // 8 of them for whether the stream blocks, since a `rate_limit` must not wait on one that does not.
         ("blocking::WebSocket", size_of::<blocking::WebSocket<TcpStream>>(), 240),
     ];
@@ -122,7 +123,7 @@ fn no_task_of_a_program_has_grown() {
         ("owned", size_of_val(&shapes::owned(stream(), config.clone())), 200),
         // With rustls an error is larger, and a loop that ends with `?` keeps room for one.
         ("moved", size_of_val(&shapes::moved(stream(), config.clone())), 288),
-        ("split", size_of_val(&shapes::split(stream(), config)), 280),
+        ("split", size_of_val(&shapes::split(stream(), config)), 288),
     ];
     for (name, size, most) in sizes {
         println!("{name}: {size} of {most}");

@@ -1,4 +1,4 @@
-//! Halves for two tasks.
+//! Halves for two tasks, or more: the sending half can be cloned.
 //!
 //! Each half has its own handle of the stream. The queue's lock is held while the queue is polled. It is never
 //! held across an await, or while a message is decoded. So neither half waits for the other.
@@ -19,16 +19,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::broadcast::{Offered, Peer, SlowPeer};
 use super::io::{Io, Locked, poll_read};
 use super::reader::{Link, Reader};
-use super::waiters::Side;
+use super::waiters::{Side, Waiters};
 use super::writer::Writer;
 use crate::memory::recv_buf::RecvBuf;
 use crate::protocol::prepared::Prepared;
 use crate::protocol::replies::Replies;
 use crate::protocol::send_state::SendState;
+use sending::Own;
 
 /// What both halves share.
 struct Shared<I: Io> {
     writer: Mutex<Writer<Locked<I>>>,
+    /// Those of the writer. A half comes and goes without the writer's lock, which may be held where one is dropped.
+    waiters: Arc<Waiters>,
     // The receiving half reads these for each message, without the lock.
     close_sent: AtomicBool,
     gave_up: AtomicBool,
@@ -75,15 +78,17 @@ pub(super) fn split<I: Io>(
     writer.try_write();
     let mut stream = None;
     let mut writer = writer.map(|io| stream.insert(Locked::new(io)).clone());
-    writer.share();
+    let own = Own::first(&mut writer);
+    let waiters = Arc::clone(writer.share());
     let shared = Arc::new(Shared {
         close_sent: AtomicBool::new(writer.sender.close_sent()),
         gave_up: AtomicBool::new(writer.gave_up()),
         receiver_gone: AtomicBool::new(false),
         writer: Mutex::new(writer),
+        waiters,
     });
     let link = Half { stream, shared: Arc::clone(&shared) };
-    (SendHalf { shared }, RecvHalf { reader, link })
+    (SendHalf { shared, own }, RecvHalf { reader, link })
 }
 
 /// The receiving side's way to the writer.

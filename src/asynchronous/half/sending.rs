@@ -9,10 +9,11 @@ use std::sync::atomic::Ordering;
 use super::Shared;
 use crate::adapter::{Error, FLUSH_FROM, FLUSH_PARTS_FROM};
 use crate::asynchronous::broadcast::Peer;
-use crate::asynchronous::io::Io;
-use crate::asynchronous::writer::Writer;
+use crate::asynchronous::io::{Io, Locked};
+use crate::asynchronous::waiters::Place;
+use crate::asynchronous::writer::{Point, Writer};
 use crate::protocol::close::CloseCode;
-use crate::protocol::error::{End, Refusal};
+use crate::protocol::error::{End, Refusal, SendError};
 use crate::protocol::message::{Message, MessageRef};
 use crate::protocol::replies::Replies;
 use crate::protocol::stats::Stats;
@@ -38,8 +39,53 @@ use crate::protocol::stats::Stats;
 ///
 /// While the receiving half waits for input, it also watches [`Config::send_timeout`](crate::Config::send_timeout)
 /// for the bytes that this half queued.
+///
+/// # Clones
+///
+/// A clone sends on the same connection, and each may be in a task of its own. The messages of one arrive in their order,
+/// and whole. Between the parts of a message ([`send_part`](Self::send_part)), messages and parts of the other halves are
+/// refused with [`MessageOpen`](crate::Refusal::MessageOpen); pings and Close are not. If the half is dropped in the
+/// middle of its message, the message cannot be ended, and only these can be sent from then on.
+///
+/// All share the queue, its limits and its errors. If the peer takes nothing, each that waits for its bytes to leave gets
+/// [`Error::Ended`]. One that waits for room gets its message back, in [`Error::Send`]. Dropping a clone closes nothing:
+/// the socket closes when the receiving half and all sending halves are gone.
+///
+#[cfg_attr(feature = "tokio", doc = "```no_run")]
+#[cfg_attr(not(feature = "tokio"), doc = "```ignore")]
+/// # async fn talk(ws: bowline::tokio::WebSocket<tokio::net::TcpStream>) -> Result<(), bowline::Error> {
+/// let (mut sender, _receiver) = ws.split();
+/// let mut other = sender.clone();
+/// tokio::spawn(async move { other.send("from another task").await });
+/// sender.send("Hello").await
+/// # }
+/// ```
 pub struct SendHalf<I: Io> {
     pub(super) shared: Arc<Shared<I>>,
+    pub(super) own: Own,
+}
+
+/// What each clone has for itself.
+#[derive(Debug)]
+pub(super) struct Own {
+    pub(super) place: Place,
+    /// Where the queue ended when this half last added to it.
+    queued: Point,
+    /// Whether messages are compressed, if that was agreed on.
+    compression: bool,
+    sink: SinkState,
+    /// This half began a message in parts, and has not ended it.
+    in_message: bool,
+}
+
+/// How far the `Sink` of a half is with its message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SinkState {
+    Idle,
+    /// It said that it is ready.
+    Promised,
+    /// It took a message that is not in the queue yet.
+    Held,
 }
 
 impl<I: Io> fmt::Debug for SendHalf<I> {
@@ -49,8 +95,8 @@ impl<I: Io> fmt::Debug for SendHalf<I> {
 }
 
 impl<I: Io> SendHalf<I> {
-    /// Sends a message: its bytes have been handed to the socket when this is done. Cancel safe as
-    /// [`WebSocket::send`](crate::asynchronous::WebSocket::send) is.
+    /// Sends a message: its bytes have been handed to the socket when this is done. It does not wait for what other
+    /// clones queue after it. Cancel safe as [`WebSocket::send`](crate::asynchronous::WebSocket::send) is.
     ///
     /// # Errors
     ///
@@ -58,9 +104,9 @@ impl<I: Io> SendHalf<I> {
     pub async fn send(&mut self, message: impl Into<Message>) -> Result<(), Error> {
         let mut message = Some(message.into());
         poll_fn(|cx| {
-            self.shared.with(|writer| {
-                ready!(poll_queue(writer, cx, &mut message))?;
-                writer.poll_flush(cx, &mut Replies::default())
+            self.with(|own, writer| {
+                ready!(own.poll_queue(writer, cx, &mut message))?;
+                own.poll_sent(writer, cx)
             })
         })
         .await
@@ -75,16 +121,16 @@ impl<I: Io> SendHalf<I> {
     pub async fn feed(&mut self, message: impl Into<Message>) -> Result<(), Error> {
         let mut message = Some(message.into());
         poll_fn(|cx| {
-            self.shared.with(|writer| {
+            self.with(|own, writer| {
                 if message.is_some() {
-                    ready!(poll_queue(writer, cx, &mut message))?;
+                    ready!(own.poll_queue(writer, cx, &mut message))?;
                     if writer.out.len() < FLUSH_FROM {
                         writer.tell();
                         return Poll::Ready(Ok(()));
                     }
                 }
                 // Write what the socket takes at once. The rest can wait while there is room.
-                poll_flush_to_room(writer, cx)
+                own.poll_flush_to_room(writer, cx)
             })
         })
         .await
@@ -95,7 +141,8 @@ impl<I: Io> SendHalf<I> {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// As there. [`Error::Send`] with [`MessageOpen`](Refusal::MessageOpen) if another clone is in the middle of a
+    /// message.
     pub async fn send_part<'a>(
         &mut self,
         part: impl Into<MessageRef<'a>>,
@@ -103,14 +150,14 @@ impl<I: Io> SendHalf<I> {
     ) -> Result<(), Error> {
         let mut part = Some(part.into());
         poll_fn(|cx| {
-            self.shared.with(|writer| {
+            self.with(|own, writer| {
                 if let Some(queueing) = part {
-                    ready!(poll_room(writer, cx))?;
-                    writer.sender.send_part(queueing, last, &mut writer.out)?;
+                    ready!(own.poll_room(writer, cx))?;
+                    own.queue_part(writer, queueing, last)?;
                     part = None;
                 }
                 if last || writer.out.len() >= FLUSH_PARTS_FROM {
-                    return writer.poll_flush(cx, &mut Replies::default());
+                    return own.poll_sent(writer, cx);
                 }
                 writer.tell();
                 Poll::Ready(Ok(()))
@@ -120,7 +167,7 @@ impl<I: Io> SendHalf<I> {
     }
 
     /// Waits until there is room in the queue. A `feed` after it does not wait, unless something else takes the
-    /// room first, such as a [`Broadcast`](crate::asynchronous::Broadcast). Cancel safe.
+    /// room first, such as another clone or a [`Broadcast`](crate::asynchronous::Broadcast). Cancel safe.
     ///
     /// # Errors
     ///
@@ -129,7 +176,7 @@ impl<I: Io> SendHalf<I> {
         poll_fn(|cx| self.poll_room(cx)).await
     }
 
-    /// How many bytes are queued. There is room below
+    /// How many bytes are queued, by all clones. There is room below
     /// [`Config::max_send_queue`](crate::Config::max_send_queue).
     pub fn queued(&self) -> usize {
         self.shared.queued()
@@ -150,14 +197,24 @@ impl<I: Io> SendHalf<I> {
         Arc::<Shared<I>>::clone(&self.shared)
     }
 
-    /// Hands all that is queued to the socket. Cancel safe: what was not written stays queued.
+    /// Hands all that is queued to the socket, also what other clones queued before. Cancel safe: what was not written
+    /// stays queued.
     ///
     /// # Errors
     ///
     /// As [`send`](Self::send). If queued bytes were lost, because the connection ended before they left, every
     /// flush fails from then on.
     pub async fn flush(&mut self) -> Result<(), Error> {
-        poll_fn(|cx| self.poll_flush(cx)).await
+        let mut is_begun = false;
+        poll_fn(|cx| {
+            self.with(|own, writer| {
+                if !core::mem::replace(&mut is_begun, true) {
+                    own.queued = writer.point();
+                }
+                own.poll_sent(writer, cx)
+            })
+        })
+        .await
     }
 
     /// Sends a ping; see [`WebSocket::ping`](crate::asynchronous::WebSocket::ping). Cancel safe as
@@ -170,16 +227,19 @@ impl<I: Io> SendHalf<I> {
         self.send(MessageRef::Ping(payload)).await
     }
 
-    /// As [`WebSocket::set_compression`](crate::asynchronous::WebSocket::set_compression).
+    /// As [`WebSocket::set_compression`](crate::asynchronous::WebSocket::set_compression), for what this half sends. A
+    /// new clone begins with what it was cloned from. What a [`Broadcast`](crate::asynchronous::Broadcast) sends follows the
+    /// last call on any half of the connection.
     pub fn set_compression(&mut self, on: bool) {
+        self.own.compression = on;
         self.shared.with(|writer| writer.sender.set_compression(on));
     }
 
     /// Sends Close, unless that was done or the connection has ended. The receiving half goes on until the
     /// peer's Close, and says how the connection ended. If that half was dropped, this gives
     /// [`End::Unconfirmed`] after the write side of the socket was shut, or after
-    /// [`Config::close_timeout`](crate::Config::close_timeout). Cancel safe as [`send`](Self::send) is:
-    /// call it again to go on.
+    /// [`Config::close_timeout`](crate::Config::close_timeout). It is Ok for each clone. Cancel safe as
+    /// [`send`](Self::send) is: call it again to go on.
     ///
     /// # Errors
     ///
@@ -190,6 +250,16 @@ impl<I: Io> SendHalf<I> {
         code: impl Into<CloseCode>,
         reason: &str,
     ) -> Result<Option<End>, Error> {
+        let code = code.into();
+        // What a sink took before goes before Close.
+        poll_fn(|cx| {
+            self.with(
+                |own, writer| {
+                    if writer.holds() { own.poll_room(writer, cx) } else { Poll::Ready(Ok(())) }
+                },
+            )
+        })
+        .await?;
         self.start_close(code, reason)?;
         // Bytes that were lost when the connection ended are no error of Close.
         if !self.shared.writer().has_lost() {
@@ -199,19 +269,37 @@ impl<I: Io> SendHalf<I> {
             return Ok(None);
         }
         let since = I::now();
-        poll_fn(|cx| self.shared.with(|writer| writer.poll_shutdown_in_time(cx, since))).await?;
+        poll_fn(|cx| self.with(|own, writer| writer.poll_shutdown_in_time(cx, own.place, since)))
+            .await?;
         Ok(Some(End::Unconfirmed))
     }
 
+    /// Runs with what this half has, and the writer. A future that calls this holds one reference.
+    #[inline]
+    fn with<T>(&mut self, run: impl FnOnce(&mut Own, &mut Writer<Locked<I>>) -> T) -> T {
+        let own = &mut self.own;
+        self.shared.with(|writer| run(own, writer))
+    }
+
     pub(in crate::asynchronous) fn start_send(&mut self, message: Message) -> Result<(), Error> {
-        self.shared.with(|writer| writer.start_send(message))
+        self.with(|own, writer| {
+            let promised =
+                core::mem::replace(&mut own.sink, SinkState::Idle) == SinkState::Promised;
+            let is_held = writer
+                .compressing(own.compression, |writer| writer.start_send(message, promised))?;
+            own.queued = writer.point();
+            if is_held {
+                own.sink = SinkState::Held;
+            }
+            Ok(())
+        })
     }
 
     pub(in crate::asynchronous) fn poll_room(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Error>> {
-        self.shared.with(|writer| poll_room(writer, cx))
+        self.with(|own, writer| own.poll_room(writer, cx))
     }
 
     /// For a `Sink`, which must take the next message whatever happens in between.
@@ -219,19 +307,23 @@ impl<I: Io> SendHalf<I> {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Error>> {
-        self.shared.with(|writer| {
-            ready!(poll_room(writer, cx))?;
-            writer.promise();
+        self.with(|own, writer| {
+            ready!(own.poll_room(writer, cx))?;
+            // If it took a message before, that is in the queue now.
+            if own.sink == SinkState::Held {
+                own.queued = writer.point();
+            }
+            own.sink = SinkState::Promised;
             Poll::Ready(Ok(()))
         })
     }
 
+    /// Writes what this half queued.
     pub(in crate::asynchronous) fn poll_flush(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Error>> {
-        // The receiving half hands over the replies.
-        self.shared.with(|writer| writer.poll_flush(cx, &mut Replies::default()))
+        self.with(|own, writer| own.poll_sent(writer, cx))
     }
 
     /// Queues Close, unless nothing can be sent any more, and wakes the receiving half.
@@ -240,11 +332,14 @@ impl<I: Io> SendHalf<I> {
         code: impl Into<CloseCode>,
         reason: &str,
     ) -> Result<(), Error> {
-        let queued =
-            self.shared.with(|writer| writer.sender.start_close(code, reason, &mut writer.out));
+        let queued = self.with(|own, writer| {
+            let queued = writer.sender.start_close(code, reason, &mut writer.out);
+            own.queued = writer.point();
+            queued
+        });
         match queued {
             // This comes after the flag is set: the receiving half has a deadline from now on.
-            Ok(()) => self.shared.writer().wake(),
+            Ok(()) => self.shared.waiters.wake_all(),
             Err(error) if error.refusal() == Refusal::Closed => {}
             Err(error) => return Err(error.into()),
         }
@@ -252,35 +347,125 @@ impl<I: Io> SendHalf<I> {
     }
 }
 
-/// Waits for room, and queues the message if that was not done. Both happen under one lock, so nothing can take
-/// the room in between.
-fn poll_queue<I: Io>(
-    writer: &mut Writer<I>,
-    cx: &mut Context<'_>,
-    message: &mut Option<Message>,
-) -> Poll<Result<(), Error>> {
-    if message.is_some() {
-        ready!(poll_room(writer, cx))?;
+impl<I: Io> Clone for SendHalf<I> {
+    fn clone(&self) -> Self {
+        let place = self.shared.waiters.enter();
+        // The clone has promised nothing, and is in the middle of nothing.
+        let own = Own { place, sink: SinkState::Idle, in_message: false, ..self.own };
+        Self { shared: Arc::clone(&self.shared), own }
     }
-    Poll::Ready(writer.queue(message))
 }
 
-fn poll_room<I: Io>(writer: &mut Writer<I>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-    // There is no wait for a closed writer: the refusal says that it is closed.
-    if writer.is_full() && !writer.sender.is_closed() {
-        poll_flush_to_room(writer, cx)
-    } else {
+impl<I: Io> Drop for SendHalf<I> {
+    fn drop(&mut self) {
+        self.shared.waiters.leave(self.own.place);
+    }
+}
+
+impl Own {
+    /// Those of the half that `split` makes.
+    pub(super) fn first<I: Io>(writer: &mut Writer<I>) -> Self {
+        let is_promised = writer.take_promise();
+        Self {
+            place: Place::FIRST,
+            queued: writer.point(),
+            compression: writer.sender.compression(),
+            sink: if is_promised { SinkState::Promised } else { SinkState::Idle },
+            in_message: writer.sender.is_message_open(),
+        }
+    }
+
+    /// Waits for room, and queues the message if that was not done. Both happen under one lock, so nothing can take
+    /// the room in between.
+    #[inline]
+    fn poll_queue<I: Io>(
+        &mut self,
+        writer: &mut Writer<I>,
+        cx: &mut Context<'_>,
+        message: &mut Option<Message>,
+    ) -> Poll<Result<(), Error>> {
+        if message.is_some() {
+            ready!(self.poll_room(writer, cx))?;
+        }
+        if let Some(message) = message.take() {
+            // There is room, so no sink has a message that would go first.
+            writer.compressing(self.compression, |writer| {
+                writer.sender.send_owned(message, &mut writer.out)
+            })?;
+            self.queued = writer.point();
+        }
         Poll::Ready(Ok(()))
     }
-}
 
-/// Writes. It is ready when all is written, or when there is room.
-fn poll_flush_to_room<I: Io>(
-    writer: &mut Writer<I>,
-    cx: &mut Context<'_>,
-) -> Poll<Result<(), Error>> {
-    match writer.poll_flush(cx, &mut Replies::default()) {
-        Poll::Pending if !writer.is_full() => Poll::Ready(Ok(())),
-        other => other,
+    /// Queues a part, if no other half is in the middle of a message.
+    fn queue_part<I: Io>(
+        &mut self,
+        writer: &mut Writer<I>,
+        part: MessageRef<'_>,
+        last: bool,
+    ) -> Result<(), SendError> {
+        if writer.sender.is_message_open() && !self.in_message {
+            return Err(Refusal::MessageOpen.into());
+        }
+        writer.compressing(self.compression, |writer| {
+            writer.sender.send_part(part, last, &mut writer.out)
+        })?;
+        self.in_message = !last;
+        self.queued = writer.point();
+        Ok(())
+    }
+
+    #[inline]
+    fn poll_room<I: Io>(
+        &self,
+        writer: &mut Writer<I>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Error>> {
+        // There is no wait for a closed writer: the refusal says that it is closed.
+        if writer.is_full() && !writer.sender.is_closed() {
+            self.poll_flush_to_room(writer, cx)
+        } else {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// Writes. It is ready when all is written, or when there is room.
+    fn poll_flush_to_room<I: Io>(
+        &self,
+        writer: &mut Writer<I>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Error>> {
+        match self.poll_flush(writer, cx) {
+            Poll::Pending if !writer.is_full() => Poll::Ready(Ok(())),
+            other => other,
+        }
+    }
+
+    /// Writes. It is ready when all that this half queued is written.
+    fn poll_sent<I: Io>(
+        &mut self,
+        writer: &mut Writer<I>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Error>> {
+        let flushed = self.poll_flush(writer, cx);
+        if flushed.is_pending() && !writer.holds() {
+            if self.sink == SinkState::Held {
+                // It was queued since.
+                (self.sink, self.queued) = (SinkState::Idle, writer.point());
+            }
+            if writer.has_left(self.queued) {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        flushed
+    }
+
+    fn poll_flush<I: Io>(
+        &self,
+        writer: &mut Writer<I>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Error>> {
+        // The receiving half hands over the replies.
+        writer.poll_flush(cx, self.place, &mut Replies::default())
     }
 }

@@ -1,6 +1,9 @@
 //! The sending side: the queue, and writing it.
 
 mod direct;
+mod sharing;
+
+pub(crate) use sharing::Point;
 
 use core::fmt;
 use core::task::{Context, Poll, Waker, ready};
@@ -8,20 +11,17 @@ use core::time::Duration;
 use std::boxed::Box;
 use std::io::{self, ErrorKind, IoSlice};
 use std::sync::Arc;
-use std::task::Wake;
 
 use crate::adapter::Error;
 use crate::asynchronous::io::{Io, Wrap, poll_read};
 use crate::asynchronous::reader::{Link, lost};
-use crate::asynchronous::waiters::{Side, Waiters};
+use crate::asynchronous::waiters::{Place, Side, Waiters};
 use crate::memory::recv_buf::RecvBuf;
 use crate::memory::send_buf::SendBuf;
-use crate::protocol::error::Refusal;
-use crate::protocol::message::Message;
-use crate::protocol::prepared::Prepared;
 use crate::protocol::replies::Replies;
 use crate::protocol::send::Sender;
 use crate::protocol::send_state::SendState;
+use sharing::Sharing;
 
 /// How many slices one vectored write takes.
 const MAX_SLICES: usize = 16;
@@ -34,47 +34,6 @@ pub(crate) struct Writer<I: Io> {
     pub(crate) out: SendBuf,
     /// Present once two tasks may use the connection, or once a flush has waited or a `Sink` was used.
     sharing: Option<Box<Sharing<I::Timer>>>,
-}
-
-/// State that most connections do not have.
-struct Sharing<T> {
-    waiters: Arc<Waiters>,
-    /// The timer of the sending side. The receiving side has its own.
-    timer: T,
-    /// A broadcast message that waits until all before it has left.
-    newest: Option<Prepared>,
-    /// A `Sink` said that it is ready.
-    promised: bool,
-    /// A message that a `Sink` took, after something else had taken its room.
-    held: Option<Message>,
-    /// The receiving side waits, and watches no deadline of the queue.
-    rests: bool,
-    /// The receiving side was woken only to watch the deadline of fed bytes.
-    told: bool,
-    /// The stream did not take everything at the last try. The task that waits for the socket goes on with it.
-    is_blocked: bool,
-    /// Queued bytes were dropped: a flush must not say that they left.
-    has_lost: bool,
-    /// The sending side gave up a peer that does not read.
-    gave_up: bool,
-}
-
-impl<T: Default> Default for Sharing<T> {
-    fn default() -> Self {
-        let (waiters, timer) = (Arc::default(), T::default());
-        Self {
-            waiters,
-            timer,
-            newest: None,
-            promised: false,
-            held: None,
-            rests: false,
-            told: false,
-            is_blocked: false,
-            has_lost: false,
-            gave_up: false,
-        }
-    }
 }
 
 impl<I: Io> fmt::Debug for Writer<I> {
@@ -95,15 +54,14 @@ impl<I: Io> Writer<I> {
         self.io = Some(io);
     }
 
-    /// From now on, different tasks may drive the two sides.
-    pub(crate) fn share(&mut self) {
-        self.sharing();
+    /// From now on, different tasks may drive the two sides. Gives the tasks that wait.
+    pub(crate) fn share(&mut self) -> &Arc<Waiters> {
+        &self.sharing().waiters
     }
 
     fn sharing(&mut self) -> &mut Sharing<I::Timer> {
         let is_blocked = self.out.is_buffered();
-        let new = || Box::new(Sharing { is_blocked, ..Sharing::default() });
-        self.sharing.get_or_insert_with(new)
+        self.sharing.get_or_insert_with(|| Box::new(Sharing::new(is_blocked)))
     }
 
     pub(crate) fn into_io(mut self) -> io::Result<I> {
@@ -138,35 +96,7 @@ impl<I: Io> Writer<I> {
     /// Whether a message would be refused for lack of room.
     #[inline]
     pub(crate) fn is_full(&self) -> bool {
-        self.out.len() >= self.sender.config().get().max_send_queue
-            || self.sharing.as_ref().is_some_and(|sharing| sharing.held.is_some())
-    }
-
-    /// Promises room for the next message of a `Sink`.
-    pub(crate) fn promise(&mut self) {
-        self.sharing().promised = true;
-    }
-
-    /// Takes a message of a `Sink`. If something else has taken the room since the sink was ready, the message
-    /// waits here.
-    pub(crate) fn start_send(&mut self, message: Message) -> Result<(), Error> {
-        let promised = core::mem::take(&mut self.sharing().promised);
-        match self.sender.send_owned(message, &mut self.out) {
-            Err(error) if promised && error.refusal() == Refusal::QueueFull => {
-                self.sharing().held = error.into_message();
-            }
-            result => result?,
-        }
-        self.tell();
-        Ok(())
-    }
-
-    /// Queues the message, unless that was done.
-    pub(crate) fn queue(&mut self, message: &mut Option<Message>) -> Result<(), Error> {
-        match message.take() {
-            Some(message) => Ok(self.sender.send_owned(message, &mut self.out)?),
-            None => Ok(()),
-        }
+        self.out.len() >= self.sender.config().get().max_send_queue || self.holds()
     }
 
     /// Writes the replies and all that is queued.
@@ -187,11 +117,8 @@ impl<I: Io> Writer<I> {
                 // It is refused only if the connection was closed meanwhile, and then it does not matter.
                 let _ = self.sender.send_prepared(&newest, &mut self.out);
             }
-            if self.out.is_empty()
-                && let Some(held) = self.sharing.as_mut().and_then(|sharing| sharing.held.take())
-                && self.sender.send_owned(held, &mut self.out).is_err()
-            {
-                self.sharing().has_lost = true;
+            if self.holds() {
+                self.release_held();
             }
             if !self.is_waiting() {
                 return Poll::Ready(Ok(()));
@@ -237,7 +164,7 @@ impl<I: Io> Writer<I> {
     fn tell_receiving(&mut self) {
         if let Some(sharing) = self.sharing.as_mut().filter(|sharing| sharing.rests) {
             (sharing.rests, sharing.told) = (false, true);
-            sharing.waiters.wake_one(Side::Receiving);
+            sharing.waiters.wake_receiving();
         }
     }
 
@@ -251,29 +178,37 @@ impl<I: Io> Writer<I> {
         self.sender.deadline(now, &self.out)
     }
 
-    /// Writes all that is queued, for the sending side.
+    /// Writes all that is queued, for the sending side. It has to be shared.
     pub(crate) fn poll_flush(
         &mut self,
         cx: &mut Context<'_>,
+        place: Place,
         replies: &mut Replies,
     ) -> Poll<Result<(), Error>> {
         if self.has_lost() {
             return Poll::Ready(Err(lost(self.gave_up())));
         }
-        let error = match self.poll_send(cx, Side::Sending, replies) {
+        let error = match self.poll_send(cx, Side::Sending(place), replies) {
             Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
             Poll::Ready(Err(error)) => error.into(),
             Poll::Pending => {
                 // The caller may drop its future. Then the receiving side goes on.
                 self.tell();
                 let deadline = self.deadline(I::now());
-                ready!(I::poll_timer(&mut self.sharing().timer, cx, deadline));
+                ready!(self.poll_timer(deadline));
                 self.give_up();
                 lost(true)
             }
         };
         self.shut();
         Poll::Ready(Err(error))
+    }
+
+    /// Waits for the deadline, for each half that waits for the socket: the one that waits now may be dropped.
+    fn poll_timer(&mut self, deadline: Option<Duration>) -> Poll<()> {
+        let sharing = self.sharing();
+        let waker = Waker::from(Arc::clone(&sharing.waiters));
+        I::poll_timer(&mut sharing.timer, &mut Context::from_waker(&waker), deadline)
     }
 
     /// Writes what the stream takes at once.
@@ -299,22 +234,29 @@ impl<I: Io> Writer<I> {
                 Poll::Ready(Ok(n)) => self.out.sent(n),
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => {
-                    self.set_blocked(true);
+                    self.note_blocked();
                     self.out.release();
                     return Poll::Pending;
                 }
             }
         }
         let flushed = io.poll_flush(cx);
-        self.set_blocked(!matches!(flushed, Poll::Ready(Ok(()))));
+        if let Some(sharing) = &mut self.sharing {
+            sharing.is_blocked = !matches!(flushed, Poll::Ready(Ok(())));
+            if !sharing.is_blocked {
+                sharing.rounds.all();
+            }
+        }
         ready!(flushed)?;
         self.out.set_buffered(false);
         Poll::Ready(Ok(()))
     }
 
-    fn set_blocked(&mut self, is_blocked: bool) {
+    /// The stream takes no more now.
+    fn note_blocked(&mut self) {
         if let Some(sharing) = &mut self.sharing {
-            sharing.is_blocked = is_blocked;
+            sharing.is_blocked = true;
+            sharing.rounds.some(self.sender.state(&self.out).taken(), self.out.len());
         }
     }
 
@@ -335,13 +277,14 @@ impl<I: Io> Writer<I> {
     pub(crate) fn poll_shutdown_in_time(
         &mut self,
         cx: &mut Context<'_>,
+        place: Place,
         since: Duration,
     ) -> Poll<io::Result<()>> {
-        let result = self.poll_shutdown(cx, Side::Sending);
+        let result = self.poll_shutdown(cx, Side::Sending(place));
         if result.is_pending() {
             let timeout = self.sender.config().get().close_timeout;
             let deadline = timeout.map(|timeout| since.saturating_add(timeout));
-            ready!(I::poll_timer(&mut self.sharing().timer, cx, deadline));
+            ready!(self.poll_timer(deadline));
             return Poll::Ready(Ok(()));
         }
         result
@@ -371,10 +314,10 @@ impl<I: Io> Writer<I> {
         }
     }
 
-    /// Wakes both sides, because there is news.
+    /// Wakes all halves, because there is news.
     pub(crate) fn wake(&self) {
-        if let Some(waiters) = self.waiters() {
-            waiters.wake();
+        if let Some(sharing) = &self.sharing {
+            sharing.waiters.wake_all();
         }
     }
 
@@ -389,8 +332,7 @@ impl<I: Io> Writer<I> {
         self.out = SendBuf::new();
         if has_lost || self.sharing.is_some() {
             let sharing = self.sharing();
-            sharing.newest = None;
-            sharing.has_lost |= has_lost | sharing.held.take().is_some();
+            sharing.has_lost |= has_lost | sharing.throw_away();
             sharing.is_blocked = false;
         }
         self.wake();

@@ -335,6 +335,11 @@ impl Sender {
         Ok(())
     }
 
+    /// Whether a message is being sent in parts, and its last part was not. Until then, other messages are refused.
+    pub fn is_message_open(&self) -> bool {
+        self.open.is_some()
+    }
+
     /// Sets whether messages that begin from now on are compressed, if that was agreed on. By default they are.
     /// Turn it off for a message that has both a secret and text that an attacker chooses: the compressed size
     /// would tell about the secret.
