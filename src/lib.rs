@@ -210,7 +210,8 @@ mod embed;
 pub use adapter::tls;
 #[cfg(feature = "std")]
 pub use adapter::{
-    Attempt, Closed, Ending, Error, Live, Nudge, Session, Stopped, Unreachable, Waiting,
+    Attempt, Closed, Ending, Error, Live, Nudge, ReuniteError, Session, Stopped, Unreachable,
+    Waiting,
 };
 #[cfg(feature = "axum")]
 pub use embed::axum;

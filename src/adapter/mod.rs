@@ -6,11 +6,13 @@ pub(crate) mod opening;
 mod outcome;
 pub(crate) mod race;
 pub(crate) mod reconnect;
+pub(crate) mod reunite;
 #[cfg(feature = "rustls")]
 pub mod tls;
 mod unreachable;
 
 pub use reconnect::{Ending, Live, Nudge, Session, Stopped, Waiting};
+pub use reunite::ReuniteError;
 pub use unreachable::{Attempt, Unreachable};
 
 use core::convert::Infallible;

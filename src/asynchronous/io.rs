@@ -99,6 +99,23 @@ impl<I> Locked<I> {
     }
 }
 
+impl<I> Locked<I> {
+    /// The stream, from the last handle of it.
+    pub(crate) fn into_inner(self) -> I {
+        let Some(io) = Arc::into_inner(self.0) else {
+            unreachable!("each half has one handle, and the other half is gone");
+        };
+        io.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn with_ref<T>(&self, run: impl FnOnce(&I::Stream) -> T) -> T
+    where
+        I: Wrap,
+    {
+        run(self.lock().get_ref())
+    }
+}
+
 impl<I> Clone for Locked<I> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))

@@ -213,6 +213,17 @@ impl<I: Wrap> WebSocket<I> {
         })
     }
 
+    /// Queues a message if there is room, and never waits. It leaves as after [`feed`](Self::feed), but this writes
+    /// nothing, also where 64 KiB are queued. To make room, [`flush`](Self::flush), or wait until this is
+    /// [`ready`](Self::ready).
+    ///
+    /// # Errors
+    ///
+    /// The message comes back, with [`QueueFull`](Refusal::QueueFull) if there is no room, or with what else forbids it.
+    pub fn try_feed(&mut self, message: impl Into<Message>) -> Result<(), SendError> {
+        self.writer.queue(message.into())
+    }
+
     /// Waits for room, and queues the message if that was not done.
     #[inline]
     fn poll_queue(

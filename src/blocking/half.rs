@@ -17,13 +17,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::time::Instant;
 
-use super::deadline_of;
 use super::leaving::shutdown_until;
 use super::patience::{is_gone, is_timeout, now};
 use super::reader::{Limit, Link, Reader};
 use super::stream::BlockingStream;
 use super::writer::{Sent, Writer};
-use crate::adapter::{Error, FLUSH_FROM};
+use super::{WebSocket, deadline_of};
+use crate::adapter::reunite::Apart;
+use crate::adapter::{Error, FLUSH_FROM, ReuniteError};
 use crate::protocol::close::CloseCode;
 use crate::protocol::config::Config;
 use crate::protocol::error::{End, Refusal, SendError, Timeout};
@@ -111,11 +112,35 @@ pub(super) fn split<S: BlockingStream>(
     Ok((SendHalf { shared, compression, in_message }, RecvHalf { reader, link }))
 }
 
+/// Undoes [`split`]. Nothing else has the connection.
+fn reunite<S: BlockingStream>(sender: SendHalf<S>, receiver: RecvHalf<S>) -> WebSocket<S> {
+    let RecvHalf { mut reader, link } = receiver;
+    let SendHalf { shared, compression, .. } = sender;
+    drop(link);
+    let Some(Shared { writer, slot, .. }) = Arc::into_inner(shared) else {
+        unreachable!("two references were counted, and both are here");
+    };
+    let mut writer = writer.into_inner().unwrap_or_else(PoisonError::into_inner);
+    writer.unshare_state();
+    writer.sender.set_compression(compression);
+    reader.replies = slot.into_inner().unwrap_or_else(PoisonError::into_inner);
+    if writer.gave_up {
+        reader.receiver.give_up(End::TimedOut(Timeout::Send));
+    }
+    WebSocket { reader, writer }
+}
+
 /// The receiving side's way to the writer.
 #[derive(Debug)]
 struct Half<S: BlockingStream> {
     stream: S,
     shared: Arc<Shared<S>>,
+}
+
+impl<S: BlockingStream> Drop for Half<S> {
+    fn drop(&mut self) {
+        self.shared.receiver_gone.store(true, Ordering::Release);
+    }
 }
 
 impl<S: BlockingStream> Link for Half<S> {
@@ -323,11 +348,35 @@ impl<S: BlockingStream> RecvHalf<S> {
     pub fn get_ref(&self) -> &S {
         &self.link.stream
     }
-}
 
-impl<S: BlockingStream> Drop for RecvHalf<S> {
-    fn drop(&mut self) {
-        self.link.shared.receiver_gone.store(true, Ordering::Release);
+    /// Puts both halves together again. Nothing is lost: neither what is queued, nor a message that is under way in
+    /// either direction, nor what was read.
+    ///
+    /// ```no_run
+    /// # fn run(ws: bowline::blocking::WebSocket<std::net::TcpStream>) -> Result<(), Box<dyn std::error::Error>> {
+    /// let (sender, receiver) = ws.split()?;
+    /// // Nothing else has a clone of the sender now.
+    /// let mut ws = receiver.reunite(sender)?;
+    /// ws.close(1000, "")?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Both halves come back if they belong to different connections, or while a clone of the sending half is there.
+    pub fn reunite(
+        self,
+        sender: SendHalf<S>,
+    ) -> Result<WebSocket<S>, ReuniteError<SendHalf<S>, Self>> {
+        let why = if !Arc::ptr_eq(&sender.shared, &self.link.shared) {
+            Apart::Strangers
+        } else if Arc::strong_count(&sender.shared) > 2 {
+            Apart::Shared
+        } else {
+            return Ok(reunite(sender, self));
+        };
+        Err(ReuniteError::new(sender, self, why))
     }
 }
 
@@ -431,6 +480,12 @@ impl<S: BlockingStream> SendHalf<S> {
         lock(&self.shared.writer).sender.stats(now())
     }
 
+    /// Lends the stream, for its addresses and options. It waits while another clone writes, and no clone writes
+    /// meanwhile: use none of them. Reading from the stream or writing to it breaks the connection.
+    pub fn with_ref<T>(&self, run: impl FnOnce(&S) -> T) -> T {
+        run(lock(&self.shared.writer).get_ref())
+    }
+
     /// As [`WebSocket::set_compression`](super::WebSocket::set_compression), for what this clone sends.
     pub fn set_compression(&mut self, on: bool) {
         self.compression = on;
@@ -496,7 +551,7 @@ impl<S: BlockingStream> SendHalf<S> {
     }
 
     /// Queues with the lock held, writes, and then sends the replies that came meanwhile.
-    fn write(
+    pub(super) fn write(
         &mut self,
         mut flush: bool,
         until: Option<Duration>,
@@ -545,7 +600,7 @@ fn queue<S: BlockingStream>(writer: &mut Writer<S>, message: Message) -> Result<
 }
 
 /// Writes if the queue is full. The lock is held, so no other sender takes the room.
-fn make_room<S: BlockingStream>(writer: &mut Writer<S>) -> Result<(), Error> {
+pub(super) fn make_room<S: BlockingStream>(writer: &mut Writer<S>) -> Result<(), Error> {
     if writer.is_full() { send_all(writer, None).or_else(if_would_block) } else { Ok(()) }
 }
 

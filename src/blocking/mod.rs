@@ -316,6 +316,18 @@ impl<S: BlockingStream> WebSocket<S> {
         self.relieve()
     }
 
+    /// Queues a message if there is room, and never waits. It leaves as after [`feed`](Self::feed), but this writes
+    /// nothing, also where 64 KiB are queued. To make room, [`flush`](Self::flush).
+    ///
+    /// A [`SendHalf`] has none: it would have to wait while another clone writes.
+    ///
+    /// # Errors
+    ///
+    /// The message comes back, with [`QueueFull`](Refusal::QueueFull) if there is no room, or with what else forbids it.
+    pub fn try_feed(&mut self, message: impl Into<Message>) -> Result<(), SendError> {
+        self.writer.sender.send_owned(message.into(), &mut self.writer.out)
+    }
+
     /// Writes if the queue is full.
     fn make_room(&mut self) -> Result<(), Error> {
         if self.writer.is_full() { self.flush().or_else(if_would_block) } else { Ok(()) }

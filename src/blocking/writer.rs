@@ -87,6 +87,11 @@ impl<S: BlockingStream> Writer<S> {
         Arc::clone(self.state.insert(Arc::new(state)))
     }
 
+    /// Undoes [`share_state`](Self::share_state).
+    pub(super) fn unshare_state(&mut self) {
+        self.state = None;
+    }
+
     /// Notes how far sending has come. It does so even during a long write, because bytes that the peer takes
     /// show life.
     pub(super) fn note(&self) {

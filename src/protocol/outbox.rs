@@ -195,7 +195,7 @@ impl<K> Outbox<K> {
 
     /// Lends the message that has waited longest to `send`, and takes it out if that took it. `None` if nothing waits.
     ///
-    /// This is for adapters, and for programs with a sending half. Those of this crate have `send_from`.
+    /// This is for adapters. Those of this crate have `send_from`, also for sending halves.
     ///
     /// ```
     /// # fn send(mut sender: bowline::blocking::SendHalf<std::net::TcpStream>) -> Result<(), bowline::Error> {

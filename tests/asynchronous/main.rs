@@ -40,6 +40,8 @@ macro_rules! over {
             mod parts;
             #[path = "rate_limit.rs"]
             mod rate_limit;
+            #[path = "reunite.rs"]
+            mod reunite;
             #[path = "send.rs"]
             mod send;
             #[path = "sink.rs"]

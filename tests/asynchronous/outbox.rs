@@ -118,3 +118,54 @@ fn what_is_refused_stays() {
     assert_eq!(refused.refusal(), Refusal::Closed);
     assert_eq!((waiting.len(), waiting.handed_over()), (2, 0));
 }
+
+#[test]
+fn a_half_sends_what_waits_as_a_websocket_does() {
+    for role in ROLES {
+        for polls in [1, 2, 3, 7, 1000] {
+            let (ws, far) = open(role, &no_timeouts().max_send_queue(64));
+            let (mut sender, _receiver) = ws.split();
+            let mut other = sender.clone();
+            far.stutter(5);
+            let mut outbox = outbox(texts(0..20));
+            finish(other.feed("of another clone")).unwrap();
+            let mut tries = 0;
+            while cancelled(sender.send_from(&mut outbox), polls).map(Result::unwrap).is_none() {
+                assert_eq!(outbox.len() as u64 + outbox.handed_over(), 20);
+                tries += 1;
+                assert!(tries < 10_000, "no end");
+            }
+            assert_eq!((outbox.len(), outbox.handed_over()), (0, 20));
+            let first = ["of another clone".into()];
+            assert_eq!(sent(&far.frames(role)), [&first[..], &texts(0..20)].concat());
+        }
+        // What is refused stays, and so does all for a connection that is dead.
+        let (ws, far) = open(role, &no_timeouts());
+        let (mut sender, _receiver) = ws.split();
+        let mut other = sender.clone();
+        let mut waiting = outbox(texts(0..2));
+        finish(other.send_part("begun", false)).unwrap();
+        let Err(Error::Send(refused)) = finish(sender.send_from(&mut waiting)) else {
+            panic!("in the middle of a message");
+        };
+        assert_eq!((refused.refusal(), waiting.len()), (Refusal::MessageOpen, 2));
+        finish(other.send_part("", true)).unwrap();
+        far.change(|s| s.write_error = Some(ErrorKind::ConnectionReset));
+        finish(other.send("lost")).unwrap_err();
+        finish(sender.send_from(&mut waiting)).unwrap_err();
+        assert_eq!((waiting.len(), waiting.handed_over()), (2, 0));
+    }
+}
+
+#[test]
+fn of_a_half_no_more_than_64_kib_and_one_message_are_queued() {
+    let (ws, far) = open(Role::Server, &no_timeouts());
+    let (mut sender, _receiver) = ws.split();
+    let mut waiting = outbox((0..200).map(|_| Message::from(vec![7; 1024])));
+    far.room(0);
+    assert!(cancelled(sender.send_from(&mut waiting), 5).is_none());
+    assert!((64..=66).contains(&waiting.handed_over()), "{}", waiting.handed_over());
+    far.room(usize::MAX);
+    finish(sender.send_from(&mut waiting)).unwrap();
+    assert_eq!(far.frames(Role::Server).len(), 200);
+}

@@ -3,8 +3,9 @@
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::task::{Context, Waker};
+use std::time::Duration;
 
-use bowline::{Message, Role};
+use bowline::{Config, Message, Refusal, Role};
 use futures_util::stream::FusedStream;
 use futures_util::{Sink, SinkExt, Stream, StreamExt};
 use super::adapter::open;
@@ -122,4 +123,72 @@ fn a_task_that_another_took_over_from_is_not_woken_instead_of_it() {
     assert!(send.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
     far.room(usize::MAX);
     assert_eq!(wakes.count(), 1);
+}
+
+#[test]
+fn try_feed_waits_for_nothing_and_gives_back_what_has_no_room() {
+    macro_rules! check {
+        ($sends:expr, $far:expr) => {
+            let (mut sends, far) = ($sends, $far);
+            let mut queued = 0;
+            let refused = loop {
+                match sends.try_feed(pattern(queued)) {
+                    Ok(()) => queued += 1,
+                    Err(error) => break error,
+                }
+            };
+            assert_eq!((far.writes(), refused.refusal()), (0, Refusal::QueueFull));
+            assert_eq!(refused.into_message(), Some(pattern(queued).into()));
+            finish(sends.ready()).unwrap();
+            sends.try_feed(pattern(queued)).unwrap();
+            finish(sends.flush()).unwrap();
+            let sent = payloads(&far.frames(ROLE), BINARY);
+            assert_eq!(sent, (0..=queued).map(pattern).collect::<Vec<_>>());
+            let too_long = Message::Ping(vec![0; 126].into());
+            let refused = sends.try_feed(too_long.clone()).unwrap_err();
+            assert_eq!(refused.refusal(), Refusal::ControlTooLong);
+            assert_eq!(refused.into_message(), Some(too_long));
+        };
+    }
+    let config = no_timeouts().max_send_queue(100_000);
+    let (ws, far) = open(ROLE, &config);
+    check!(ws, far);
+    let (ws, far) = open(ROLE, &config);
+    let (sender, _receiver) = ws.split();
+    check!(sender, far);
+}
+
+#[test]
+fn try_feed_tells_the_receiving_half_and_goes_after_what_a_sink_took() {
+    let (ws, far) = open(ROLE, &Config::default().send_timeout(Duration::ZERO));
+    let (mut sender, mut receiver) = ws.split();
+    let (wakes, waker) = Wakes::new();
+    let mut recv = pin!(receiver.recv());
+    assert!(recv.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    far.room(0);
+    sender.try_feed("fed").unwrap();
+    assert_eq!(wakes.count(), 1);
+    // It watches the deadline of what was fed.
+    assert!(finish(recv).is_err());
+
+    let (ws, far) = open(ROLE, &no_timeouts().max_send_queue(10));
+    let (mut sender, _receiver) = ws.split();
+    let mut other = sender.clone();
+    far.room(0);
+    let cx = &mut Context::from_waker(Waker::noop());
+    assert!(Sink::<Message>::poll_ready(Pin::new(&mut sender), cx).is_ready());
+    other.try_feed("0123456789").unwrap();
+    Pin::new(&mut sender).start_send("held".into()).unwrap();
+    assert_eq!(other.try_feed("after").unwrap_err().refusal(), Refusal::QueueFull);
+    far.room(6);
+    assert!(poll(pin!(other.flush())).is_pending());
+    // There is room, and what the sink took goes first.
+    assert_eq!(other.try_feed("after").unwrap_err().refusal(), Refusal::QueueFull);
+    far.room(8);
+    assert!(poll(pin!(other.flush())).is_pending());
+    other.try_feed("after").unwrap();
+    far.room(usize::MAX);
+    finish(sender.flush()).unwrap();
+    let sent = payloads(&far.frames(ROLE), TEXT);
+    assert_eq!(sent, [&b"0123456789"[..], b"held", b"after"]);
 }

@@ -128,3 +128,28 @@ fn what_is_refused_stays() {
     assert_eq!(refused.refusal(), Refusal::Closed);
     assert_eq!((waiting.len(), waiting.handed_over()), (2, 0));
 }
+
+#[test]
+fn a_half_sends_what_waits_as_a_websocket_does() {
+    for role in ROLES {
+        let (ws, far) = open(role, &no_timeouts().max_send_queue(64));
+        let (mut sender, _receiver) = ws.split().unwrap();
+        let mut other = sender.clone();
+        let mut waiting = outbox(texts(0..20));
+        other.send_part("begun", false).unwrap();
+        let Err(Error::Send(refused)) = sender.send_from(&mut waiting) else {
+            panic!("in the middle of a message");
+        };
+        assert_eq!((refused.refusal(), waiting.len()), (Refusal::MessageOpen, 20));
+        other.send_part("", true).unwrap();
+        sender.send_from(&mut waiting).unwrap();
+        assert_eq!((waiting.len(), waiting.handed_over()), (0, 20));
+        assert_eq!(sent(&far.frames(role)[2..]), texts(0..20));
+        // A connection that is dead takes nothing.
+        far.change(|s| s.write_error = Some(ErrorKind::ConnectionReset));
+        other.send("lost").unwrap_err();
+        let mut waiting = outbox(texts(0..2));
+        sender.send_from(&mut waiting).unwrap_err();
+        assert_eq!((waiting.len(), waiting.handed_over()), (2, 0));
+    }
+}

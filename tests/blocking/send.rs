@@ -500,3 +500,22 @@ fn a_plain_stream_says_that_it_cannot_be_split() {
         other => panic!("{:?}", other.map(drop)),
     }
 }
+
+#[test]
+fn try_feed_writes_nothing_and_gives_back_what_has_no_room() {
+    let (mut ws, far) = open(Role::Server, &Config::default().max_send_queue(100_000));
+    let mut queued = 0;
+    let refused = loop {
+        match ws.try_feed(pattern(queued)) {
+            Ok(()) => queued += 1,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!((far.writes(), refused.refusal()), (0, Refusal::QueueFull));
+    assert_eq!(refused.into_message(), Some(pattern(queued).into()));
+    ws.flush().unwrap();
+    ws.try_feed(pattern(queued)).unwrap();
+    ws.flush().unwrap();
+    let sent = payloads(&far.frames(Role::Server), BINARY);
+    assert_eq!(sent, (0..=queued).map(pattern).collect::<Vec<_>>());
+}

@@ -635,6 +635,97 @@ fn a_message_in_parts_has_nothing_of_another_clone_in_it() {
     }
 }
 
+#[test]
+fn halves_that_are_put_together_again_lose_nothing() {
+    for role in ROLES {
+        let (mut sender, mut receiver, far) = halves(role, &Config::default());
+        let wire = [text_in_fragments(role, "in fragments"), to(role, TEXT, b"next")].concat();
+        let (early, late) = wire.split_at(20);
+        far.push(early);
+        assert!(matches!(receiver.recv_timeout(Duration::ZERO), Err(Error::TimedOut)));
+        sender.feed("queued").unwrap();
+        sender.send_part("par", false).unwrap();
+        let mut ws = receiver.reunite(sender).unwrap();
+        far.push(late);
+        assert_eq!(ws.recv().unwrap(), Some("in fragments".into()));
+        let (mut sender, receiver) = ws.split().unwrap();
+        sender.send_part("ts", true).unwrap();
+        let mut ws = receiver.reunite(sender).unwrap();
+        assert_eq!(ws.recv().unwrap(), Some("next".into()));
+        ws.send("whole again").unwrap();
+        let sent = shorthand(&far.frames(role));
+        let texts: Vec<_> = sent.iter().filter(|(o, _)| *o < CLOSE).map(|(_, t)| t).collect();
+        assert_eq!(texts, ["queued", "par", "ts", "whole again"]);
+        assert_eq!(sent.iter().filter(|(opcode, _)| *opcode == PONG).count(), 2);
+        far.push(&close_to(role, 1000));
+        far.eof();
+        let (end, handles) = in_time("recv", move || {
+            assert_eq!(ws.recv().unwrap(), None);
+            let end = ws.end().cloned();
+            drop(ws);
+            let handles = far.lock().handles;
+            (end, handles)
+        });
+        assert!(matches!(end, Some(End::Closed { .. })));
+        assert_eq!(handles, 0);
+    }
+}
+
+#[test]
+fn what_the_receiving_half_still_owed_is_sent_by_the_whole() {
+    let role = Role::Server;
+    let (sender, mut receiver, far) = halves(role, &Config::default());
+    far.room(0);
+    far.push(&[to(role, PING, b"owed"), to(role, TEXT, b"a")].concat());
+    assert_eq!(receiver.recv().unwrap(), Some("a".into()));
+    let mut ws = receiver.reunite(sender).unwrap();
+    far.room(usize::MAX);
+    ws.flush().unwrap();
+    assert_eq!(shorthand(&far.frames(role)), [(PONG, "owed".into())]);
+}
+
+#[test]
+fn a_peer_that_a_half_gave_up_is_given_up_by_the_whole() {
+    let config = Config::default().send_timeout(Duration::from_millis(20));
+    let (mut sender, receiver, far) = halves(Role::Server, &config);
+    far.room(0);
+    sender.send("lost").unwrap_err();
+    let mut ws = receiver.reunite(sender).unwrap();
+    assert!(ws.flush().is_err());
+    let result = in_time("recv", move || ws.recv());
+    assert!(matches!(result, Err(Error::Ended(End::TimedOut(Timeout::Send)))), "{result:?}");
+}
+
+#[test]
+fn halves_that_do_not_fit_come_back_and_go_on() {
+    let (sender, receiver, _far) = halves(Role::Server, &Config::default());
+    let (strange_sender, strange_receiver, _strange) = halves(Role::Server, &Config::default());
+    let error = receiver.reunite(strange_sender).unwrap_err();
+    assert!(error.to_string().contains("different connections"), "{error}");
+    let (strange_sender, receiver) = error.into_halves();
+    strange_receiver.reunite(strange_sender).unwrap();
+
+    let clone = sender.clone();
+    let error = receiver.reunite(sender).unwrap_err();
+    assert!(error.to_string().contains("clone"), "{error}");
+    let (mut sender, receiver) = error.into_halves();
+    drop(clone);
+    // They are as they were: the sender does not think that nobody receives.
+    assert_eq!(sender.close(1000, "").unwrap(), None);
+    receiver.reunite(sender).unwrap();
+}
+
+#[test]
+fn each_half_lends_its_stream() {
+    let (ours, _peer) = tcp();
+    let address = ours.peer_addr().unwrap();
+    let ws = over(ours, Role::Server, &Config::default());
+    assert_eq!(ws.get_ref().peer_addr().unwrap(), address);
+    let (sender, receiver) = ws.split().unwrap();
+    assert_eq!(sender.with_ref(|stream| stream.peer_addr().unwrap()), address);
+    assert_eq!(receiver.get_ref().peer_addr().unwrap(), address);
+}
+
 /// A peer that reads frames from its socket.
 struct Peer {
     stream: TcpStream,

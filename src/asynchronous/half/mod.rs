@@ -3,6 +3,7 @@
 //! Each half has its own handle of the stream. The queue's lock is held while the queue is polled. It is never
 //! held across an await, or while a message is decoded. So neither half waits for the other.
 
+mod outbox;
 mod receiving;
 mod sending;
 
@@ -16,6 +17,7 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::WebSocket;
 use super::broadcast::{Offered, Peer, SlowPeer};
 use super::io::{Io, Locked, poll_read};
 use super::reader::{Link, Reader};
@@ -91,11 +93,33 @@ pub(super) fn split<I: Io>(
     (SendHalf { shared, own }, RecvHalf { reader, link })
 }
 
+/// Undoes [`split`]. Nothing else has the connection.
+fn reunite<I: Io>(sender: SendHalf<I>, receiver: RecvHalf<I>) -> WebSocket<I> {
+    let RecvHalf { reader, link } = receiver;
+    let shared = Arc::clone(&link.shared);
+    drop(link);
+    sender.own.give_back(&mut shared.writer());
+    drop(sender);
+    let Some(shared) = Arc::into_inner(shared) else {
+        unreachable!("two references were counted, and both are here");
+    };
+    let writer = shared.writer.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut writer = writer.map(Locked::into_inner);
+    writer.unshare();
+    WebSocket { reader, writer: Box::new(writer) }
+}
+
 /// The receiving side's way to the writer.
 pub(super) struct Half<I: Io> {
     /// `None` only if the writer had lost its stream.
     stream: Option<Locked<I>>,
     shared: Arc<Shared<I>>,
+}
+
+impl<I: Io> Drop for Half<I> {
+    fn drop(&mut self) {
+        self.shared.receiver_gone.store(true, Ordering::Release);
+    }
 }
 
 impl<I: Io> Link for Half<I> {

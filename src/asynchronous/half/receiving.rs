@@ -4,11 +4,13 @@ use core::fmt;
 use core::future::poll_fn;
 use core::time::Duration;
 use std::boxed::Box;
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
 
-use super::Half;
-use crate::adapter::Error;
-use crate::asynchronous::io::Io;
+use super::{Half, SendHalf};
+use crate::adapter::reunite::Apart;
+use crate::adapter::{Error, ReuniteError};
+use crate::asynchronous::WebSocket;
+use crate::asynchronous::io::{Io, Wrap};
 use crate::asynchronous::reader::Reader;
 use crate::protocol::error::End;
 use crate::protocol::message::{Message, MessageRef, Part};
@@ -88,10 +90,47 @@ impl<I: Io> RecvHalf<I> {
     pub fn end(&self) -> Option<&End> {
         self.reader.receiver.end()
     }
-}
 
-impl<I: Io> Drop for RecvHalf<I> {
-    fn drop(&mut self) {
-        self.link.shared.receiver_gone.store(true, Ordering::Release);
+    /// Lends the stream; see [`SendHalf::with_ref`].
+    pub fn with_ref<T>(&self, run: impl FnOnce(&I::Stream) -> T) -> T
+    where
+        I: Wrap,
+    {
+        let Some(stream) = &self.link.stream else {
+            unreachable!("only a WebSocket with a stream is split");
+        };
+        stream.with_ref(run)
+    }
+
+    /// Puts both halves together again. Nothing is lost: neither what is queued, nor a message that is under way in
+    /// either direction, nor what was read.
+    ///
+    #[cfg_attr(feature = "tokio", doc = "```no_run")]
+    #[cfg_attr(not(feature = "tokio"), doc = "```ignore")]
+    /// # async fn run(ws: bowline::tokio::WebSocket<tokio::net::TcpStream>) -> Result<(), Box<dyn std::error::Error>> {
+    /// let (sender, receiver) = ws.split();
+    /// // Nothing else has a clone of the sender now.
+    /// let mut ws = receiver.reunite(sender)?;
+    /// ws.close(1000, "").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Both halves come back if they belong to different connections, or while a clone of the sending half or a
+    /// [`Member`](crate::asynchronous::Member) of a [`Broadcast`](crate::asynchronous::Broadcast) is there.
+    pub fn reunite(
+        self,
+        sender: SendHalf<I>,
+    ) -> Result<WebSocket<I>, ReuniteError<SendHalf<I>, Self>> {
+        let why = if !Arc::ptr_eq(&sender.shared, &self.link.shared) {
+            Apart::Strangers
+        } else if Arc::strong_count(&sender.shared) > 2 {
+            Apart::Shared
+        } else {
+            return Ok(super::reunite(sender, self));
+        };
+        Err(ReuniteError::new(sender, self, why))
     }
 }

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use super::Shared;
 use crate::adapter::{Error, FLUSH_FROM, FLUSH_PARTS_FROM};
 use crate::asynchronous::broadcast::Peer;
-use crate::asynchronous::io::{Io, Locked};
+use crate::asynchronous::io::{Io, Locked, Wrap};
 use crate::asynchronous::waiters::Place;
 use crate::asynchronous::writer::{Point, Writer};
 use crate::protocol::close::CloseCode;
@@ -69,23 +69,14 @@ pub struct SendHalf<I: Io> {
 #[derive(Debug)]
 pub(super) struct Own {
     pub(super) place: Place,
-    /// Where the queue ended when this half last added to it.
+    /// A point in the queue that is after all that this half queued. It is made when the half waits.
     queued: Point,
     /// Whether messages are compressed, if that was agreed on.
     compression: bool,
-    sink: SinkState,
+    /// The `Sink` said that it is ready.
+    promised: bool,
     /// This half began a message in parts, and has not ended it.
     in_message: bool,
-}
-
-/// How far the `Sink` of a half is with its message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum SinkState {
-    Idle,
-    /// It said that it is ready.
-    Promised,
-    /// It took a message that is not in the queue yet.
-    Held,
 }
 
 impl<I: Io> fmt::Debug for SendHalf<I> {
@@ -121,6 +112,11 @@ impl<I: Io> SendHalf<I> {
     pub async fn feed(&mut self, message: impl Into<Message>) -> Result<(), Error> {
         let mut message = Some(message.into());
         poll_fn(|cx| {
+            // This changes none of the flags that the halves share.
+            let at_once = self.own.queue_at_once(&mut self.shared.writer(), &mut message);
+            if let Some(queued) = at_once {
+                return Poll::Ready(queued);
+            }
             self.with(|own, writer| {
                 if message.is_some() {
                     ready!(own.poll_queue(writer, cx, &mut message))?;
@@ -134,6 +130,22 @@ impl<I: Io> SendHalf<I> {
             })
         })
         .await
+    }
+
+    /// Queues a message if there is room, and never waits. It leaves as after [`feed`](Self::feed), but this writes
+    /// nothing, also where 64 KiB are queued. To make room, let a task [`flush`](Self::flush), or wait until this is
+    /// [`ready`](Self::ready).
+    ///
+    /// # Errors
+    ///
+    /// The message comes back, with [`QueueFull`](Refusal::QueueFull) if there is no room, or with what else forbids it.
+    pub fn try_feed(&mut self, message: impl Into<Message>) -> Result<(), SendError> {
+        let message = message.into();
+        self.with(|own, writer| {
+            own.queue(writer, |writer| writer.queue(message))?;
+            writer.tell();
+            Ok(())
+        })
     }
 
     /// Sends a part of a message; see [`WebSocket::send_part`](crate::asynchronous::WebSocket::send_part). Cancel
@@ -188,6 +200,24 @@ impl<I: Io> SendHalf<I> {
         self.shared.writer().sender.stats(I::now())
     }
 
+    /// Lends the stream, for its addresses and options. It is locked meanwhile, so no half reads or writes: be quick, and
+    /// use none of the halves. Reading from it or writing to it breaks the connection.
+    ///
+    #[cfg_attr(feature = "tokio", doc = "```no_run")]
+    #[cfg_attr(not(feature = "tokio"), doc = "```ignore")]
+    /// # fn peer(sender: bowline::tokio::SendHalf<tokio::net::TcpStream>) -> std::io::Result<std::net::SocketAddr> {
+    /// sender.with_ref(|stream| stream.peer_addr())
+    /// # }
+    /// ```
+    pub fn with_ref<T>(&self, run: impl FnOnce(&I::Stream) -> T) -> T
+    where
+        I: Wrap,
+    {
+        // Without the lock of the queue, which others may need meanwhile.
+        let stream = self.shared.writer().stream();
+        stream.with_ref(run)
+    }
+
     /// For a [`Broadcast`](crate::asynchronous::Broadcast).
     pub(in crate::asynchronous) fn peer(&self) -> Arc<dyn Peer>
     where
@@ -208,8 +238,9 @@ impl<I: Io> SendHalf<I> {
         let mut is_begun = false;
         poll_fn(|cx| {
             self.with(|own, writer| {
+                // All that waits now, whoever queued it.
                 if !core::mem::replace(&mut is_begun, true) {
-                    own.queued = writer.point();
+                    own.queued = Point::NEXT;
                 }
                 own.poll_sent(writer, cx)
             })
@@ -276,21 +307,15 @@ impl<I: Io> SendHalf<I> {
 
     /// Runs with what this half has, and the writer. A future that calls this holds one reference.
     #[inline]
-    fn with<T>(&mut self, run: impl FnOnce(&mut Own, &mut Writer<Locked<I>>) -> T) -> T {
+    pub(super) fn with<T>(&mut self, run: impl FnOnce(&mut Own, &mut Writer<Locked<I>>) -> T) -> T {
         let own = &mut self.own;
         self.shared.with(|writer| run(own, writer))
     }
 
     pub(in crate::asynchronous) fn start_send(&mut self, message: Message) -> Result<(), Error> {
         self.with(|own, writer| {
-            let promised =
-                core::mem::replace(&mut own.sink, SinkState::Idle) == SinkState::Promised;
-            let is_held = writer
-                .compressing(own.compression, |writer| writer.start_send(message, promised))?;
-            own.queued = writer.point();
-            if is_held {
-                own.sink = SinkState::Held;
-            }
+            let promised = core::mem::take(&mut own.promised);
+            own.queue(writer, |writer| writer.start_send(message, promised))?;
             Ok(())
         })
     }
@@ -309,11 +334,7 @@ impl<I: Io> SendHalf<I> {
     ) -> Poll<Result<(), Error>> {
         self.with(|own, writer| {
             ready!(own.poll_room(writer, cx))?;
-            // If it took a message before, that is in the queue now.
-            if own.sink == SinkState::Held {
-                own.queued = writer.point();
-            }
-            own.sink = SinkState::Promised;
+            own.promised = true;
             Poll::Ready(Ok(()))
         })
     }
@@ -333,9 +354,8 @@ impl<I: Io> SendHalf<I> {
         reason: &str,
     ) -> Result<(), Error> {
         let queued = self.with(|own, writer| {
-            let queued = writer.sender.start_close(code, reason, &mut writer.out);
-            own.queued = writer.point();
-            queued
+            own.queued = Point::NEXT;
+            writer.sender.start_close(code, reason, &mut writer.out)
         });
         match queued {
             // This comes after the flag is set: the receiving half has a deadline from now on.
@@ -351,7 +371,7 @@ impl<I: Io> Clone for SendHalf<I> {
     fn clone(&self) -> Self {
         let place = self.shared.waiters.enter();
         // The clone has promised nothing, and is in the middle of nothing.
-        let own = Own { place, sink: SinkState::Idle, in_message: false, ..self.own };
+        let own = Own { place, promised: false, in_message: false, ..self.own };
         Self { shared: Arc::clone(&self.shared), own }
     }
 }
@@ -365,13 +385,20 @@ impl<I: Io> Drop for SendHalf<I> {
 impl Own {
     /// Those of the half that `split` makes.
     pub(super) fn first<I: Io>(writer: &mut Writer<I>) -> Self {
-        let is_promised = writer.take_promise();
         Self {
             place: Place::FIRST,
-            queued: writer.point(),
+            queued: Point::NEXT,
             compression: writer.sender.compression(),
-            sink: if is_promised { SinkState::Promised } else { SinkState::Idle },
+            promised: writer.take_promise(),
             in_message: writer.sender.is_message_open(),
+        }
+    }
+
+    /// Gives to the writer of a whole WebSocket what this half has.
+    pub(super) fn give_back<I: Io>(&self, writer: &mut Writer<I>) {
+        writer.sender.set_compression(self.compression);
+        if self.promised {
+            writer.promise();
         }
     }
 
@@ -384,17 +411,48 @@ impl Own {
         cx: &mut Context<'_>,
         message: &mut Option<Message>,
     ) -> Poll<Result<(), Error>> {
-        if message.is_some() {
-            ready!(self.poll_room(writer, cx))?;
+        if message.is_none() {
+            return Poll::Ready(Ok(()));
         }
-        if let Some(message) = message.take() {
-            // There is room, so no sink has a message that would go first.
-            writer.compressing(self.compression, |writer| {
-                writer.sender.send_owned(message, &mut writer.out)
-            })?;
-            self.queued = writer.point();
+        ready!(self.poll_room(writer, cx))?;
+        let Some(message) = message.take() else { return Poll::Ready(Ok(())) };
+        // There is room, so no sink has a message that would go first.
+        let queued =
+            self.queue(writer, |writer| writer.sender.send_owned(message, &mut writer.out));
+        Poll::Ready(queued.map_err(Error::from))
+    }
+
+    /// Queues a message that has room and need not be written yet. `None`: there is more to do.
+    #[inline]
+    fn queue_at_once<I: Io>(
+        &mut self,
+        writer: &mut Writer<I>,
+        message: &mut Option<Message>,
+    ) -> Option<Result<(), Error>> {
+        if writer.is_full() {
+            return None;
         }
-        Poll::Ready(Ok(()))
+        let message = message.take()?;
+        let queued =
+            self.queue(writer, |writer| writer.sender.send_owned(message, &mut writer.out));
+        if let Err(error) = queued {
+            return Some(Err(error.into()));
+        }
+        (writer.out.len() < FLUSH_FROM).then(|| {
+            writer.tell();
+            Ok(())
+        })
+    }
+
+    /// Queues with the setting of this half.
+    #[inline]
+    pub(super) fn queue<I: Io, E>(
+        &mut self,
+        writer: &mut Writer<I>,
+        queue: impl FnOnce(&mut Writer<I>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.queued = Point::NEXT;
+        writer.compressing(self.compression, queue)
     }
 
     /// Queues a part, if no other half is in the middle of a message.
@@ -407,16 +465,13 @@ impl Own {
         if writer.sender.is_message_open() && !self.in_message {
             return Err(Refusal::MessageOpen.into());
         }
-        writer.compressing(self.compression, |writer| {
-            writer.sender.send_part(part, last, &mut writer.out)
-        })?;
+        self.queue(writer, |writer| writer.sender.send_part(part, last, &mut writer.out))?;
         self.in_message = !last;
-        self.queued = writer.point();
         Ok(())
     }
 
     #[inline]
-    fn poll_room<I: Io>(
+    pub(super) fn poll_room<I: Io>(
         &self,
         writer: &mut Writer<I>,
         cx: &mut Context<'_>,
@@ -430,6 +485,7 @@ impl Own {
     }
 
     /// Writes. It is ready when all is written, or when there is room.
+    #[inline(never)]
     fn poll_flush_to_room<I: Io>(
         &self,
         writer: &mut Writer<I>,
@@ -442,16 +498,16 @@ impl Own {
     }
 
     /// Writes. It is ready when all that this half queued is written.
-    fn poll_sent<I: Io>(
+    pub(super) fn poll_sent<I: Io>(
         &mut self,
         writer: &mut Writer<I>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Error>> {
         let flushed = self.poll_flush(writer, cx);
+        // What sinks hold is not in the queue yet.
         if flushed.is_pending() && !writer.holds() {
-            if self.sink == SinkState::Held {
-                // It was queued since.
-                (self.sink, self.queued) = (SinkState::Idle, writer.point());
+            if self.queued == Point::NEXT {
+                self.queued = writer.point();
             }
             if writer.has_left(self.queued) {
                 return Poll::Ready(Ok(()));

@@ -13,7 +13,7 @@ use std::io::{self, ErrorKind, IoSlice};
 use std::sync::Arc;
 
 use crate::adapter::Error;
-use crate::asynchronous::io::{Io, Wrap, poll_read};
+use crate::asynchronous::io::{Io, Locked, Wrap, poll_read};
 use crate::asynchronous::reader::{Link, lost};
 use crate::asynchronous::waiters::{Place, Side, Waiters};
 use crate::memory::recv_buf::RecvBuf;
@@ -344,6 +344,16 @@ impl<I: Wrap> Writer<I> {
         match &self.io {
             Some(io) => io.get_ref(),
             None => unreachable!("into_io consumes the writer"),
+        }
+    }
+}
+
+impl<I: Wrap> Writer<Locked<I>> {
+    /// Another handle of the stream.
+    pub(crate) fn stream(&self) -> Locked<I> {
+        match &self.io {
+            Some(io) => io.clone(),
+            None => unreachable!("only a WebSocket with a stream is split"),
         }
     }
 }

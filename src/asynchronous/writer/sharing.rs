@@ -84,8 +84,16 @@ impl<T> Sharing<T> {
 }
 
 /// A point in the queue: what had been queued when it was made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Point(u8);
+
+impl Point {
+    /// Stands for one that is still to be made.
+    pub(crate) const NEXT: Self = Self(u8::MAX);
+}
+
+/// How many points there are. Those that are further apart look alike.
+const COUNTS: u8 = 128;
 
 /// Tells a half that its bytes have left, although others go on to queue theirs. The queue may never be empty then, and
 /// who waited for that would wait for ever.
@@ -110,12 +118,12 @@ impl Default for Rounds {
 
 impl Rounds {
     pub(super) fn point(&self) -> Point {
-        Point(self.count)
+        Point(self.count % COUNTS)
     }
 
-    /// Whether all that was queued at the point has left. After 256 marks it may be said late, but not too early.
+    /// Whether all that was queued at the point has left. After 128 marks it may be said late, but not too early.
     pub(super) fn have_passed(&self, point: Point) -> bool {
-        self.count.wrapping_sub(point.0) >= 2
+        self.count.wrapping_sub(point.0) % COUNTS >= 2
     }
 
     /// All has left.
@@ -138,6 +146,14 @@ impl Rounds {
 }
 
 impl<I: Io> Writer<I> {
+    /// One task has the connection again. It is as before the first one shared it, unless there is something to keep.
+    pub(crate) fn unshare(&mut self) {
+        self.sharing.take_if(|sharing| {
+            let keeps = sharing.newest.is_some() || sharing.holds() || sharing.promised;
+            !keeps && !sharing.has_lost && !sharing.gave_up
+        });
+    }
+
     /// Promises room for the next message of the `Sink` of a WebSocket.
     pub(crate) fn promise(&mut self) {
         self.sharing().promised = true;
@@ -154,13 +170,9 @@ impl<I: Io> Writer<I> {
     }
 
     /// Takes a message of a `Sink`. If that was `promised` room and something else has taken it since, the message
-    /// waits here. Whether it does.
-    pub(crate) fn start_send(
-        &mut self,
-        message: Message,
-        promised: bool,
-    ) -> Result<bool, SendError> {
-        let is_held = match self.queue(message) {
+    /// waits here.
+    pub(crate) fn start_send(&mut self, message: Message, promised: bool) -> Result<(), SendError> {
+        match self.queue(message) {
             // Between the parts of a message, it could not be queued when there is room.
             Err(error)
                 if promised
@@ -171,12 +183,11 @@ impl<I: Io> Writer<I> {
                 if let Some(message) = error.into_message() {
                     self.sharing().hold(message, compression);
                 }
-                true
             }
-            result => result.map(|()| false)?,
-        };
+            result => result?,
+        }
         self.tell();
-        Ok(is_held)
+        Ok(())
     }
 
     /// Queues a message, if there is room.
@@ -217,6 +228,7 @@ impl<I: Io> Writer<I> {
     }
 
     #[cold]
+    #[inline(never)]
     fn compressing_unusually<T>(&mut self, on: bool, run: impl FnOnce(&mut Self) -> T) -> T {
         let usual = self.sender.compression();
         self.sender.set_compression(on);
@@ -226,9 +238,8 @@ impl<I: Io> Writer<I> {
     }
 
     /// Where the queue ends now.
-    #[inline]
     pub(crate) fn point(&self) -> Point {
-        self.sharing.as_ref().map_or(Point::default(), |sharing| sharing.rounds.point())
+        self.sharing.as_ref().map_or(Point::NEXT, |sharing| sharing.rounds.point())
     }
 
     /// Whether all that was queued at the point has left.
