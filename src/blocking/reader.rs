@@ -226,7 +226,7 @@ impl Reader {
                 Sent::All
             }
         };
-        if self.receiver.is_paused(&self.input, link.state()) {
+        if self.is_paused(link) {
             return self.pause(link, waiting);
         }
         let now = now();
@@ -255,12 +255,17 @@ impl Reader {
         self.read(link, waiting, is_first, now, ours)
     }
 
+    /// Whether the peer has to wait. Without a limit, the sending side is not asked.
+    fn is_paused(&self, link: &impl Link) -> bool {
+        self.receiver.config().get().rate_limit.is_some()
+            && self.receiver.is_paused(&self.input, link.state())
+    }
+
     /// Waits while the peer may send nothing, as long as the call may take. Nothing is read, and that slows the peer down.
     #[cold]
     fn pause(&mut self, link: &mut impl Link, waiting: &mut Waiting) -> Result<(), Error> {
         self.on_time(link);
-        let state = link.state();
-        if !self.receiver.is_paused(&self.input, state) {
+        if !self.is_paused(link) {
             return Ok(());
         }
         if self.never_waits {
@@ -272,7 +277,7 @@ impl Reader {
             Limit::OfStream => link.stream()?.read_timeout()?,
             Limit::At(_) | Limit::None => None,
         };
-        let goes_on = self.receiver.deadline(now, &self.input, state).unwrap_or(now);
+        let goes_on = self.receiver.deadline(now, &self.input, link.state()).unwrap_or(now);
         let users_end = users.map(|timeout| waiting.quiet_since.saturating_add(timeout));
         let until = waiting.limit.until().into_iter().chain(users_end).min();
         // What the peer is owed leaves meanwhile.
