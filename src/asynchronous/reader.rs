@@ -17,6 +17,7 @@ use crate::protocol::leave::{Leave, LeaveStep};
 use crate::protocol::recv::{Progress, Receiver};
 use crate::protocol::replies::Replies;
 use crate::protocol::send_state::SendState;
+use crate::protocol::stats::Stats;
 
 /// What an event or a read costs in addition to its bytes.
 const STEP: u32 = 8 << 10;
@@ -90,6 +91,12 @@ pub(crate) trait Supervisor: Send + Sync + fmt::Debug {
 
     /// The connection has ended, and the socket is left.
     fn ended(&self, end: Option<&End>);
+
+    /// What was received by now, if the connection counts: at each wait for input, and at the end.
+    fn received(&self, stats: Stats);
+
+    /// What was sent by now, if the connection counts: at each wait for input, and at the end.
+    fn sent(&self, stats: Stats);
 }
 
 /// The receiving side.
@@ -154,6 +161,15 @@ impl<I: Io> Reader<I> {
 
     fn supervisor(&self) -> Option<&dyn Supervisor> {
         self.rare.as_ref()?.supervisor.as_deref()
+    }
+
+    /// Tells the supervisor what was counted. Others are asked nothing, and do not read the clock.
+    fn report(&self) {
+        if let Some(supervisor) = self.supervisor()
+            && self.receiver.config().get().stats
+        {
+            supervisor.received(self.receiver.stats(I::now()));
+        }
     }
 
     fn is_leaving(&self) -> bool {
@@ -336,6 +352,7 @@ impl<I: Io> Reader<I> {
         if link.gave_up() {
             return Poll::Ready(Ok(()));
         }
+        self.report();
         if let Some(order) = self.supervisor().and_then(|supervisor| supervisor.poll(cx)) {
             self.obey(order, link);
             return Poll::Ready(Ok(()));
@@ -439,6 +456,7 @@ impl<I: Io> Reader<I> {
 impl<I: Io> Drop for Reader<I> {
     /// Who supervises the connection learns how it ended, even if the program did not wait until the socket was left.
     fn drop(&mut self) {
+        self.report();
         if let Some(supervisor) = self.supervisor() {
             supervisor.ended(self.receiver.end());
         }

@@ -18,6 +18,7 @@ use super::handler::{BoxError, Ended, HandlerResult};
 use super::{WebSocket, now, within};
 use crate::asynchronous::{Order, Supervisor};
 use crate::protocol::error::End;
+use crate::protocol::stats::Stats;
 
 /// Kinds of seats: a client that is refused for now, one in its opening handshake, a WebSocket.
 const REFUSING: u8 = 0;
@@ -98,6 +99,9 @@ struct State {
     opening: usize,
     refusing: usize,
     report: Shutdown,
+    /// The numbers of the connections that count, and of those that have ended.
+    counting: HashMap<u64, Arc<Mutex<Counts>>>,
+    ended: Stats,
 }
 
 /// How the connections ended that were open when `shutdown` of a [`Server`](super::Server) or a [`Group`] began.
@@ -128,10 +132,25 @@ struct Changing {
 }
 
 struct Story {
-    on_end: OnEnd,
+    on_end: Option<OnEnd>,
     since: Duration,
     end: Option<End>,
     result: Option<Result<(), BoxError>>,
+    /// Only a connection that counts has them.
+    counts: Option<Arc<Mutex<Counts>>>,
+}
+
+/// The numbers of a connection, as of its last wait for input.
+#[derive(Clone, Copy, Default)]
+struct Counts {
+    received: Stats,
+    sent: Stats,
+}
+
+impl Counts {
+    fn all(&self) -> Stats {
+        self.received + self.sent
+    }
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -177,6 +196,14 @@ impl Supervisor for Seat {
             story.end = end.cloned();
         }
     }
+
+    fn received(&self, stats: Stats) {
+        self.counts(|counts| counts.received = stats);
+    }
+
+    fn sent(&self, stats: Stats) {
+        self.counts(|counts| counts.sent = stats);
+    }
 }
 
 impl Seat {
@@ -199,10 +226,25 @@ impl Seat {
         self: &Arc<Self>,
         ws: &mut WebSocket<S>,
     ) {
-        let on_end = lock(&self.group.0.state).on_end.clone();
-        let new = |on_end| Box::new(Story { on_end, since: now(), end: None, result: None });
-        lock(&self.changing).story = on_end.map(new);
+        let counts = ws.reader.receiver.config().get().stats.then(Arc::default);
+        let mut state = lock(&self.group.0.state);
+        let on_end = state.on_end.clone();
+        state.counting.extend(counts.clone().map(|counts| (self.key, counts)));
+        drop(state);
+        if on_end.is_some() || counts.is_some() {
+            let story = Story { on_end, since: now(), end: None, result: None, counts };
+            lock(&self.changing).story = Some(Box::new(story));
+        }
         ws.reader.supervise(Arc::<Self>::clone(self));
+        let seat: Weak<Self> = Arc::downgrade(self);
+        ws.writer.supervise(seat);
+    }
+
+    fn counts(&self, change: impl FnOnce(&mut Counts)) {
+        let changing = lock(&self.changing);
+        if let Some(counts) = changing.story.as_ref().and_then(|story| story.counts.as_ref()) {
+            change(&mut lock(counts));
+        }
     }
 
     /// The handler has returned.
@@ -242,6 +284,10 @@ impl Drop for Seat {
         }
         let mut state = lock(&self.group.0.state);
         state.seats.remove(&self.key);
+        // Both under one lock. Otherwise a sum could miss this connection, and a counter would go down.
+        if let Some(counts) = state.counting.remove(&self.key) {
+            state.ended += lock(&counts).all();
+        }
         match *self.kind.get_mut() {
             REFUSING => state.refusing -= 1,
             OPENING => state.opening -= 1,
@@ -261,8 +307,12 @@ impl Drop for Seat {
 
 impl Story {
     fn tell(self) {
-        let Self { on_end, since, end, result } = self;
-        let ended = Ended::new(result, end.as_ref(), now().saturating_sub(since));
+        let Self { on_end, since, end, result, counts } = self;
+        let Some(on_end) = on_end else {
+            return;
+        };
+        let stats = counts.map(|counts| lock(&counts).all());
+        let ended = Ended::new(result, end.as_ref(), now().saturating_sub(since), stats);
         // A panic of the program's must not keep the connection from being counted out. It has been reported.
         let _ = catch_unwind(AssertUnwindSafe(|| on_end(&ended)));
     }
@@ -294,6 +344,8 @@ impl Group {
             opening: 0,
             refusing: 0,
             report: Shutdown::default(),
+            counting: HashMap::new(),
+            ended: Stats::default(),
         };
         Self(Arc::new(Inner {
             phase: AtomicU8::new(RUNNING),
@@ -337,6 +389,22 @@ impl Group {
     /// How many WebSockets are open.
     pub fn connections(&self) -> usize {
         lock(&self.0.state).open
+    }
+
+    /// The numbers of all its WebSockets that count ([`Config::stats`](crate::Config::stats)): those that have ended, and
+    /// those that are open as of their last wait for input. A metric that only grows can be made of them: a connection
+    /// that ends takes nothing away.
+    ///
+    /// It looks at each WebSocket that is open. Times are not part of a sum, and close codes neither: see
+    /// [`Ended`] for those.
+    pub fn stats(&self) -> Stats {
+        let state = lock(&self.0.state);
+        let open: Stats = state.counting.values().map(|counts| lock(counts).all()).sum();
+        let mut all = state.ended + open;
+        drop(state);
+        all.received.forget_times();
+        all.sent.forget_times();
+        all
     }
 
     /// Shuts down. New clients get status 503. All WebSockets get Close 1001 (RFC 6455 §7.4.1): "an endpoint is

@@ -7,6 +7,7 @@ use std::boxed::Box;
 
 use crate::asynchronous::Sealed;
 use crate::protocol::error::End;
+use crate::protocol::stats::Stats;
 
 /// An error of a handler, of whatever type.
 pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
@@ -78,6 +79,8 @@ pub struct Ended<'a> {
     /// How long it was open: since the request was accepted, until the handler returned and the receiving side was
     /// dropped.
     pub duration: Duration,
+    /// The numbers of the connection, with [`Config::stats`](crate::Config::stats). Times are as of its last wait for input.
+    pub stats: Option<Stats>,
 }
 
 impl<'a> Ended<'a> {
@@ -85,9 +88,10 @@ impl<'a> Ended<'a> {
         result: Option<Result<(), BoxError>>,
         end: Option<&'a End>,
         duration: Duration,
+        stats: Option<Stats>,
     ) -> Self {
         let result = result.unwrap_or_else(|| Err(Unfinished.into()));
-        Self { result, end, duration }
+        Self { result, end, duration, stats }
     }
 }
 

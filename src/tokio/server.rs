@@ -18,6 +18,7 @@ use super::listener::Listener;
 use super::{Incoming, WebSocket, now, read_proxy_header, within};
 use crate::handshake::{Accept, Request, RequestError, Response};
 use crate::protocol::config::Config;
+use crate::protocol::stats::Stats;
 
 /// How long to wait after an accept that failed for lack of file descriptors. Connections that end give them back.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
@@ -347,6 +348,11 @@ impl Server {
     /// How many connections are open. Those in their opening handshake do not count.
     pub fn connections(&self) -> usize {
         self.0.group.connections()
+    }
+
+    /// The numbers of all connections that count, as of their last wait for input: see [`Group::stats`].
+    pub fn stats(&self) -> Stats {
+        self.0.group.stats()
     }
 
     /// Shuts down. The server accepts no more connections, and sends Close 1001 to all (RFC 6455 §7.4.1). It

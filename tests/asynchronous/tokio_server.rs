@@ -534,3 +534,70 @@ async fn who_accepts_the_connection_can_tell_the_address() {
     let mut client = open(&server, say).await;
     assert_eq!(bounded(client.recv()).await.unwrap(), Some("None".into()));
 }
+
+/// Messages: received, sent.
+fn messages(stats: bowline::Stats) -> (u64, u64) {
+    (stats.received.messages, stats.sent.messages)
+}
+
+#[tokio::test]
+async fn a_server_sums_the_numbers_of_its_connections() {
+    let ended = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let noted = Arc::clone(&ended);
+    let server = Server::new(Config::default().stats(true)).on_end(move |told| {
+        noted.lock().unwrap().push(messages(told.stats.expect("they are counted")));
+    });
+    // One echoes three, and stays.
+    let mut first = open(&server, echo).await;
+    for _ in 0..3 {
+        first.send("Hello").await.unwrap();
+        bounded(first.recv()).await.unwrap();
+    }
+    // What is sent was counted at the wait that follows.
+    while messages(server.stats()) != (3, 3) {
+        tokio::task::yield_now().await;
+    }
+    // One only sends, and drops its WebSocket.
+    let mut second = open(&server, |mut ws, _| async move {
+        ws.send("one").await?;
+        ws.send("two").await
+    })
+    .await;
+    while bounded(second.recv()).await.is_ok_and(|message| message.is_some()) {}
+    // One sends by a half that lives as long as the other.
+    let mut third = open(&server, |ws, _| async move {
+        let (mut sender, mut receiver) = ws.split();
+        while let Some(message) = receiver.recv().await? {
+            sender.send(message).await?;
+        }
+        Ok::<_, Error>(())
+    })
+    .await;
+    third.send("Hello").await.unwrap();
+    bounded(third.recv()).await.unwrap();
+    third.close(1000, "").await.unwrap();
+    while server.connections() > 1 {
+        tokio::task::yield_now().await;
+    }
+    let all = server.stats();
+    assert_eq!(messages(all), (4, 6));
+    assert_eq!((all.received.since_message, all.sent.close_code), (None, None));
+    // The end of the first takes nothing away.
+    first.close(1000, "").await.unwrap();
+    bounded(server.shutdown(LONG)).await;
+    assert_eq!(messages(server.stats()), (4, 6));
+    let mut ended = ended.lock().unwrap();
+    ended.sort_unstable();
+    assert_eq!(*ended, [(0, 2), (1, 1), (3, 3)]);
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_count_has_no_numbers() {
+    let server = Server::new(Config::default()).on_end(|told| assert_eq!(told.stats, None));
+    let mut client = open(&server, echo).await;
+    client.send("Hello").await.unwrap();
+    bounded(client.recv()).await.unwrap();
+    client.close(1000, "").await.unwrap();
+    bounded(server.shutdown(LONG)).await;
+    assert_eq!(server.stats(), bowline::Stats::default());
+}

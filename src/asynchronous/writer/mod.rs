@@ -309,6 +309,7 @@ impl<I: Io> Writer<I> {
 
     /// See [`Link::watch`].
     pub(crate) fn watch(&mut self, cx: &mut Context<'_>) {
+        self.report();
         if let Some(waiters) = self.waiters() {
             waiters.register(Side::Receiving, cx.waker());
         }
@@ -424,6 +425,7 @@ impl<I: Io> Link for Writer<I> {
 impl<I: Io> Drop for Writer<I> {
     fn drop(&mut self) {
         self.try_write();
+        self.report();
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::boxed::Box;
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use super::Writer;
 use crate::asynchronous::io::Io;
+use crate::asynchronous::reader::Supervisor;
 use crate::asynchronous::waiters::Waiters;
 use crate::protocol::error::{Refusal, SendError};
 use crate::protocol::message::Message;
@@ -22,6 +23,8 @@ pub(super) struct Sharing<T> {
     promised: bool,
     held: Option<Box<Held>>,
     pub(super) rounds: Rounds,
+    /// Who is told what was counted. It is not kept alive by that.
+    supervisor: Option<Box<Weak<dyn Supervisor>>>,
     /// The receiving side waits, and watches no deadline of the queue.
     pub(super) rests: bool,
     /// The receiving side was woken only to watch the deadline of fed bytes.
@@ -48,6 +51,7 @@ impl<T: Default> Sharing<T> {
             promised: false,
             held: None,
             rounds: Rounds::default(),
+            supervisor: None,
             rests: false,
             told: false,
             is_blocked,
@@ -58,6 +62,10 @@ impl<T: Default> Sharing<T> {
 }
 
 impl<T> Sharing<T> {
+    pub(super) fn supervisor(&self) -> Option<Arc<dyn Supervisor>> {
+        self.supervisor.as_ref()?.upgrade()
+    }
+
     /// Whether a sink took a message that is not queued yet.
     pub(super) fn holds(&self) -> bool {
         self.held.is_some()
@@ -146,6 +154,20 @@ impl Rounds {
 }
 
 impl<I: Io> Writer<I> {
+    /// Tells the supervisor from now on what was counted, if that is done.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn supervise(&mut self, supervisor: Weak<dyn Supervisor>) {
+        if self.sender.config().get().stats {
+            self.sharing().supervisor = Some(Box::new(supervisor));
+        }
+    }
+
+    pub(super) fn report(&self) {
+        if let Some(supervisor) = self.sharing.as_ref().and_then(|sharing| sharing.supervisor()) {
+            supervisor.sent(self.sender.stats(I::now()));
+        }
+    }
+
     /// One task has the connection again. It is as before the first one shared it, unless there is something to keep.
     pub(crate) fn unshare(&mut self) {
         self.sharing.take_if(|sharing| {
