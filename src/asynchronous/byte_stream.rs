@@ -87,7 +87,9 @@ impl<I: Io> ByteStream<I> {
                 None => return Poll::Ready(Ok(())),
                 Some(MessageRef::Binary(data)) if !data.is_empty() => {
                     let n = take(data);
-                    self.rest = Bytes::copy_from_slice(&data[n..]);
+                    if n < data.len() {
+                        self.rest = Bytes::copy_from_slice(&data[n..]);
+                    }
                     return Poll::Ready(Ok(()));
                 }
                 Some(MessageRef::Text(_)) => {
