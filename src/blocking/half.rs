@@ -89,6 +89,29 @@ impl<S: BlockingStream> Shared<S> {
         fence(Ordering::SeqCst);
         self.is_owed.load(Ordering::Relaxed)
     }
+
+    /// Runs with the writer, for a call that sends nothing itself. What the receiving half owed meanwhile is sent, as far
+    /// as the stream takes it at once.
+    fn with<T>(&self, run: impl FnOnce(&Writer<S>) -> T) -> T {
+        let result = run(&lock(&self.writer));
+        self.send_owed();
+        result
+    }
+
+    fn send_owed(&self) {
+        while self.is_owed() {
+            let Some(mut writer) = try_lock(&self.writer) else {
+                return;
+            };
+            self.answer(&mut writer);
+            let sent = writer.attempt();
+            writer.note();
+            if !matches!(sent, Ok(Sent::All)) {
+                // The next wait of the receiving half goes on with it, or finds the error.
+                return;
+            }
+        }
+    }
 }
 
 pub(super) fn split<S: BlockingStream>(
@@ -430,6 +453,26 @@ impl<S: BlockingStream> SendHalf<S> {
         self.write(false, None, |writer| queue(writer, message))
     }
 
+    /// Queues a message if there is room, and never waits. It leaves as after [`feed`](Self::feed).
+    ///
+    /// # Errors
+    ///
+    /// The message comes back, with [`QueueFull`](Refusal::QueueFull) if there is no room, or if another clone is writing
+    /// at this moment. Otherwise with what else forbids it.
+    pub fn try_feed(&mut self, message: impl Into<Message>) -> Result<(), SendError> {
+        let message = message.into();
+        let Some(mut guard) = try_lock(&self.shared.writer) else {
+            return Err(SendError::from(Refusal::QueueFull).with_message(message));
+        };
+        let writer = &mut *guard;
+        writer.sender.set_compression(self.compression);
+        let result = writer.sender.send_owned(message, &mut writer.out);
+        writer.note();
+        drop(guard);
+        self.shared.send_owed();
+        result
+    }
+
     /// Sends a part of a message; see [`WebSocket::send_part`](super::WebSocket::send_part).
     ///
     /// # Errors
@@ -477,13 +520,13 @@ impl<S: BlockingStream> SendHalf<S> {
     /// The numbers of what was sent: see [`WebSocket::stats`](super::WebSocket::stats). Add those of the receiving
     /// half for all of them. It waits while another thread writes.
     pub fn stats(&self) -> Stats {
-        lock(&self.shared.writer).sender.stats(now())
+        self.shared.with(|writer| writer.sender.stats(now()))
     }
 
     /// Lends the stream, for its addresses and options. It waits while another clone writes, and no clone writes
     /// meanwhile: use none of them. Reading from the stream or writing to it breaks the connection.
     pub fn with_ref<T>(&self, run: impl FnOnce(&S) -> T) -> T {
-        run(lock(&self.shared.writer).get_ref())
+        self.shared.with(|writer| run(writer.get_ref()))
     }
 
     /// As [`WebSocket::set_compression`](super::WebSocket::set_compression), for what this clone sends.

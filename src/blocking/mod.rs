@@ -319,8 +319,6 @@ impl<S: BlockingStream> WebSocket<S> {
     /// Queues a message if there is room, and never waits. It leaves as after [`feed`](Self::feed), but this writes
     /// nothing, also where 64 KiB are queued. To make room, [`flush`](Self::flush).
     ///
-    /// A [`SendHalf`] has none: it would have to wait while another clone writes.
-    ///
     /// # Errors
     ///
     /// The message comes back, with [`QueueFull`](Refusal::QueueFull) if there is no room, or with what else forbids it.

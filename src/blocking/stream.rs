@@ -13,6 +13,12 @@ use std::os::unix::net::UnixStream;
 /// If its timeout ends a read or write, that gives [`io::ErrorKind::WouldBlock`] or
 /// [`io::ErrorKind::TimedOut`]. [`io::ErrorKind::Interrupted`] asks to be called again. A stream must not give
 /// it for ever without progress.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no stream for a blocking WebSocket",
+    label = "it has no timeouts that the WebSocket knows of",
+    note = "`TcpStream` and `UnixStream` of `std` are such streams; `blocking::Plain` makes one of any `Read + Write`",
+    note = "for a stream of tokio, use `bowline::tokio`; for one of futures-io, `bowline::futures`"
+)]
 pub trait BlockingStream: Read + Write {
     /// How long a read may block. `None`: for ever.
     ///

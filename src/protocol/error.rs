@@ -359,6 +359,13 @@ impl SendError {
         self.refused.refusal()
     }
 
+    /// The same error, with the message that it gives back. An adapter that refuses a message itself needs it.
+    #[must_use]
+    pub fn with_message(mut self, message: Message) -> Self {
+        self.message = Some(message);
+        self
+    }
+
     /// Gives the message back, if an owned one was passed.
     pub fn into_message(self) -> Option<Message> {
         self.message

@@ -64,14 +64,6 @@ pub struct Stats {
     pub queue_high_water: usize,
 }
 
-impl Traffic {
-    /// For a sum over many connections, of which times and codes tell nothing.
-    #[cfg(feature = "tokio")]
-    pub(crate) fn forget_times(&mut self) {
-        (self.since_frame, self.since_message, self.close_code) = (None, None, None);
-    }
-}
-
 impl AddAssign for Traffic {
     fn add_assign(&mut self, other: Self) {
         self.messages += other.messages;

@@ -402,8 +402,9 @@ impl Group {
         let open: Stats = state.counting.values().map(|counts| lock(counts).all()).sum();
         let mut all = state.ended + open;
         drop(state);
-        all.received.forget_times();
-        all.sent.forget_times();
+        for traffic in [&mut all.received, &mut all.sent] {
+            (traffic.since_frame, traffic.since_message, traffic.close_code) = (None, None, None);
+        }
         all
     }
 

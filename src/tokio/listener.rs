@@ -16,6 +16,12 @@ use crate::asynchronous::Sealed;
 ///
 /// It is sealed. For connections from elsewhere there is [`Server::serve`](super::Server::serve), which takes any
 /// stream.
+#[diagnostic::on_unimplemented(
+    message = "a server cannot accept connections from `{Self}`",
+    label = "this is no `TcpListener` or `UnixListener` of tokio",
+    note = "`tokio::net::TcpListener::from_std` takes a listener of `std`",
+    note = "give other streams to `Server::serve`, one by one"
+)]
 pub trait Listener: Sealed {
     /// What a connection is.
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;

@@ -828,3 +828,52 @@ fn a_ping_is_answered_at_once_however_busy_the_sender_is() {
     peer.write(&close_to(Role::Server, 1000));
     assert_eq!(receiving.wait("Close"), None);
 }
+
+#[test]
+fn what_is_owed_leaves_after_a_call_that_held_the_writer() {
+    for role in ROLES {
+        for by_try_feed in [false, true] {
+            let (mut sender, mut receiver, far) = halves(role, &Config::default());
+            far.push(&[to(role, PING, b"now"), to(role, TEXT, b"Hello")].concat());
+            sender.with_ref(|_| {
+                // The receiving half cannot answer, and does not wait for it.
+                let message = std::thread::scope(|scope| {
+                    scope.spawn(|| receiver.recv().unwrap()).join().unwrap()
+                });
+                assert_eq!(message, Some(Message::from("Hello")));
+                assert!(far.written().is_empty());
+            });
+            if by_try_feed {
+                sender.try_feed("fed").unwrap();
+            }
+            assert_eq!(payloads(&far.frames(role), PONG), [b"now"]);
+        }
+    }
+}
+
+#[test]
+fn try_feed_of_a_half_waits_for_nobody() {
+    for role in ROLES {
+        let (mut sender, _receiver, far) = halves(role, &Config::default());
+        sender.try_feed("first").unwrap();
+        assert!(far.written().is_empty());
+        far.room(0);
+        let mut other = sender.clone();
+        let sending = spawn(move || other.send("second"));
+        far.wait_until_writing();
+        let refused = sender.try_feed("third").unwrap_err();
+        assert_eq!(refused.refusal(), Refusal::QueueFull);
+        assert_eq!(refused.into_message(), Some(Message::from("third")));
+        far.room(usize::MAX);
+        sending.wait("the clone").unwrap();
+        sender.try_feed("third").unwrap();
+        sender.flush().unwrap();
+        let all: [&[u8]; 3] = [b"first", b"second", b"third"];
+        assert_eq!(payloads(&far.frames(role), TEXT), all);
+    }
+    // Without room the message comes back too.
+    let (mut sender, _receiver, _far) = halves(Role::Server, &Config::default().max_send_queue(1));
+    sender.try_feed("fits").unwrap();
+    let refused = sender.try_feed("does not").unwrap_err();
+    assert_eq!(refused.into_message(), Some(Message::from("does not")));
+}
