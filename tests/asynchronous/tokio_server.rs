@@ -576,19 +576,27 @@ async fn a_server_sums_the_numbers_of_its_connections() {
     third.send("Hello").await.unwrap();
     bounded(third.recv()).await.unwrap();
     third.close(1000, "").await.unwrap();
+    // One has its halves put together again.
+    let mut fourth = open(&server, |ws, _| async move {
+        let (sender, receiver) = ws.split();
+        let mut ws = receiver.reunite(sender).expect("they belong together");
+        ws.send("whole again").await
+    })
+    .await;
+    while bounded(fourth.recv()).await.is_ok_and(|message| message.is_some()) {}
     while server.connections() > 1 {
         tokio::task::yield_now().await;
     }
     let all = server.stats();
-    assert_eq!(messages(all), (4, 6));
+    assert_eq!(messages(all), (4, 7));
     assert_eq!((all.received.since_message, all.sent.close_code), (None, None));
     // The end of the first takes nothing away.
     first.close(1000, "").await.unwrap();
     bounded(server.shutdown(LONG)).await;
-    assert_eq!(messages(server.stats()), (4, 6));
+    assert_eq!(messages(server.stats()), (4, 7));
     let mut ended = ended.lock().unwrap();
     ended.sort_unstable();
-    assert_eq!(*ended, [(0, 2), (1, 1), (3, 3)]);
+    assert_eq!(*ended, [(0, 1), (0, 2), (1, 1), (3, 3)]);
 }
 
 #[tokio::test]

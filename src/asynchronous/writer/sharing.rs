@@ -172,7 +172,7 @@ impl<I: Io> Writer<I> {
     pub(crate) fn unshare(&mut self) {
         self.sharing.take_if(|sharing| {
             let keeps = sharing.newest.is_some() || sharing.holds() || sharing.promised;
-            !keeps && !sharing.has_lost && !sharing.gave_up
+            !keeps && !sharing.has_lost && !sharing.gave_up && sharing.supervisor.is_none()
         });
     }
 
