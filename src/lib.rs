@@ -170,6 +170,7 @@
 //! | `webpki-roots` | no | `tls::with_webpki_roots`: Mozilla's root certificates (and `rustls`) |
 //! | `socket2` | no | a client's local address, and options of its socket (and `std`); `tokio` turns it on |
 //! | `deflate` | no | `Deflate`: compressed messages, RFC 7692 (and `std`) |
+//! | `tracing` | no | a span for each opening handshake, an event at the end of each connection (and `std`) |
 //!
 //! # Memory
 //!
@@ -256,7 +257,8 @@ pub use ::h2;
     feature = "http2",
     feature = "deflate",
     feature = "futures-io",
-    feature = "ring"
+    feature = "ring",
+    feature = "tracing"
 ))]
 mod documents {
     #[doc = include_str!("../README.md")]

@@ -9,6 +9,7 @@ pub(crate) mod reconnect;
 pub(crate) mod reunite;
 #[cfg(feature = "rustls")]
 pub mod tls;
+pub(crate) mod trace;
 mod unreachable;
 
 pub use reconnect::{Ending, Live, Nudge, Session, Stopped, Waiting};

@@ -11,6 +11,7 @@ use std::io::{self, ErrorKind};
 
 use super::WebSocket;
 use super::io::{Io, Wrap, poll_read};
+use crate::adapter::trace::Handshake;
 use crate::adapter::{Error, is_peer_gone, opening, seed};
 use crate::handshake::{
     Accept, ClientHandshake, ClientRequest, ConnectError, Proxy, ProxyError, Request, RequestError,
@@ -195,6 +196,7 @@ struct Arrived<I: Io> {
     connection: Option<Connection>,
     /// The client is answered with something else than a WebSocket.
     refusing: Option<Box<Refusing>>,
+    told: Handshake,
 }
 
 /// An answer that is no WebSocket, on its way to the client.
@@ -233,7 +235,8 @@ impl<I: Io> Arrived<I> {
         let deadline = self.handshake.deadline(I::now());
         loop {
             self.request = self.handshake.read(&mut self.input)?;
-            if self.request.is_some() {
+            if let Some(request) = &self.request {
+                self.told.asked(request);
                 return Poll::Ready(Ok(()));
             }
             self.handshake.on_time(I::now())?;
@@ -256,16 +259,17 @@ impl<I: Io> Arrived<I> {
 
     /// Accepts the request or refuses it, and queues the response. `admit` may still refuse one that could be
     /// accepted.
-    fn accept(&mut self, accept: Accept, admit: impl FnOnce() -> Result<(), Response>) {
+    fn accept(&mut self, accept: Accept, admit: impl FnOnce() -> Result<(), RequestError>) {
         let (refusal, why) = match self.request().upgrade(&self.config) {
             Ok(upgrade) => match upgrade.accept(accept) {
                 Ok((connection, response)) => match admit() {
                     Ok(()) => {
                         response.encode(&mut self.out);
+                        self.told.answered(response.status());
                         self.connection = Some(connection);
                         return;
                     }
-                    Err(refusal) => (refusal, None),
+                    Err(error) => (error.response(), Some(error.into())),
                 },
                 Err(error) => (Response::new(500), Some(error.into())),
             },
@@ -296,6 +300,7 @@ impl<I: Io> Arrived<I> {
         let mut leave = self.handshake.leave();
         let deadline = leave.deadline(I::now());
         self.handshake.respond(response, &mut self.out);
+        self.told.answered(response.status());
         self.refusing = Some(Box::new(Refusing { leave, deadline, why }));
     }
 
@@ -387,6 +392,7 @@ impl<I: Wrap> Incoming<I> {
             request: None,
             connection: None,
             refusing: None,
+            told: Handshake::server(),
         })
     }
 
@@ -424,15 +430,22 @@ impl<I: Wrap> Incoming<I> {
         if let Some(request) = &mut self.0.request {
             request.set_peer_addr(peer);
         }
+        self.0.told.peer(|| peer);
     }
 
-    /// Accepts the request as [`accept`](Self::accept) does, unless `admit` gives a response to refuse it with. Gives
+    /// The span of the handshake, for what the server does between the request and its answer.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn told(&self) -> &Handshake {
+        &self.0.told
+    }
+
+    /// Accepts the request as [`accept`](Self::accept) does, unless `admit` gives an error to refuse it with. Gives
     /// the request as well.
     #[cfg(feature = "tokio")]
     pub(crate) fn accept_if(
         self,
         accept: Accept,
-        admit: impl FnOnce() -> Result<(), Response>,
+        admit: impl FnOnce() -> Result<(), RequestError>,
     ) -> impl Future<Output = Result<(WebSocket<I>, Request), Error>> {
         let mut arrived = self.0;
         arrived.accept(accept, admit);
@@ -470,8 +483,15 @@ fn step<I: Io, T, O>(
         let Some(mut this) = arrived.take() else {
             return Poll::Pending;
         };
-        match poll(&mut this, cx) {
-            Poll::Ready(result) => Poll::Ready(result.map(|given| done(this, given))),
+        let told = this.told.clone();
+        match told.run(|| poll(&mut this, cx)) {
+            Poll::Ready(result) => Poll::Ready(match result {
+                Ok(given) => Ok(done(this, given)),
+                Err(error) => {
+                    told.failed(&error);
+                    Err(error)
+                }
+            }),
             Poll::Pending => {
                 arrived = Some(this);
                 Poll::Pending

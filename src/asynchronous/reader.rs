@@ -10,6 +10,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::io::Io;
+use crate::adapter::trace::Opened;
 use crate::adapter::{Error, FLUSH_FROM, is_peer_gone, result_of};
 use crate::memory::recv_buf::RecvBuf;
 use crate::protocol::error::{End, Timeout};
@@ -69,6 +70,9 @@ pub(crate) trait Link {
 
     /// Nothing can be sent any more.
     fn shut(&mut self);
+
+    /// The numbers of what was queued.
+    fn stats(&self, now: Duration) -> Stats;
 }
 
 /// What a [`Supervisor`] wants from a connection.
@@ -109,6 +113,7 @@ pub(crate) struct Reader<I: Io> {
     turn: u32,
     /// The `Stream` gave its last item.
     pub(crate) is_terminated: bool,
+    pub(crate) opened: Opened,
 }
 
 /// State that most connections do not have.
@@ -135,7 +140,8 @@ impl<I: Io> fmt::Debug for Reader<I> {
 
 impl<I: Io> Reader<I> {
     pub(crate) fn new(receiver: Receiver, replies: Replies, input: RecvBuf) -> Self {
-        Self { receiver, replies, input, rare: None, turn: TURN, is_terminated: false }
+        let opened = Opened::not_yet();
+        Self { receiver, replies, input, rare: None, turn: TURN, is_terminated: false, opened }
     }
 
     /// Waits for the deadline. Without one, it waits for ever.
@@ -449,7 +455,14 @@ impl<I: Io> Reader<I> {
         if let Some(supervisor) = supervisor {
             supervisor.ended(self.receiver.end());
         }
+        self.tell(|now| Some(link.stats(now)));
         Poll::Ready(())
+    }
+
+    /// Tells how the connection ended, once.
+    fn tell(&mut self, sent: impl FnOnce(Duration) -> Option<Stats>) {
+        let Self { opened, receiver, .. } = self;
+        opened.end(I::now, receiver, receiver.end(), sent);
     }
 }
 
@@ -460,6 +473,8 @@ impl<I: Io> Drop for Reader<I> {
         if let Some(supervisor) = self.supervisor() {
             supervisor.ended(self.receiver.end());
         }
+        // The sending side may be gone already, with its numbers.
+        self.tell(|_| None);
     }
 }
 

@@ -97,6 +97,7 @@ impl<I: Wrap> WebSocket<I> {
 
     pub(crate) fn connected(mut self, stream: I::Stream) -> Self {
         self.writer.connect(I::wrap(stream));
+        self.reader.opened.begin(I::now);
         self
     }
 

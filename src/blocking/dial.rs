@@ -26,6 +26,7 @@ use super::{MaybeTls, WebSocket};
 use crate::adapter::race::Race;
 #[cfg(feature = "rustls")]
 use crate::adapter::tls;
+use crate::adapter::trace::Handshake;
 use crate::adapter::{Error, Unreachable};
 use crate::handshake::{ClientRequest, ConnectError, Place, Proxy, ProxyScheme, Response};
 use crate::memory::recv_buf::RecvBuf;
@@ -84,8 +85,13 @@ pub fn connect_with(
     let start = now();
     let mut request = Cow::Borrowed(request);
     loop {
-        let opened = reach(&request, &config, start)
-            .and_then(|(stream, input)| open(stream, input, &request, config.clone(), start));
+        let told = Handshake::client(&request);
+        let opened = told.run(|| {
+            let (stream, input) = reach(&request, &config, start)?;
+            told.peer(|| stream.tcp().peer_addr().ok());
+            open(stream, input, &request, config.clone(), start)
+        });
+        told.opened(&opened);
         match opened {
             Err(Error::Connect(ConnectError::Redirected(redirected))) => {
                 request = Cow::Owned(request.follow(*redirected)?);
@@ -121,8 +127,13 @@ pub fn connect_over<S: BlockingStream>(
     config: Config,
 ) -> Result<(WebSocket<MaybeTls<S>>, Response), Error> {
     let start = now();
-    let stream = Security::of(request)?.over(stream, &[])?;
-    open(stream, RecvBuf::new(), request, request.config(config), start)
+    let told = Handshake::client(request);
+    let opened = told.run(|| {
+        let stream = Security::of(request)?.over(stream, &[])?;
+        open(stream, RecvBuf::new(), request, request.config(config), start)
+    });
+    told.opened(&opened);
+    opened
 }
 
 /// A stream to the server, with TLS if the URL asks for it, and the first bytes that have come on it. All attempts

@@ -207,6 +207,10 @@ impl<S: BlockingStream> Link for Half<S> {
         let _ = self.shared.end.set(end.clone());
     }
 
+    fn stats(&self, now: Duration) -> Option<Stats> {
+        Some(try_lock(&self.shared.writer)?.sender.stats(now))
+    }
+
     fn shut(&mut self) {
         // A sender that holds the lock finds out by this write or its next one: the write side is shut next.
         if let Some(mut writer) = try_lock(&self.shared.writer) {

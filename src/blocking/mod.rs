@@ -163,10 +163,10 @@ impl<S: BlockingStream> WebSocket<S> {
     ) -> Result<Self, Error> {
         seed_keepalive(&mut connection);
         let (receiver, sender, replies) = connection.into_halves();
-        Ok(Self {
-            reader: Reader::new(receiver, replies, input),
-            writer: Writer::new(stream, sender)?,
-        })
+        let writer = Writer::new(stream, sender)?;
+        let mut reader = Reader::new(receiver, replies, input);
+        reader.opened.begin(now);
+        Ok(Self { reader, writer })
     }
 
     /// Waits for the next message. `None` says that the peer sent Close, with whatever code: ask

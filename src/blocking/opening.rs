@@ -8,6 +8,7 @@ use super::leaving::Leaving;
 use super::patience::{Patience, is_gone, is_reached, is_timeout, now, timeout_until};
 use super::stream::BlockingStream;
 use super::writer::write_slices;
+use crate::adapter::trace::Handshake;
 use crate::adapter::{Error, seed};
 use crate::handshake::{
     Accept, ClientHandshake, ClientRequest, ConnectError, Proxy, ProxyError, Request, RequestError,
@@ -44,7 +45,10 @@ pub fn client<S: BlockingStream>(
     request: &ClientRequest,
     config: Config,
 ) -> Result<(WebSocket<S>, Response), Error> {
-    open(stream, RecvBuf::new(), request, config, now())
+    let told = Handshake::client(request);
+    let opened = told.run(|| open(stream, RecvBuf::new(), request, config, now()));
+    told.opened(&opened);
+    opened
 }
 
 /// Opens a WebSocket as a client; the handshake began at `start`. The first bytes of the server may have come.
@@ -189,6 +193,7 @@ pub struct Incoming<S> {
     handshake: ServerHandshake,
     config: Config,
     exchange: Exchange,
+    told: Handshake,
 }
 
 impl<S: BlockingStream> Incoming<S> {
@@ -206,21 +211,29 @@ impl<S: BlockingStream> Incoming<S> {
     /// # Errors
     ///
     /// [`Error::Request`], [`Error::Io`].
-    pub fn read(mut stream: S, config: Config) -> Result<Self, Error> {
+    pub fn read(stream: S, config: Config) -> Result<Self, Error> {
+        let told = Handshake::server();
+        told.run(|| Self::read_request(stream, config, &told))
+            .inspect_err(|error| told.failed(error))
+    }
+
+    fn read_request(mut stream: S, config: Config, told: &Handshake) -> Result<Self, Error> {
         let mut input = RecvBuf::new();
         let mut handshake = ServerHandshake::new(config.clone());
         let mut exchange = Exchange::begin(&stream)?;
         loop {
             let result = match handshake.read(&mut input) {
                 Ok(Some(request)) => {
-                    return Ok(Self { stream, input, request, handshake, config, exchange });
+                    told.asked(&request);
+                    let told = told.clone();
+                    return Ok(Self { stream, input, request, handshake, config, exchange, told });
                 }
                 Ok(None) => handshake.on_time(now()),
                 Err(error) => Err(error),
             };
             if let Err(error) = result {
                 if error != RequestError::Gone {
-                    let _ = respond(&mut stream, &handshake, &error.response());
+                    let _ = respond(&mut stream, &handshake, &error.response(), told);
                 }
                 return Err(error.into());
             }
@@ -250,23 +263,30 @@ impl<S: BlockingStream> Incoming<S> {
     ///
     /// [`Error::Request`] if it was refused, [`Error::Invalid`] if `accept` cannot be sent (the
     /// client gets status 500 then), [`Error::Io`].
-    pub fn accept(mut self, accept: Accept) -> Result<WebSocket<S>, Error> {
+    pub fn accept(self, accept: Accept) -> Result<WebSocket<S>, Error> {
+        let told = self.told.clone();
+        told.run(|| self.answer(accept)).inspect_err(|error| told.failed(error))
+    }
+
+    fn answer(mut self, accept: Accept) -> Result<WebSocket<S>, Error> {
         let accepted = match self.request.upgrade(&self.config) {
             Ok(upgrade) => upgrade.accept(accept),
             Err(error) => {
-                let _ = self.respond(&error.response());
+                let _ = respond(&mut self.stream, &self.handshake, &error.response(), &self.told);
                 return Err(error.into());
             }
         };
         let (connection, response) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                let _ = self.respond(&Response::new(500));
+                let response = Response::new(500);
+                let _ = respond(&mut self.stream, &self.handshake, &response, &self.told);
                 return Err(error.into());
             }
         };
         let mut out = SendBuf::new();
         response.encode(&mut out);
+        self.told.answered(response.status());
         let deadline = self.handshake.deadline(now());
         match self.exchange.write(&mut self.stream, &mut out, deadline) {
             Ok(true) => {}
@@ -284,7 +304,9 @@ impl<S: BlockingStream> Incoming<S> {
     ///
     /// [`Error::Io`].
     pub fn respond(mut self, response: &Response) -> Result<(), Error> {
-        respond(&mut self.stream, &self.handshake, response)
+        let Self { stream, handshake, told, .. } = &mut self;
+        told.run(|| respond(stream, handshake, response, told))
+            .inspect_err(|error| told.failed(error))
     }
 }
 
@@ -292,7 +314,9 @@ fn respond(
     stream: &mut impl BlockingStream,
     handshake: &ServerHandshake,
     response: &Response,
+    told: &Handshake,
 ) -> Result<(), Error> {
+    told.answered(response.status());
     let mut leaving = Leaving::new(handshake.leave());
     let mut out = SendBuf::new();
     handshake.respond(response, &mut out);

@@ -8,6 +8,7 @@ use super::leaving::Leaving;
 use super::patience::{LEAST, Patience, is_gone, is_reached, is_timeout, now, timeout_until};
 use super::stream::BlockingStream;
 use super::writer::Sent;
+use crate::adapter::trace::Opened;
 use crate::adapter::{Error, FLUSH_FROM, result_of};
 use crate::memory::recv_buf::RecvBuf;
 use crate::protocol::error::{End, Timeout};
@@ -15,6 +16,7 @@ use crate::protocol::leave::{Leave, LeaveStep};
 use crate::protocol::recv::{Progress, Receiver};
 use crate::protocol::replies::Replies;
 use crate::protocol::send_state::SendState;
+use crate::protocol::stats::Stats;
 
 /// After this time a receiver tries again to send what the stream did not take, and reads meanwhile. Each
 /// further attempt waits twice as long, up to `RETRY_MOST`.
@@ -57,6 +59,9 @@ pub(super) trait Link {
 
     /// Nothing can be sent any more.
     fn shut(&mut self);
+
+    /// The numbers of what was queued, unless another thread is sending.
+    fn stats(&self, now: Duration) -> Option<Stats>;
 }
 
 /// What ends a waiting call, in addition to the timeouts of the configuration.
@@ -109,11 +114,19 @@ pub(super) struct Reader {
     leaving: Option<Box<Leaving>>,
     /// The last read that found nothing did not wait for it: the stream is in non-blocking mode.
     never_waits: bool,
+    pub(super) opened: Opened,
 }
 
 impl Reader {
     pub(super) fn new(receiver: Receiver, replies: Replies, input: RecvBuf) -> Self {
-        Self { receiver, replies, input, leaving: None, never_waits: false }
+        let opened = Opened::not_yet();
+        Self { receiver, replies, input, leaving: None, never_waits: false, opened }
+    }
+
+    /// Tells how the connection ended, once.
+    fn tell(&mut self, sent: impl FnOnce(Duration) -> Option<Stats>) {
+        let Self { opened, receiver, .. } = self;
+        opened.end(now, receiver, receiver.end(), sent);
     }
 
     /// Waits for an event. There is none after the peer's Close.
@@ -363,6 +376,9 @@ impl Reader {
         });
         let result = self.leave_by(link, &mut leaving, until);
         self.leaving = Some(leaving);
+        if result.is_ok() {
+            self.tell(|now| link.stats(now));
+        }
         result
     }
 
@@ -424,6 +440,12 @@ impl Reader {
             }
         }
         Ok(())
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.tell(|_| None);
     }
 }
 

@@ -13,6 +13,7 @@ use crate::protocol::error::End;
 use crate::protocol::replies::Replies;
 use crate::protocol::send::Sender;
 use crate::protocol::send_state::SendState;
+use crate::protocol::stats::Stats;
 
 /// How many slices one vectored write takes.
 const MAX_SLICES: usize = 16;
@@ -213,6 +214,10 @@ impl<S: BlockingStream> Writer<S> {
 
 impl<S: BlockingStream> Link for Writer<S> {
     type Stream = S;
+
+    fn stats(&self, now: Duration) -> Option<Stats> {
+        Some(self.sender.stats(now))
+    }
 
     fn stream(&mut self) -> io::Result<&mut S> {
         self.stream.as_mut().ok_or(ErrorKind::NotConnected.into())

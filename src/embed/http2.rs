@@ -38,6 +38,7 @@ use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use ::tokio::sync::Mutex;
 use bytes::{Buf, Bytes};
 
+use crate::adapter::trace::Handshake;
 use crate::adapter::{Error, seed};
 use crate::embed::http;
 use crate::embed::time::Clock;
@@ -115,7 +116,8 @@ impl Client {
         request: &ClientRequest,
         config: Config,
     ) -> Result<(WebSocket, Response), Error> {
-        Box::pin(self.open(request, config)).await
+        let opening = Box::pin(self.open(request, config));
+        Handshake::client_over_http2(request).opening(opening).await
     }
 
     async fn open(

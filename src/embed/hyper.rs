@@ -46,6 +46,7 @@ use ::hyper::rt::{Read, Write};
 use ::hyper::upgrade::{OnUpgrade, Upgraded};
 use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::adapter::trace::Handshake;
 use crate::adapter::{Error, is_peer_gone, seed};
 use crate::embed::http;
 use crate::embed::time::Clock;
@@ -131,14 +132,27 @@ pub(crate) fn accept<R: Default>(
     config: Config,
     subprotocol: Option<&str>,
 ) -> Result<(::http::Response<R>, Accepted), RequestError> {
-    let upgrade = request.upgrade(&config)?;
-    let accept = Accept::new().subprotocol(subprotocol);
-    let (connection, response) = upgrade.accept(accept).map_err(|_| RequestError::Subprotocols)?;
+    let told = Handshake::server();
+    told.asked(request);
+    let accepted = told.run(|| {
+        let accept = Accept::new().subprotocol(subprotocol);
+        request.upgrade(&config)?.accept(accept).map_err(|_| RequestError::Subprotocols)
+    });
+    let (connection, response) = match accepted {
+        Ok(accepted) => accepted,
+        Err(error) => {
+            told.answered(error.response().status());
+            told.failed(&error.into());
+            return Err(error);
+        }
+    };
+    told.answered(response.status());
     let accepted = Accepted {
         ws: WebSocket::unconnected(connection, RecvBuf::new()),
         clock: Clock::start(),
         timeout: config.get().handshake_timeout,
         max_write: if request.protocol().is_some() { MAX_HTTP2_WRITE } else { usize::MAX },
+        told,
     };
     Ok((http::response(response).map(|_| R::default()), accepted))
 }
@@ -150,15 +164,17 @@ pub(crate) struct Accepted {
     clock: Clock,
     timeout: Option<Duration>,
     max_write: usize,
+    told: Handshake,
 }
 
 impl Accepted {
     /// Waits until the response is sent.
     pub(crate) async fn upgraded(self, on_upgrade: OnUpgrade) -> Result<WebSocket, Error> {
         let upgraded = match self.clock.within(self.timeout, on_upgrade).await {
-            Some(result) => result.map_err(io::Error::other)?,
-            None => return Err(RequestError::TimedOut.into()),
+            Some(result) => result.map_err(|error| Error::Io(io::Error::other(error))),
+            None => Err(RequestError::TimedOut.into()),
         };
+        let upgraded = upgraded.inspect_err(|error| self.told.failed(error))?;
         // The stream gives the bytes first that hyper read after the request.
         Ok(self.ws.connected(UpgradedIo { upgraded, max_write: self.max_write }))
     }
@@ -265,7 +281,7 @@ pub async fn connect<B: Body + Default + 'static>(
     request: &ClientRequest,
     config: Config,
 ) -> Result<(WebSocket, Response), Error> {
-    Box::pin(open(sender, request, config)).await
+    Handshake::client(request).opening(Box::pin(open(sender, request, config))).await
 }
 
 async fn open<B: Body + Default + 'static>(

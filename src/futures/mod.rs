@@ -36,6 +36,7 @@ pub use crate::asynchronous::{Broadcast, Delivery, Member, SlowPeer};
 use ::futures_io::{AsyncRead, AsyncWrite};
 
 use crate::adapter::Error;
+use crate::adapter::trace::Handshake;
 use crate::asynchronous::{self, Io as _};
 use crate::handshake::{ClientRequest, Proxy, Response};
 use crate::memory::recv_buf::RecvBuf;
@@ -103,7 +104,8 @@ pub async fn client<S: AsyncRead + AsyncWrite + Unpin>(
     config: Config,
 ) -> Result<(WebSocket<S>, Response), Error> {
     let start = Futures::<S>::now();
-    std::boxed::Box::pin(asynchronous::open(stream, RecvBuf::new(), request, config, start)).await
+    let opening = asynchronous::open(stream, RecvBuf::new(), request, config, start);
+    Handshake::client(request).opening(std::boxed::Box::pin(opening)).await
 }
 
 /// Asks the proxy at the other end of the stream for a connection to the host of the request, and gives the stream back.

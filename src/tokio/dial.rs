@@ -23,6 +23,7 @@ use ::tokio::net::{TcpSocket, TcpStream, lookup_host};
 
 use super::{MaybeTls, Tokio, WebSocket, now, within};
 use crate::adapter::race::Race;
+use crate::adapter::trace::Handshake;
 use crate::adapter::{Error, Unreachable};
 #[cfg(feature = "rustls")]
 use crate::adapter::{opening, tls};
@@ -89,7 +90,9 @@ pub async fn connect_with(
     let start = now();
     let mut request = Cow::Borrowed(request);
     loop {
-        match Box::pin(open(&request, &config, start)).await {
+        let told = Handshake::client(&request);
+        let opening = Box::pin(open(&request, &config, start, told.clone()));
+        match told.opening(opening).await {
             Err(Error::Connect(ConnectError::Redirected(redirected))) => {
                 request = Cow::Owned(request.follow(*redirected)?);
             }
@@ -126,11 +129,14 @@ pub async fn connect_over<S: AsyncRead + AsyncWrite + Unpin>(
 ) -> Result<(WebSocket<MaybeTls<S>>, Response), Error> {
     let config = request.config(config);
     let start = now();
-    let secured = async { Security::of(request).await?.over(stream, &[]).await };
-    let Some(stream) = within(deadline(&config, start), Box::pin(secured)).await else {
-        return Err(ConnectError::TimedOut.into());
+    let opening = async move {
+        let secured = async { Security::of(request).await?.over(stream, &[]).await };
+        let Some(stream) = within(deadline(&config, start), Box::pin(secured)).await else {
+            return Err(ConnectError::TimedOut.into());
+        };
+        asynchronous::open(stream?, RecvBuf::new(), request, config, start).await
     };
-    Box::pin(asynchronous::open(stream?, RecvBuf::new(), request, config, start)).await
+    Handshake::client(request).opening(Box::pin(opening)).await
 }
 
 fn deadline(config: &Config, start: Duration) -> Option<Duration> {
@@ -142,12 +148,14 @@ async fn open(
     request: &ClientRequest,
     config: &Config,
     start: Duration,
+    told: Handshake,
 ) -> Result<(WebSocket<MaybeTls>, Response), Error> {
     let deadline = deadline(config, start);
     let Some(reached) = within(deadline, Box::pin(reach(request, config, start))).await else {
         return Err(ConnectError::TimedOut.into());
     };
     let (stream, input) = reached?;
+    told.peer(|| stream.tcp().peer_addr().ok());
     Box::pin(asynchronous::open(stream, input, request, config.clone(), start)).await
 }
 

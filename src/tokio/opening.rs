@@ -6,6 +6,7 @@ use ::tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{Incoming, Tokio, WebSocket, now};
 use crate::adapter::Error;
+use crate::adapter::trace::Handshake;
 use crate::asynchronous;
 use crate::handshake::{ClientRequest, Proxy, Response};
 use crate::memory::recv_buf::RecvBuf;
@@ -35,7 +36,8 @@ pub async fn client<S: AsyncRead + AsyncWrite + Unpin>(
     request: &ClientRequest,
     config: Config,
 ) -> Result<(WebSocket<S>, Response), Error> {
-    Box::pin(asynchronous::open(stream, RecvBuf::new(), request, config, now())).await
+    let opening = asynchronous::open(stream, RecvBuf::new(), request, config, now());
+    Handshake::client(request).opening(Box::pin(opening)).await
 }
 
 /// Asks the proxy at the other end of the stream for a connection to the host of the request, and gives the stream back.

@@ -387,7 +387,7 @@ async fn open<S: AsyncRead + AsyncWrite + Unpin>(
     let config = &server.0.config;
     let incoming = read(config.clone(), stream).await?;
     let choose = lock(&server.0.settings).choose.clone();
-    let accept = match choose.decide(incoming.request(), config).await {
+    let accept = match incoming.told().within(choose.decide(incoming.request(), config)).await {
         Ok(accept) => accept,
         Err(response) => {
             let _ = incoming.respond(&response).await;
@@ -398,7 +398,7 @@ async fn open<S: AsyncRead + AsyncWrite + Unpin>(
     // before the handler does.
     let admit = || match seat.opened() {
         true => Ok(()),
-        false => Err(RequestError::Unavailable.response()),
+        false => Err(RequestError::Unavailable),
     };
     incoming.accept_if(accept, admit).await.ok()
 }

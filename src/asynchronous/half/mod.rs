@@ -27,6 +27,7 @@ use crate::memory::recv_buf::RecvBuf;
 use crate::protocol::prepared::Prepared;
 use crate::protocol::replies::Replies;
 use crate::protocol::send_state::SendState;
+use crate::protocol::stats::Stats;
 use sending::Own;
 
 /// What both halves share.
@@ -184,5 +185,9 @@ impl<I: Io> Link for Half<I> {
 
     fn shut(&mut self) {
         self.shared.with(Writer::shut);
+    }
+
+    fn stats(&self, now: Duration) -> Stats {
+        self.shared.writer().sender.stats(now)
     }
 }

@@ -21,6 +21,7 @@ use crate::memory::send_buf::SendBuf;
 use crate::protocol::replies::Replies;
 use crate::protocol::send::Sender;
 use crate::protocol::send_state::SendState;
+use crate::protocol::stats::Stats;
 use sharing::Sharing;
 
 /// How many slices one vectored write takes.
@@ -419,6 +420,10 @@ impl<I: Io> Link for Writer<I> {
 
     fn shut(&mut self) {
         Writer::shut(self);
+    }
+
+    fn stats(&self, now: Duration) -> Stats {
+        self.sender.stats(now)
     }
 }
 
