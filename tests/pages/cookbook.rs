@@ -10,6 +10,8 @@ mod in_memory;
 mod json;
 #[path = "../cookbook/localhost.rs"]
 mod localhost;
+#[path = "../cookbook/metrics.rs"]
+mod metrics;
 #[path = "../cookbook/reverse_proxy.rs"]
 mod reverse_proxy;
 #[path = "../cookbook/tokens.rs"]
@@ -55,6 +57,7 @@ fn the_programs_stand_in_the_page() {
         include_str!("../cookbook/file.rs"),
         include_str!("../cookbook/in_memory.rs"),
         include_str!("../cookbook/json.rs"),
+        include_str!("../cookbook/metrics.rs"),
         include_str!("../cookbook/reverse_proxy.rs"),
         include_str!("../cookbook/tokens.rs"),
         include_str!("../cookbook/users.rs"),
@@ -146,6 +149,84 @@ async fn a_token_opens_in_each_of_three_ways() {
             other => panic!("{other:?}"),
         }
     }
+}
+
+/// What a scrape gives, once no connection is open.
+async fn scrape(address: std::net::SocketAddr) -> String {
+    in_time(async {
+        loop {
+            let mut socket = TcpStream::connect(address).await.expect("it listens");
+            let request = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";
+            socket.write_all(request).await.expect("it is sent");
+            let mut response = String::new();
+            socket.read_to_string(&mut response).await.expect("an answer");
+            let (head, body) = response.split_once("\r\n\r\n").expect("a body");
+            assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+            assert!(head.contains("text/plain; version=0.0.4"), "{head}");
+            if body.contains("\nwebsocket_connections 0\n") {
+                return body.to_string();
+            }
+        }
+    })
+    .await
+}
+
+/// `promtool check metrics`, if the variable `PROMTOOL` says where it is: see `tests/interop/run metrics`.
+fn check_names(metrics: &str) {
+    use std::io::Write;
+    use std::process::{Command, Stdio};
+
+    let Some(promtool) = std::env::var_os("PROMTOOL") else {
+        return;
+    };
+    let mut check = Command::new(promtool)
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("promtool starts");
+    let mut input = check.stdin.take().expect("it is piped");
+    input.write_all(metrics.as_bytes()).expect("it reads");
+    drop(input);
+    let output = check.wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.is_empty(), "{said}\n{metrics}");
+    println!("promtool has no objection");
+}
+
+#[tokio::test]
+async fn metrics_count_connections_messages_and_ends() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let scrapes = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("ws://{}/", listener.local_addr().expect("an address"));
+    let metrics = scrapes.local_addr().expect("an address");
+    tokio::spawn(metrics::serve(listener, scrapes));
+    for code in [1000, 1000, 1011] {
+        let mut ws = in_time(bowline::tokio::connect(&url)).await.expect("it opens");
+        ws.send("Hello").await.expect("it is sent");
+        in_time(ws.recv()).await.expect("a message");
+        in_time(ws.close(code, "")).await.expect("it closes");
+    }
+    // One that leaves without a Close.
+    drop(in_time(bowline::tokio::connect(&url)).await.expect("it opens"));
+    let found = scrape(metrics).await;
+    for line in [
+        "# TYPE websocket_connections gauge",
+        "# TYPE websocket_ends_total counter",
+        r#"websocket_ends_total{end="closed_by_peer"} 2"#,
+        r#"websocket_ends_total{end="closed_by_peer_with_error"} 1"#,
+        r#"websocket_ends_total{end="peer_gone"} 1"#,
+        r#"websocket_messages_total{direction="received"} 3"#,
+        r#"websocket_messages_total{direction="sent"} 3"#,
+        r#"websocket_payload_bytes_total{direction="received"} 15"#,
+        r#"websocket_payload_bytes_total{direction="sent"} 15"#,
+        "# TYPE websocket_connection_duration_seconds histogram",
+        r#"websocket_connection_duration_seconds_bucket{le="+Inf"} 4"#,
+        "websocket_connection_duration_seconds_count 4",
+    ] {
+        assert!(found.lines().any(|other| other == line), "no {line} in\n{found}");
+    }
+    check_names(&found);
 }
 
 /// A file that is there while the test runs.
