@@ -137,7 +137,8 @@ impl Subscriber for Collector {
 
     fn new_span(&self, span: &Attributes<'_>) -> Id {
         let mut collected = self.lock();
-        let mut told = Told::new(span.metadata(), collected.entered.last().copied());
+        let parent = collected.entered.last().copied().filter(|_| span.is_contextual());
+        let mut told = Told::new(span.metadata(), parent);
         span.record(&mut Visitor(&mut told.fields));
         collected.spans.push(told);
         collected.handles.push(1);
