@@ -222,7 +222,7 @@ pub use embed::http2;
 pub use embed::hyper;
 pub use memory::{Budget, OwnedPending, OwnedSpace, RecvBuf, SendBuf};
 #[cfg(feature = "deflate")]
-pub use protocol::Deflate;
+pub use protocol::{Agreed, Deflate};
 pub use protocol::{
     CloseAnswer, CloseCode, Config, Connection, End, Initiator, InvalidPolicy, Leave, LeaveStep,
     Message, MessageRef, Never, Outbox, OutboxFull, Outcome, Part, Prepared, Progress,

@@ -100,6 +100,8 @@ pub struct Settings {
     pub close_answer: CloseAnswer,
     /// Whether pings and pongs are received like messages: [`Config::report_control_frames`].
     pub report_control_frames: bool,
+    /// Whether a client's frames may be unmasked: [`Config::accept_unmasked_frames`].
+    pub accept_unmasked_frames: bool,
     /// How much the peer may send in a second, if that has a limit: [`Config::rate_limit`].
     pub rate_limit: Option<RateLimit>,
     /// Whether messages and bytes are counted: [`Config::stats`].
@@ -133,6 +135,7 @@ impl Default for Settings {
             idle_timeout: None,
             close_answer: CloseAnswer::ECHO,
             report_control_frames: false,
+            accept_unmasked_frames: false,
             rate_limit: None,
             stats: false,
             #[cfg(feature = "deflate")]
@@ -176,6 +179,20 @@ impl Config {
     pub fn write_timeout(&self) -> Option<Duration> {
         let pong = self.0.ping_interval.and(self.0.pong_timeout);
         self.0.send_timeout.into_iter().chain(pong).min()
+    }
+
+    /// These settings for a connection that has begun with `old`: what is fixed at its beginning stays.
+    pub(super) fn for_running(self, old: &Self) -> Self {
+        let old = old.get();
+        self.with(|s| {
+            (s.budget, s.ping_interval) = (old.budget.clone(), old.ping_interval);
+            (s.rate_limit, s.stats) = (old.rate_limit, old.stats);
+            #[cfg(feature = "deflate")]
+            {
+                s.deflate = old.deflate;
+            }
+            s.set_send_mark();
+        })
     }
 
     pub(super) fn with(mut self, change: impl FnOnce(&mut Settings)) -> Self {
@@ -408,6 +425,15 @@ impl Config {
     /// Default `false`: few programs have a use for them.
     pub fn report_control_frames(self, report: bool) -> Self {
         self.with(|s| s.report_control_frames = report)
+    }
+
+    /// Server: whether a client's frames may come without a mask.
+    ///
+    /// Default `false`. RFC 6455 §5.1: "The server MUST close the connection upon receiving a frame that is not masked."
+    /// Turn it on only for clients that you know and cannot mend: without masks, what a client sends can look like
+    /// requests to a proxy between the two (§10.3).
+    pub fn accept_unmasked_frames(self, accept: bool) -> Self {
+        self.with(|s| s.accept_unmasked_frames = accept)
     }
 
     /// Whether messages, frames and bytes are counted, for [`Connection::stats`](crate::Connection::stats) and `stats`

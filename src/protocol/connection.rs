@@ -87,6 +87,37 @@ impl Connection {
         Self::agreed_server(config, None)
     }
 
+    /// The server's end after an opening handshake that another value of this library answered, with what that agreed on
+    /// about compression. It is for servers that answer the request in one place and open the connection in another.
+    ///
+    /// ```
+    /// use bowline::handshake::{Accept, Request};
+    /// use bowline::{Config, Connection, Deflate};
+    /// # let request = Request::from_parts("GET", "/chat", [
+    /// #     ("Host", "example.com"), ("Upgrade", "websocket"), ("Connection", "Upgrade"),
+    /// #     ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="), ("Sec-WebSocket-Version", "13"),
+    /// #     ("Sec-WebSocket-Extensions", "permessage-deflate"),
+    /// # ])?;
+    /// let config = Config::default().deflate(Deflate::default());
+    /// let (connection, response) = request.upgrade(&config)?.accept(Accept::new())?;
+    /// let agreed = connection.agreed().expect("the client offered it");
+    /// // The response goes out. Later, where the socket is:
+    /// let connection = Connection::server_with(config, agreed);
+    /// # assert_eq!(connection.agreed(), Some(agreed));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(feature = "deflate")]
+    pub fn server_with(config: Config, agreed: Agreed) -> Self {
+        Self::agreed_server(config, Some(agreed))
+    }
+
+    /// What the opening handshake agreed on about compression (RFC 7692 §7). `None`: messages are not compressed.
+    #[cfg(feature = "deflate")]
+    pub fn agreed(&self) -> Option<Agreed> {
+        let (side, peer) = (self.sender.side()?, self.receiver.peer()?);
+        Some(Agreed::of(self.receiver.role(), side, peer))
+    }
+
     pub(crate) fn agreed_client(
         config: Config,
         mask_seed: [u8; 32],
@@ -114,6 +145,14 @@ impl Connection {
     /// The configuration of the connection.
     pub fn config(&self) -> &Config {
         self.receiver.config()
+    }
+
+    /// Replaces the settings of a running connection: limits, timeouts, how a Close is answered, which frames are
+    /// reported. What is fixed at its beginning stays: compression, the budget, the rate limit, whether it counts, and
+    /// the interval of keepalive. A message that is under way is held to the new limits from its next frame on.
+    pub fn set_config(&mut self, config: Config) {
+        self.receiver.set_config(config.clone());
+        self.sender.set_config(config);
     }
 
     /// Decodes until one event is ready, more bytes are needed, or the connection is over. Replies
@@ -255,6 +294,22 @@ impl Connection {
         out: &mut SendBuf,
     ) -> Result<(), SendError> {
         self.sender.send_part(part, last, out).map_err(|error| error.after(self.receiver.end()))
+    }
+
+    /// Queues one frame as the program made it: see [`Sender::send_frame`].
+    ///
+    /// # Errors
+    ///
+    /// The [`Refusal`](crate::Refusal); then nothing was queued.
+    pub fn send_frame(
+        &mut self,
+        opcode: u8,
+        fin: bool,
+        payload: &[u8],
+        out: &mut SendBuf,
+    ) -> Result<(), SendError> {
+        let sent = self.sender.send_frame(opcode, fin, payload, out);
+        sent.map_err(|error| error.after(self.receiver.end()))
     }
 
     /// Whether messages that are begun from now on are compressed: see

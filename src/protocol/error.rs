@@ -218,6 +218,9 @@ pub enum Refusal {
     CloseCode,
     /// The close reason is longer than 123 bytes (§5.5).
     CloseReasonTooLong,
+    /// Not a frame that may be sent: a reserved opcode, a control frame without FIN, a text that is not UTF-8, or a
+    /// malformed Close (§5.2, §5.5). See [`Sender::send_frame`](crate::Sender::send_frame).
+    Frame,
     /// The memory that this connection shares with others
     /// ([`Config::memory_budget`](crate::Config::memory_budget)) is used up. The connection goes on: send
     /// again once what waits has left, or close.
@@ -234,6 +237,7 @@ impl fmt::Display for Refusal {
             Self::PartMismatch => "the part is of another type than the message that it continues",
             Self::CloseCode => "the close code may not be sent",
             Self::CloseReasonTooLong => "the close reason exceeds 123 bytes",
+            Self::Frame => "not a frame that may be sent (RFC 6455 sections 5.2 and 5.5)",
             Self::OverBudget => "the memory_budget is used up: send again once what waits has left",
         })
     }

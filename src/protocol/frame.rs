@@ -54,6 +54,11 @@ impl Opcode {
         })
     }
 
+    /// The opcode with this number.
+    pub(crate) fn exactly(number: u8) -> Option<Self> {
+        Self::of(number).filter(|_| number < 0x10)
+    }
+
     /// RFC 6455 §5.5: "Control frames are identified by opcodes where the most significant bit of the opcode is 1."
     pub(crate) fn is_control(self) -> bool {
         self as u8 & 0x08 != 0
@@ -110,7 +115,12 @@ pub(crate) fn encode(
     length: u64,
     key: Option<[u8; 4]>,
 ) -> Encoded {
-    let first = opcode as u8 | if fin { FIN } else { 0 } | if rsv1 { RSV1 } else { 0 };
+    encode_any(opcode as u8 | if fin { FIN } else { 0 } | if rsv1 { RSV1 } else { 0 }, length, key)
+}
+
+/// Writes a header with this first byte.
+#[inline]
+fn encode_any(first: u8, length: u64, key: Option<[u8; 4]>) -> Encoded {
     let mask = if key.is_some() { MASK } else { 0 };
     // Put together in registers, lowest byte first. RFC 6455 §5.2: "Multibyte length quantities are expressed in
     // network byte order."
@@ -140,6 +150,59 @@ impl Encoded {
         let end = buffer.len() + self.size;
         buffer.extend_from_slice(&self.bytes);
         buffer.truncate(end);
+    }
+}
+
+/// The header of a frame as it is on the wire (RFC 6455 §5.2): the layout alone, and no rule.
+///
+/// A [`Connection`](crate::Connection) reads and writes headers by itself. This is for programs that look at frames from
+/// outside of it: proxies, test tools, captures.
+///
+/// ```
+/// use bowline::protocol::{FrameHeader, mask};
+///
+/// let header = FrameHeader { fin: true, rsv: 0, opcode: 0x1, mask: Some([1, 2, 3, 4]), len: 5 };
+/// let mut frame = header.encode();
+/// let mut payload = *b"Hello";
+/// mask(&mut payload, [1, 2, 3, 4]);
+/// frame.extend_from_slice(&payload);
+///
+/// let (read, size) = FrameHeader::decode(&frame).unwrap();
+/// assert_eq!((read, size), (header, 6));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameHeader {
+    /// Whether the frame ends its message (FIN).
+    pub fin: bool,
+    /// RSV1, RSV2 and RSV3 in the lowest three bits, RSV1 as 4.
+    pub rsv: u8,
+    /// The four bits of the opcode.
+    pub opcode: u8,
+    /// The masking key, if MASK is set.
+    pub mask: Option<[u8; 4]>,
+    /// How many bytes of payload follow the header.
+    pub len: u64,
+}
+
+impl FrameHeader {
+    /// Reads the header at the start of `bytes`, and gives its size. `None` until all of it is there.
+    pub fn decode(bytes: &[u8]) -> Option<(Self, usize)> {
+        let length = Length::decode(bytes)?;
+        let (first, mut size) = (bytes[0], 2 + length.size);
+        let mut mask = None;
+        if bytes[1] & MASK != 0 {
+            mask = Some(*bytes.get(size..)?.first_chunk()?);
+            size += 4;
+        }
+        let (fin, rsv, opcode) = (first & FIN != 0, (first & RSV) >> 4, first & 0x0F);
+        Some((Self { fin, rsv, opcode, mask, len: length.value }, size))
+    }
+
+    /// The header in bytes, with the shortest form of the length. Higher bits of `rsv` and `opcode` are ignored.
+    pub fn encode(&self) -> Vec<u8> {
+        let fin = if self.fin { FIN } else { 0 };
+        let first = fin | (self.rsv << 4 & RSV) | self.opcode & 0x0F;
+        encode_any(first, self.len, self.mask).bytes().to_vec()
     }
 }
 

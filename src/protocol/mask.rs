@@ -7,6 +7,13 @@ use alloc::vec::Vec;
 #[cfg(all(feature = "std", target_arch = "x86_64"))]
 const WIDE_FROM: usize = 512;
 
+/// Masks a payload, or unmasks it, in place: XOR with the masking key of its frame (RFC 6455 §5.3).
+///
+/// A [`Connection`](crate::Connection) does this by itself. See [`FrameHeader`](super::FrameHeader) for an example.
+pub fn mask(payload: &mut [u8], key: [u8; 4]) {
+    apply(payload, key);
+}
+
 /// XORs `data` with `key`, which starts at the first byte.
 #[inline]
 pub(crate) fn apply(data: &mut [u8], key: [u8; 4]) {

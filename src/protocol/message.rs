@@ -29,6 +29,16 @@ impl Text {
         Ok(Self(bytes))
     }
 
+    /// Text that lives as long as the program, without a copy.
+    pub const fn from_static(text: &'static str) -> Self {
+        Self(Bytes::from_static(text.as_bytes()))
+    }
+
+    /// The shared bytes, to look at or to clone.
+    pub fn shared(&self) -> &Bytes {
+        &self.0
+    }
+
     /// For text that the receiver validated as it came.
     ///
     /// # Safety

@@ -33,9 +33,11 @@ pub use close::{CloseAnswer, CloseCode};
 pub use config::{Config, Settings};
 pub use connection::Connection;
 #[cfg(feature = "deflate")]
-pub use deflate::Deflate;
+pub use deflate::{Agreed, Deflate};
 pub use error::{End, Initiator, ProtocolError, Refusal, Rule, SendError, Timeout, Truncation};
+pub use frame::FrameHeader;
 pub use leave::{Leave, LeaveStep};
+pub use mask::mask;
 pub use message::{Message, MessageRef, Part, Text};
 pub use outbox::{Outbox, OutboxFull};
 pub use policy::InvalidPolicy;

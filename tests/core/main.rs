@@ -18,6 +18,7 @@ mod parts;
 mod prepared;
 mod properties;
 mod rate_limit;
+mod raw_frames;
 mod rfc6455_10_4_budget;
 mod rfc6455_10_4_limits;
 mod rfc6455_10_4_pool;

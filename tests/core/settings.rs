@@ -34,6 +34,7 @@ fn a_config_tells_what_was_set() {
         .max_head_size(7)
         .max_headers(8)
         .report_control_frames(true)
+        .accept_unmasked_frames(true)
         .stats(true);
     let settings = config.get();
     assert_eq!((settings.max_message_size, settings.max_frame_size), (1, Some(2)));
@@ -42,6 +43,7 @@ fn a_config_tells_what_was_set() {
     assert_eq!(settings.budget.as_ref().map(bowline::Budget::limit), Some(6));
     assert_eq!((settings.max_head_size, settings.max_headers), (7, 8));
     assert!(settings.report_control_frames && settings.stats);
+    assert!(settings.accept_unmasked_frames);
     for (set, get) in DURATIONS {
         assert_eq!(get(&set(Config::default(), Some(9 * SECOND))), Some(9 * SECOND));
     }

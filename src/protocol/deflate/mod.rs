@@ -29,12 +29,12 @@ pub(crate) use absent::{
 pub(crate) use {
     deflater::{Deflating, PreparedFrames, is_worth},
     inflater::Inflating,
-    negotiation::{Agreed, accept, check, offer},
+    negotiation::{accept, check, offer},
     settings::Side,
 };
 
 #[cfg(feature = "deflate")]
-pub use settings::Deflate;
+pub use {negotiation::Agreed, settings::Deflate};
 
 /// A parameter of an extension as it stands in the header: its name, and its value. The value is a token that
 /// may be quoted.

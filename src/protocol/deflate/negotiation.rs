@@ -8,14 +8,22 @@ use super::{NAME, Parameter};
 use crate::protocol::config::Config;
 use crate::protocol::recv::Role;
 
-/// What both sides agreed on.
+/// What both ends agreed on about compression, in the opening handshake: see [`Connection::agreed`](crate::Connection::agreed).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Agreed {
+pub struct Agreed {
     server: Side,
     client: Side,
 }
 
 impl Agreed {
+    /// What the sides of `role` and of its peer are part of.
+    pub(crate) fn of(role: Role, side: Side, peer: Side) -> Self {
+        match role {
+            Role::Client => Self { client: side, server: peer },
+            Role::Server => Self { server: side, client: peer },
+        }
+    }
+
     /// How `role` compresses, and how its peer does.
     pub(crate) fn sides(self, role: Role) -> (Side, Side) {
         match role {

@@ -136,7 +136,9 @@ impl Receiver {
 
 /// Reads a Close frame's payload. RFC 6455 §5.5.1: "the first two bytes of the body MUST be a 2-byte unsigned
 /// integer". The check of the header has already refused a length of one.
-pub(super) fn close_payload(payload: &[u8]) -> Result<(Option<CloseCode>, String), Rule> {
+pub(in crate::protocol) fn close_payload(
+    payload: &[u8],
+) -> Result<(Option<CloseCode>, String), Rule> {
     let Some((code, reason)) = payload.split_first_chunk() else {
         return Ok((None, String::new()));
     };

@@ -67,7 +67,9 @@ impl Receiver {
         // MUST close a connection if it detects a masked frame."
         let masked = second & MASK != 0;
         match self.role {
-            Role::Server if !masked => return Err(Rule::Unmasked),
+            Role::Server if !masked && !self.config.get().accept_unmasked_frames => {
+                return Err(Rule::Unmasked);
+            }
             Role::Client if masked => return Err(Rule::Masked),
             _ => {}
         }

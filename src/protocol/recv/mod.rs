@@ -15,7 +15,7 @@ mod stats;
 use alloc::boxed::Box;
 
 use self::deadlines::Awaits;
-use self::ends::close_payload;
+pub(super) use self::ends::close_payload;
 use self::header::Header;
 use self::short::Gate;
 use self::stats::Received;
@@ -203,9 +203,21 @@ impl Receiver {
         self.role
     }
 
+    /// How the peer compresses, if that was agreed on.
+    #[cfg(feature = "deflate")]
+    pub(crate) fn peer(&self) -> Option<Side> {
+        self.peer
+    }
+
     /// The settings.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// Replaces the settings: see [`Connection::set_config`](crate::Connection::set_config).
+    pub fn set_config(&mut self, config: Config) {
+        self.config = config.for_running(&self.config);
+        self.set_gate();
     }
 
     /// How much work decoding was so far; wraps. Use the difference of two values to give other connections

@@ -127,7 +127,7 @@ impl Sender {
     }
 
     #[inline]
-    fn whole_frame(
+    pub(super) fn whole_frame(
         &mut self,
         (fin, marked, opcode): (bool, bool, Opcode),
         payload: &[u8],

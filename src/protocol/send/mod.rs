@@ -2,6 +2,7 @@
 //! (RFC 7692 §6.1).
 
 mod frames;
+mod raw;
 mod short;
 mod stats;
 mod vectored;
@@ -335,6 +336,12 @@ impl Sender {
         Ok(())
     }
 
+    /// How this side compresses, if that was agreed on.
+    #[cfg(feature = "deflate")]
+    pub(crate) fn side(&self) -> Option<Side> {
+        self.side
+    }
+
     /// Whether a message is being sent in parts, and its last part was not. Until then, other messages are refused.
     pub fn is_message_open(&self) -> bool {
         self.open.is_some()
@@ -448,6 +455,12 @@ impl Sender {
     /// The settings.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// Replaces the settings: see [`Connection::set_config`](crate::Connection::set_config).
+    pub fn set_config(&mut self, config: Config) {
+        self.config = config.for_running(&self.config);
+        self.set_gate();
     }
 
     /// When the peer must have taken enough of the bytes that wait in `out`: 1 KiB, or all that waited when the
