@@ -142,6 +142,11 @@ impl Connection {
         }
     }
 
+    /// Which end of the connection this is.
+    pub fn role(&self) -> Role {
+        self.receiver.role()
+    }
+
     /// The configuration of the connection.
     pub fn config(&self) -> &Config {
         self.receiver.config()

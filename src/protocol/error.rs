@@ -133,7 +133,7 @@ impl fmt::Display for Rule {
 pub struct ProtocolError {
     rule: Rule,
     offset: u64,
-    /// What broke the rule, as a number: a length or a close code. 0 if that is not known.
+    /// See [`found`](Self::found).
     found: u64,
     /// The limit that it broke. 0 if there is none, or if it takes more than these bits.
     limit: u32,
@@ -155,6 +155,12 @@ impl ProtocolError {
     /// is the first payload byte of the frame that shows it, or where the message ended too early.
     pub fn offset(&self) -> u64 {
         self.offset
+    }
+
+    /// What broke the rule, as a number: the length of a frame or message that was too big, a close code, or an opcode.
+    /// 0 if that is not known, or if the rule is about something else.
+    pub fn found(&self) -> u64 {
+        self.found
     }
 
     /// The close code that the peer was sent.

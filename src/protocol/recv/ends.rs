@@ -32,6 +32,9 @@ impl Receiver {
                 let code = unread.first_chunk().map_or(0, |code| u16::from_be_bytes(*code));
                 (code.into(), 0)
             }
+            Rule::ReservedOpcode | Rule::ExpectedContinuation => {
+                (unread.first().map_or(0, |first| first & 0x0F).into(), 0)
+            }
             #[cfg(feature = "deflate")]
             Rule::InflateRatio => (
                 0,

@@ -1,0 +1,4 @@
+//! Limits of a head.
+
+/// The most header lines of a head.
+pub const MAX_HEADERS: usize = 124;
