@@ -104,7 +104,8 @@ pub enum SubProtocolError {
     /// The client did not offer the one that the server selected.
     #[error("the server selected one that was not offered")]
     InvalidSubProtocol,
-    /// Never given here: RFC 6455 §4.2.2 lets a server select none.
+    /// The server selected none. Given only with
+    /// [`require_subprotocol`](crate::protocol::WebSocketConfig::require_subprotocol).
     #[error("the server selected none")]
     NoSubProtocol,
 }

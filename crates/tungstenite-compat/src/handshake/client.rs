@@ -142,11 +142,12 @@ fn of_connect(error: ConnectError, offered: bool) -> Failed {
         ConnectError::NotUpgraded => ProtocolError::MissingUpgradeWebSocketHeader,
         ConnectError::WrongAccept => ProtocolError::SecWebSocketAcceptKeyMismatch,
         ConnectError::Extension => ProtocolError::InvalidHeader(SEC_WEBSOCKET_EXTENSIONS.into()),
-        ConnectError::Subprotocol => ProtocolError::SecWebSocketSubProtocolError(if offered {
-            SubProtocolError::InvalidSubProtocol
-        } else {
-            SubProtocolError::ServerSentSubProtocolNoneRequested
-        }),
+        ConnectError::Subprotocol if offered => {
+            ProtocolError::SecWebSocketSubProtocolError(SubProtocolError::InvalidSubProtocol)
+        }
+        ConnectError::Subprotocol => ProtocolError::SecWebSocketSubProtocolError(
+            SubProtocolError::ServerSentSubProtocolNoneRequested,
+        ),
         error => return Error::Io(std::io::Error::other(error)).into(),
     };
     Error::from(protocol).into()
@@ -190,6 +191,15 @@ impl ClientOpening {
         loop {
             match self.reader.read(&mut self.input) {
                 Ok(Some((connection, answer))) => {
+                    if self.offers_subprotocols
+                        && self.config.require_subprotocol
+                        && answer.subprotocol().is_none()
+                    {
+                        return Err(Error::from(ProtocolError::SecWebSocketSubProtocolError(
+                            SubProtocolError::NoSubProtocol,
+                        ))
+                        .into());
+                    }
                     let input = std::mem::take(&mut self.input);
                     let context = WebSocketContext::from_connection(connection, input, self.config);
                     return Ok((context, to_http(answer)));

@@ -20,6 +20,9 @@ pub struct WebSocketConfig {
     pub max_frame_size: Option<usize>,
     /// Server: take frames without a mask, against RFC 6455 §5.1. Default `false`.
     pub accept_unmasked_frames: bool,
+    /// Client: fail with [`NoSubProtocol`](crate::error::SubProtocolError::NoSubProtocol) if the server selects none of the
+    /// subprotocols that were offered, as tungstenite does. RFC 6455 §4.2.2 lets a server select none. Default `false`.
+    pub require_subprotocol: bool,
     /// Compress messages, if the peer agrees (permessage-deflate, RFC 7692). Default `None`: no compression.
     ///
     /// It is for handshakes of this crate: `accept`, `client`, `connect` and their kin. For a server that answers the
@@ -49,6 +52,7 @@ impl WebSocketConfig {
         max_message_size: Some(64 << 20),
         max_frame_size: Some(16 << 20),
         accept_unmasked_frames: false,
+        require_subprotocol: false,
         #[cfg(feature = "deflate")]
         compression: None,
         #[cfg(feature = "deflate")]
@@ -88,6 +92,12 @@ impl WebSocketConfig {
     /// Sets [`accept_unmasked_frames`](Self::accept_unmasked_frames).
     pub fn accept_unmasked_frames(mut self, accept: bool) -> Self {
         self.accept_unmasked_frames = accept;
+        self
+    }
+
+    /// Sets [`require_subprotocol`](Self::require_subprotocol).
+    pub fn require_subprotocol(mut self, require: bool) -> Self {
+        self.require_subprotocol = require;
         self
     }
 
