@@ -1,7 +1,8 @@
 //! The chat: who may come in, and what its events do.
 //!
-//! A client is in up to three kinds of Socket.IO rooms: `room:` and the name of a room of the chat, `name:` and its name, `tab:` and the
-//! secret of its page. Socket.IO's adapters know all rooms of all nodes, so nothing else has to be shared between nodes.
+//! A client is in four kinds of Socket.IO rooms: `room:` and the name of a room of the chat, `name:` and its name in lower case, by which it
+//! is found, `as:` and its name as it is shown, `tab:` and the secret of its page. Socket.IO's adapters know all rooms of all nodes, so
+//! nothing else has to be shared between nodes.
 
 use std::fmt;
 use std::pin::pin;
@@ -110,7 +111,7 @@ pub async fn admit<A: Adapter>(
     if !auth.tab.is_empty() {
         socket.join(tab);
     }
-    socket.join(format!("name:{}", auth.name.to_lowercase()));
+    socket.join([format!("name:{}", auth.name.to_lowercase()), format!("as:{}", auth.name)]);
     socket.extensions.insert(User { name: auth.name });
     Ok(())
 }
@@ -360,7 +361,7 @@ fn sent<T, E: fmt::Display>(result: Result<T, E>) {
 async fn people<A: Adapter>(socket: &SocketRef<A>, room: &str) -> Vec<String> {
     let rooms = rooms(socket.within(key(room))).await;
     let mut names: Vec<_> =
-        rooms.iter().filter_map(|room| room.strip_prefix("name:").map(String::from)).collect();
+        rooms.iter().filter_map(|room| room.strip_prefix("as:").map(String::from)).collect();
     names.sort();
     names
 }

@@ -111,7 +111,7 @@ async fn watch_connection(client: SubscriberClient, reachable: watch::Sender<boo
         let now = tokio::select! {
             event = connections.recv() => match event {
                 Err(RecvError::Closed) => return,
-                _ => client.resubscribe_all().await.is_ok(),
+                _ => subscribe_again(&client).await.is_ok(),
             },
             event = errors.recv() => match event {
                 Err(RecvError::Closed) => return,
@@ -120,4 +120,12 @@ async fn watch_connection(client: SubscriberClient, reachable: watch::Sender<boo
         };
         reachable.send_if_modified(|before| std::mem::replace(before, now) != now);
     }
+}
+
+/// fred's own `resubscribe_all` ends with an error if all channels are sharded ones, as they are here.
+async fn subscribe_again(client: &SubscriberClient) -> Result<(), FredError> {
+    for channel in client.tracked_shard_channels() {
+        client.ssubscribe(channel).await?;
+    }
+    Ok(())
 }
