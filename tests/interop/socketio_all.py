@@ -5,6 +5,7 @@
 """
 
 import asyncio
+import signal
 import subprocess
 import sys
 import time
@@ -109,8 +110,13 @@ PARTS = {"suite": suite, "npm": npm, "python": python, "page": page, "nodes": no
 
 async def main():
     assert CLIENT_JS.exists(), f"{CLIENT_JS} is missing: start tests/interop/run socketio"
+    # So that servers and browsers are ended when a timeout ends this.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, asyncio.current_task().cancel)
     checks = Checks()
-    for name in sys.argv[1:] or PARTS:
+    names = sys.argv[1:] or list(PARTS)
+    if unknown := set(names) - set(PARTS):
+        sys.exit(f"tests/interop/run socketio: unknown part {', '.join(unknown)}, expected some of {', '.join(PARTS)}")
+    for name in names:
         began, before = time.monotonic(), checks.passed
         await PARTS[name](checks)
         passed = checks.passed - before
