@@ -18,10 +18,11 @@ use socketioxide::extract::{AckSender, Extension, SocketRef, State, TryData};
 use socketioxide::operators::BroadcastOperators;
 use tokio::sync::watch;
 
+const MAX_TAB: usize = 64;
 const MAX_TEXT: usize = 4000;
 const MAX_FILE: usize = 3 << 20;
 const MAX_ROOMS: usize = 20;
-/// How often a client may ask for what is refused. Then the server ends its connection.
+/// How often in a row a client may ask for what is refused. Then the server ends its connection.
 const MAX_REFUSED: u32 = 10;
 /// How long a client may take to answer when another one knocks.
 const KNOCK: Duration = Duration::from_secs(2);
@@ -97,6 +98,9 @@ pub async fn admit<A: Adapter>(
     }
     if let Err(why) = check_name(&auth.name) {
         return refuse("name", &why);
+    }
+    if auth.tab.len() > MAX_TAB {
+        return refuse("name", "the tab's secret is too long");
     }
     let tab = format!("tab:{}", auth.tab);
     let holder = rooms(io.within(format!("name:{}", auth.name.to_lowercase()))).await;
@@ -336,12 +340,11 @@ fn answer<A: Adapter>(socket: &SocketRef<A>, ack: AckSender<A>, answer: Answer) 
     };
     let refused = reply["ok"] == false;
     sent(ack.send(&reply));
-    if refused {
-        let count = socket.extensions.get().map_or(1, |Refused(count)| count + 1);
-        socket.extensions.insert(Refused(count));
-        if count >= MAX_REFUSED {
-            sent(socket.clone().disconnect());
-        }
+    let before = socket.extensions.get().map_or(0, |Refused(count)| count);
+    let count = if refused { before + 1 } else { 0 };
+    socket.extensions.insert(Refused(count));
+    if count >= MAX_REFUSED {
+        sent(socket.clone().disconnect());
     }
 }
 
