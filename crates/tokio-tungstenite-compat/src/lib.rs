@@ -10,7 +10,7 @@ mod stream;
 mod tls;
 
 use std::future::poll_fn;
-use std::io::ErrorKind;
+use std::io::{Empty, ErrorKind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -18,9 +18,9 @@ use std::task::{Context, Poll, ready};
 use futures_util::{Sink, SinkExt, Stream, stream::FusedStream};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tungstenite::client::IntoClientRequest;
-use tungstenite::handshake::client::Response;
-use tungstenite::handshake::server::{Callback, NoCallback};
-use tungstenite::private::{ClientOpening, Opening, ServerOpening};
+use tungstenite::handshake::HandshakeRole;
+use tungstenite::handshake::client::{ClientHandshake, Response};
+use tungstenite::handshake::server::{Callback, NoCallback, ServerHandshake};
 use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig, WebSocketContext};
 use tungstenite::{Error, Message};
 
@@ -69,7 +69,7 @@ where
     R: IntoClientRequest + Unpin,
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let opening = ClientOpening::new(&request.into_client_request()?, config)?;
+    let opening = ClientHandshake::<Empty>::new(&request.into_client_request()?, config)?;
     let (context, response) = open(opening, &mut stream).await?;
     Ok((WebSocketStream::of(stream, context), response))
 }
@@ -130,18 +130,19 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
     C: Callback + Unpin,
 {
-    let context = open(ServerOpening::new(callback, config), &mut stream).await?;
+    let context = open(ServerHandshake::<Empty, _>::new(callback, config), &mut stream).await?;
     Ok(WebSocketStream::of(stream, context))
 }
 
-async fn open<O: Opening, S>(mut opening: O, stream: &mut S) -> Result<O::Done, Error>
+/// Drives a handshake, which has the type of another stream than the one that it is given.
+async fn open<R: HandshakeRole, S>(mut role: R, stream: &mut S) -> Result<R::Opened, Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut writers = None;
     poll_fn(|cx| {
         let side = Side::Write;
-        ready_unless_blocked(opening.run(&mut Polled { stream, cx, side, writers: &mut writers }))
+        ready_unless_blocked(role.run(&mut Polled { stream, cx, side, writers: &mut writers }))
     })
     .await
 }

@@ -11,7 +11,7 @@ use http::{HeaderName, HeaderValue, Uri};
 use crate::error::{Error, Result, UrlError};
 use crate::handshake::HandshakeError;
 use crate::handshake::client::{
-    ClientHandshake, ClientOpening, Failed, Request, Response, generate_key, to_bowline,
+    ClientHandshake, Failed, Request, Response, generate_key, to_bowline,
 };
 use crate::protocol::{WebSocket, WebSocketConfig};
 use crate::stream::{MaybeTlsStream, Mode, NoDelay};
@@ -50,7 +50,7 @@ pub fn connect_with_config<Req: IntoClientRequest>(
         let mut socket = dial(&host, port)?;
         NoDelay::set_nodelay(&mut socket, true)?;
         let mut stream = crate::tls::wrap(socket, &host, ours.is_secure(), None)?;
-        let mut opening = ClientOpening::of(&ours, config, &request);
+        let mut opening = ClientHandshake::<TcpStream>::of(&ours, config, &request);
         match opening.open(&mut stream) {
             Ok((context, response)) => {
                 return Ok((WebSocket::from_parts(stream, context), response));
@@ -149,18 +149,6 @@ impl IntoClientRequest for &str {
     }
 }
 
-impl IntoClientRequest for &String {
-    fn into_client_request(self) -> Result<Request> {
-        self.as_str().into_client_request()
-    }
-}
-
-impl IntoClientRequest for String {
-    fn into_client_request(self) -> Result<Request> {
-        self.as_str().into_client_request()
-    }
-}
-
 impl IntoClientRequest for &Uri {
     fn into_client_request(self) -> Result<Request> {
         self.clone().into_client_request()
@@ -184,19 +172,19 @@ impl IntoClientRequest for Uri {
     }
 }
 
-#[cfg(feature = "url")]
-impl IntoClientRequest for &url::Url {
-    fn into_client_request(self) -> Result<Request> {
-        self.as_str().into_client_request()
-    }
+macro_rules! as_str {
+    ($($type:ty),*) => {$(
+        impl IntoClientRequest for $type {
+            fn into_client_request(self) -> Result<Request> {
+                self.as_str().into_client_request()
+            }
+        }
+    )*};
 }
 
+as_str!(&String, String);
 #[cfg(feature = "url")]
-impl IntoClientRequest for url::Url {
-    fn into_client_request(self) -> Result<Request> {
-        self.as_str().into_client_request()
-    }
-}
+as_str!(&url::Url, url::Url);
 
 impl IntoClientRequest for Request {
     fn into_client_request(self) -> Result<Request> {

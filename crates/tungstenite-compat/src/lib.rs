@@ -34,9 +34,6 @@ pub use bowline::Deflate;
 #[doc(hidden)]
 pub mod private {
     pub use crate::client::place;
-    pub use crate::handshake::Opening;
-    pub use crate::handshake::client::ClientOpening;
-    pub use crate::handshake::server::ServerOpening;
     #[cfg(feature = "__rustls-tls")]
     pub use crate::tls::{default_config, server_name};
 }

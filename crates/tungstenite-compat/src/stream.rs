@@ -62,48 +62,39 @@ impl<S: Read + Write + fmt::Debug> fmt::Debug for MaybeTlsStream<S> {
     }
 }
 
+/// Calls the same method of whichever stream it is.
+macro_rules! forward {
+    ($self:ident, $stream:ident => $call:expr) => {
+        match $self {
+            Self::Plain($stream) => $call,
+            #[cfg(feature = "__rustls-tls")]
+            Self::Rustls($stream) => $call,
+        }
+    };
+}
+
 impl<S: Read + Write> Read for MaybeTlsStream<S> {
     fn read(&mut self, buf: &mut [u8]) -> Result<usize> {
-        match self {
-            Self::Plain(stream) => stream.read(buf),
-            #[cfg(feature = "__rustls-tls")]
-            Self::Rustls(stream) => stream.read(buf),
-        }
+        forward!(self, stream => stream.read(buf))
     }
 }
 
 impl<S: Read + Write> Write for MaybeTlsStream<S> {
     fn write(&mut self, buf: &[u8]) -> Result<usize> {
-        match self {
-            Self::Plain(stream) => stream.write(buf),
-            #[cfg(feature = "__rustls-tls")]
-            Self::Rustls(stream) => stream.write(buf),
-        }
+        forward!(self, stream => stream.write(buf))
     }
 
     fn write_vectored(&mut self, bufs: &[std::io::IoSlice<'_>]) -> Result<usize> {
-        match self {
-            Self::Plain(stream) => stream.write_vectored(bufs),
-            #[cfg(feature = "__rustls-tls")]
-            Self::Rustls(stream) => stream.write_vectored(bufs),
-        }
+        forward!(self, stream => stream.write_vectored(bufs))
     }
 
     fn flush(&mut self) -> Result<()> {
-        match self {
-            Self::Plain(stream) => stream.flush(),
-            #[cfg(feature = "__rustls-tls")]
-            Self::Rustls(stream) => stream.flush(),
-        }
+        forward!(self, stream => stream.flush())
     }
 }
 
 impl<S: Read + Write + NoDelay> NoDelay for MaybeTlsStream<S> {
     fn set_nodelay(&mut self, nodelay: bool) -> Result<()> {
-        match self {
-            Self::Plain(stream) => stream.set_nodelay(nodelay),
-            #[cfg(feature = "__rustls-tls")]
-            Self::Rustls(stream) => stream.set_nodelay(nodelay),
-        }
+        forward!(self, stream => stream.set_nodelay(nodelay))
     }
 }

@@ -13,7 +13,7 @@ use http::header::{
     SEC_WEBSOCKET_VERSION, UPGRADE, USER_AGENT,
 };
 
-use super::{HandshakeRole, MidHandshake, Opening, drain, fill};
+use super::{HandshakeRole, MidHandshake, drain, fill};
 use crate::client::uri_mode;
 use crate::error::{CapacityError, Error, ProtocolError, Result, SubProtocolError, UrlError};
 use crate::protocol::{WebSocket, WebSocketConfig, WebSocketContext, seed};
@@ -153,19 +153,32 @@ fn of_connect(error: ConnectError, offered: bool) -> Failed {
     Error::from(protocol).into()
 }
 
-/// The client's side, without a stream.
-#[doc(hidden)]
+/// The client's side of a handshake on a stream.
 #[derive(Debug)]
-pub struct ClientOpening {
+pub struct ClientHandshake<S> {
     reader: Reader,
     config: WebSocketConfig,
     input: RecvBuf,
     out: SendBuf,
     offers_subprotocols: bool,
+    stream: PhantomData<S>,
 }
 
-impl ClientOpening {
-    /// Sends this request.
+impl<S: Read + Write> ClientHandshake<S> {
+    /// Begins with this request. Its headers of the handshake need not be there.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the request.
+    pub fn start(
+        stream: S,
+        request: Request,
+        config: Option<WebSocketConfig>,
+    ) -> Result<MidHandshake<Self>> {
+        Ok(MidHandshake::new(Self::new(&request, config)?, stream))
+    }
+
+    #[doc(hidden)]
     pub fn new(request: &Request, config: Option<WebSocketConfig>) -> Result<Self> {
         Ok(Self::of(&to_bowline(request)?, config, request))
     }
@@ -180,12 +193,13 @@ impl ClientOpening {
         let mut out = SendBuf::new();
         let reader = Reader::new(ours, config.bowline(), seed(), &mut out);
         let offers_subprotocols = request.headers().contains_key(SEC_WEBSOCKET_PROTOCOL);
-        Self { reader, config, input: RecvBuf::new(), out, offers_subprotocols }
+        let (input, stream) = (RecvBuf::new(), PhantomData);
+        Self { reader, config, input, out, offers_subprotocols, stream }
     }
 
-    pub(crate) fn open<S: Read + Write>(
+    pub(crate) fn open<T: Read + Write>(
         &mut self,
-        stream: &mut S,
+        stream: &mut T,
     ) -> Result<(WebSocketContext, Response), Failed> {
         drain(stream, &mut self.out)?;
         loop {
@@ -211,44 +225,13 @@ impl ClientOpening {
     }
 }
 
-impl Opening for ClientOpening {
-    type Done = (WebSocketContext, Response);
-
-    fn run<S: Read + Write>(&mut self, stream: &mut S) -> Result<Self::Done> {
-        Ok(self.open(stream)?)
-    }
-}
-
-/// The client's side of a handshake on a stream.
-#[derive(Debug)]
-pub struct ClientHandshake<S> {
-    opening: ClientOpening,
-    stream: PhantomData<S>,
-}
-
-impl<S: Read + Write> ClientHandshake<S> {
-    /// Begins with this request. Its headers of the handshake need not be there.
-    ///
-    /// # Errors
-    ///
-    /// What is wrong with the request.
-    pub fn start(
-        stream: S,
-        request: Request,
-        config: Option<WebSocketConfig>,
-    ) -> Result<MidHandshake<Self>> {
-        let opening = ClientOpening::new(&request, config)?;
-        Ok(MidHandshake::new(Self { opening, stream: PhantomData }, stream))
-    }
-}
-
 impl<S: Read + Write> HandshakeRole for ClientHandshake<S> {
     type InternalStream = S;
     type FinalResult = (WebSocket<S>, Response);
-    type Opening = ClientOpening;
+    type Opened = (WebSocketContext, Response);
 
-    fn opening(&mut self) -> &mut ClientOpening {
-        &mut self.opening
+    fn run<T: Read + Write>(&mut self, stream: &mut T) -> Result<Self::Opened> {
+        Ok(self.open(stream)?)
     }
 
     fn finish((context, response): (WebSocketContext, Response), stream: S) -> Self::FinalResult {

@@ -13,33 +13,22 @@ use bowline::{RecvBuf, SendBuf};
 use self::machine::HandshakeMachine;
 use crate::error::{Error, Result};
 
-/// One side of a handshake, which goes on with the bytes that a stream gives.
-#[doc(hidden)]
-pub trait Opening {
-    /// What it gives.
-    type Done;
-
-    /// Goes on. If the error is [`Error::Io`] with `WouldBlock`, call it again.
-    fn run<S: Read + Write>(&mut self, stream: &mut S) -> Result<Self::Done>;
-}
-
 /// A side of the handshake, for [`MidHandshake`].
 pub trait HandshakeRole {
     /// The stream.
     type InternalStream: Read + Write;
     /// What the handshake gives.
     type FinalResult;
+    /// The same without the stream.
     #[doc(hidden)]
-    type Opening: Opening;
+    type Opened;
+
+    /// Goes on. If the error is [`Error::Io`] with `WouldBlock`, call it again.
+    #[doc(hidden)]
+    fn run<S: Read + Write>(&mut self, stream: &mut S) -> Result<Self::Opened>;
 
     #[doc(hidden)]
-    fn opening(&mut self) -> &mut Self::Opening;
-
-    #[doc(hidden)]
-    fn finish(
-        done: <Self::Opening as Opening>::Done,
-        stream: Self::InternalStream,
-    ) -> Self::FinalResult;
+    fn finish(opened: Self::Opened, stream: Self::InternalStream) -> Self::FinalResult;
 }
 
 /// A handshake that has begun.
@@ -70,8 +59,8 @@ impl<Role: HandshakeRole> MidHandshake<Role> {
     ///
     /// [`HandshakeError::Interrupted`] if the stream would block.
     pub fn handshake(mut self) -> Result<Role::FinalResult, HandshakeError<Role>> {
-        match self.role.opening().run(self.machine.get_mut()) {
-            Ok(done) => Ok(Role::finish(done, self.machine.into_inner())),
+        match self.role.run(self.machine.get_mut()) {
+            Ok(opened) => Ok(Role::finish(opened, self.machine.into_inner())),
             Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => {
                 Err(HandshakeError::Interrupted(self))
             }

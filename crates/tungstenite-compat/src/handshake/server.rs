@@ -8,7 +8,7 @@ use bowline::{Connection, RecvBuf, SendBuf};
 use http::StatusCode;
 use http::header::SEC_WEBSOCKET_EXTENSIONS;
 
-use super::{HandshakeRole, MidHandshake, Opening, drain, fill};
+use super::{HandshakeRole, MidHandshake, drain, fill};
 use crate::error::{CapacityError, Error, ProtocolError, Result};
 use crate::protocol::{WebSocket, WebSocketConfig, WebSocketContext};
 
@@ -138,20 +138,26 @@ fn encode<T>(response: &http::Response<T>, body: Vec<u8>, out: &mut SendBuf) {
 /// What the client is told, and what comes of it.
 type Decided = (Answer, Result<Connection>);
 
-/// The server's side, without a stream.
-#[doc(hidden)]
+/// The server's side of a handshake on a stream.
 #[derive(Debug)]
-pub struct ServerOpening<C> {
+pub struct ServerHandshake<S, C> {
     reader: Reader,
     callback: Option<C>,
     config: WebSocketConfig,
     input: RecvBuf,
     out: SendBuf,
     decided: Option<Result<Connection>>,
+    stream: PhantomData<S>,
 }
 
-impl<C: Callback> ServerOpening<C> {
+impl<S: Read + Write, C: Callback> ServerHandshake<S, C> {
+    /// Expects a request on the stream.
+    pub fn start(stream: S, callback: C, config: Option<WebSocketConfig>) -> MidHandshake<Self> {
+        MidHandshake::new(Self::new(callback, config), stream)
+    }
+
     /// Expects a request.
+    #[doc(hidden)]
     pub fn new(callback: C, config: Option<WebSocketConfig>) -> Self {
         let config = config.unwrap_or_default();
         config.assert_valid();
@@ -162,6 +168,7 @@ impl<C: Callback> ServerOpening<C> {
             input: RecvBuf::new(),
             out: SendBuf::new(),
             decided: None,
+            stream: PhantomData,
         }
     }
 
@@ -208,10 +215,16 @@ impl<C: Callback> ServerOpening<C> {
     }
 }
 
-impl<C: Callback> Opening for ServerOpening<C> {
-    type Done = WebSocketContext;
+impl<S: Read + Write, C: Callback> HandshakeRole for ServerHandshake<S, C> {
+    type InternalStream = S;
+    type FinalResult = WebSocket<S>;
+    type Opened = WebSocketContext;
 
-    fn run<S: Read + Write>(&mut self, stream: &mut S) -> Result<WebSocketContext> {
+    fn finish(context: WebSocketContext, stream: S) -> WebSocket<S> {
+        WebSocket::from_parts(stream, context)
+    }
+
+    fn run<T: Read + Write>(&mut self, stream: &mut T) -> Result<WebSocketContext> {
         while self.decided.is_none() {
             let (answer, decided) = match self.reader.read(&mut self.input) {
                 Ok(Some(request)) => self.decide(&request),
@@ -242,33 +255,4 @@ fn to_http(asked: &bowline::handshake::Request) -> Result<Request> {
         request = request.header(name, value);
     }
     Ok(request.body(())?)
-}
-
-/// The server's side of a handshake on a stream.
-#[derive(Debug)]
-pub struct ServerHandshake<S, C> {
-    opening: ServerOpening<C>,
-    stream: PhantomData<S>,
-}
-
-impl<S: Read + Write, C: Callback> ServerHandshake<S, C> {
-    /// Expects a request on the stream.
-    pub fn start(stream: S, callback: C, config: Option<WebSocketConfig>) -> MidHandshake<Self> {
-        let opening = ServerOpening::new(callback, config);
-        MidHandshake::new(Self { opening, stream: PhantomData }, stream)
-    }
-}
-
-impl<S: Read + Write, C: Callback> HandshakeRole for ServerHandshake<S, C> {
-    type InternalStream = S;
-    type FinalResult = WebSocket<S>;
-    type Opening = ServerOpening<C>;
-
-    fn opening(&mut self) -> &mut ServerOpening<C> {
-        &mut self.opening
-    }
-
-    fn finish(context: WebSocketContext, stream: S) -> WebSocket<S> {
-        WebSocket::from_parts(stream, context)
-    }
 }

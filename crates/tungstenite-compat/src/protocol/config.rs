@@ -44,6 +44,16 @@ impl Default for WebSocketConfig {
     }
 }
 
+macro_rules! setters {
+    ($($name:ident: $type:ty,)*) => {$(
+        #[doc = concat!("Sets [`", stringify!($name), "`](Self#structfield.", stringify!($name), ").")]
+        pub fn $name(mut self, $name: $type) -> Self {
+            self.$name = $name;
+            self
+        }
+    )*};
+}
+
 impl WebSocketConfig {
     const NEW: Self = Self {
         read_buffer_size: 128 << 10,
@@ -59,49 +69,17 @@ impl WebSocketConfig {
         agreed: None,
     };
 
-    /// Sets [`read_buffer_size`](Self::read_buffer_size).
-    pub fn read_buffer_size(mut self, bytes: usize) -> Self {
-        self.read_buffer_size = bytes;
-        self
+    setters! {
+        read_buffer_size: usize,
+        write_buffer_size: usize,
+        max_write_buffer_size: usize,
+        max_message_size: Option<usize>,
+        max_frame_size: Option<usize>,
+        accept_unmasked_frames: bool,
+        require_subprotocol: bool,
     }
 
-    /// Sets [`write_buffer_size`](Self::write_buffer_size).
-    pub fn write_buffer_size(mut self, bytes: usize) -> Self {
-        self.write_buffer_size = bytes;
-        self
-    }
-
-    /// Sets [`max_write_buffer_size`](Self::max_write_buffer_size).
-    pub fn max_write_buffer_size(mut self, bytes: usize) -> Self {
-        self.max_write_buffer_size = bytes;
-        self
-    }
-
-    /// Sets [`max_message_size`](Self::max_message_size).
-    pub fn max_message_size(mut self, bytes: Option<usize>) -> Self {
-        self.max_message_size = bytes;
-        self
-    }
-
-    /// Sets [`max_frame_size`](Self::max_frame_size).
-    pub fn max_frame_size(mut self, bytes: Option<usize>) -> Self {
-        self.max_frame_size = bytes;
-        self
-    }
-
-    /// Sets [`accept_unmasked_frames`](Self::accept_unmasked_frames).
-    pub fn accept_unmasked_frames(mut self, accept: bool) -> Self {
-        self.accept_unmasked_frames = accept;
-        self
-    }
-
-    /// Sets [`require_subprotocol`](Self::require_subprotocol).
-    pub fn require_subprotocol(mut self, require: bool) -> Self {
-        self.require_subprotocol = require;
-        self
-    }
-
-    /// Sets [`compression`](Self::compression).
+    /// Sets [`compression`](Self#structfield.compression).
     #[cfg(feature = "deflate")]
     pub fn compression(mut self, settings: impl Into<Option<bowline::Deflate>>) -> Self {
         self.compression = settings.into();

@@ -129,33 +129,21 @@ impl From<bowline::Message> for Message {
     }
 }
 
-impl From<String> for Message {
-    fn from(text: String) -> Self {
-        Self::text(text)
-    }
+macro_rules! from {
+    ($($from:ty => $make:ident),*) => {$(
+        impl From<$from> for Message {
+            fn from(payload: $from) -> Self {
+                Self::$make(payload)
+            }
+        }
+    )*};
 }
 
-impl From<&str> for Message {
-    fn from(text: &str) -> Self {
-        Self::text(text)
-    }
-}
+from!(String => text, &str => text, Bytes => binary, Vec<u8> => binary);
 
 impl From<&[u8]> for Message {
     fn from(data: &[u8]) -> Self {
         Self::binary(Bytes::copy_from_slice(data))
-    }
-}
-
-impl From<Bytes> for Message {
-    fn from(data: Bytes) -> Self {
-        Self::Binary(data)
-    }
-}
-
-impl From<Vec<u8>> for Message {
-    fn from(data: Vec<u8>) -> Self {
-        Self::binary(data)
     }
 }
 

@@ -37,36 +37,17 @@ pub enum Control {
     Reserved(u8),
 }
 
-impl fmt::Display for Data {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Continue => f.write_str("CONTINUE"),
-            Self::Text => f.write_str("TEXT"),
-            Self::Binary => f.write_str("BINARY"),
-            Self::Reserved(number) => write!(f, "RESERVED_DATA_{number}"),
+macro_rules! display_as_debug {
+    ($($type:ty),*) => {$(
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(self, f)
+            }
         }
-    }
+    )*};
 }
 
-impl fmt::Display for Control {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Close => f.write_str("CLOSE"),
-            Self::Ping => f.write_str("PING"),
-            Self::Pong => f.write_str("PONG"),
-            Self::Reserved(number) => write!(f, "RESERVED_CONTROL_{number}"),
-        }
-    }
-}
-
-impl fmt::Display for OpCode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Data(data) => data.fmt(f),
-            Self::Control(control) => control.fmt(f),
-        }
-    }
-}
+display_as_debug!(OpCode, Data, Control);
 
 impl From<OpCode> for u8 {
     fn from(opcode: OpCode) -> Self {

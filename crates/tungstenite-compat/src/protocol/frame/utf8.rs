@@ -106,45 +106,28 @@ impl fmt::Debug for Utf8Bytes {
     }
 }
 
-impl TryFrom<Bytes> for Utf8Bytes {
-    type Error = Utf8Error;
+macro_rules! from {
+    (bytes: $($bytes:ty),*; text: $($text:ty),*) => {
+        $(impl TryFrom<$bytes> for Utf8Bytes {
+            type Error = Utf8Error;
 
-    fn try_from(bytes: Bytes) -> Result<Self, Utf8Error> {
-        Text::from_utf8(bytes).map(Self)
-    }
+            fn try_from(bytes: $bytes) -> Result<Self, Utf8Error> {
+                Text::from_utf8(bytes.into()).map(Self)
+            }
+        })*
+        $(impl From<$text> for Utf8Bytes {
+            fn from(text: $text) -> Self {
+                Self(text.into())
+            }
+        })*
+    };
 }
 
-impl TryFrom<BytesMut> for Utf8Bytes {
-    type Error = Utf8Error;
-
-    fn try_from(bytes: BytesMut) -> Result<Self, Utf8Error> {
-        bytes.freeze().try_into()
-    }
-}
-
-impl TryFrom<Vec<u8>> for Utf8Bytes {
-    type Error = Utf8Error;
-
-    fn try_from(bytes: Vec<u8>) -> Result<Self, Utf8Error> {
-        Bytes::from(bytes).try_into()
-    }
-}
-
-impl From<String> for Utf8Bytes {
-    fn from(text: String) -> Self {
-        Self(text.into())
-    }
-}
-
-impl From<&str> for Utf8Bytes {
-    fn from(text: &str) -> Self {
-        Self(text.into())
-    }
-}
+from!(bytes: Bytes, BytesMut, Vec<u8>; text: String, &str);
 
 impl From<&String> for Utf8Bytes {
     fn from(text: &String) -> Self {
-        Self(text.as_str().into())
+        text.as_str().into()
     }
 }
 
