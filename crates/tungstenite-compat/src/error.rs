@@ -158,8 +158,10 @@ pub enum ProtocolError {
     FragmentedControlFrame,
     #[error("a control frame has more than 125 bytes")]
     ControlFrameTooBig,
+    /// Never given: it is [`InvalidOpcode`](Self::InvalidOpcode).
     #[error("the control opcode {0} is reserved")]
     UnknownControlFrameType(u8),
+    /// Never given: it is [`InvalidOpcode`](Self::InvalidOpcode).
     #[error("the data opcode {0} is reserved")]
     UnknownDataFrameType(u8),
     #[error("a continuation continues no message")]
@@ -168,7 +170,6 @@ pub enum ProtocolError {
     ExpectedFragment(Data),
     #[error("the peer is gone without a closing handshake")]
     ResetWithoutClosingHandshake,
-    /// A length that is not in its shortest form, or too long for a length (RFC 6455 §5.2), among others.
     #[error("the opcode {0} is invalid")]
     InvalidOpcode(u8),
     #[error("the payload of a Close is invalid")]
@@ -228,8 +229,7 @@ pub(crate) fn of_rule(error: &bowline::ProtocolError, limits: [Option<usize>; 2]
         Rule::MessageTooBig => return too_long(limits[1]),
         Rule::InvalidUtf8 | Rule::CloseReason => return Error::Utf8(error.to_string()),
         Rule::ReservedBits => ProtocolError::NonZeroReservedBits,
-        Rule::ReservedOpcode if opcode < 8 => ProtocolError::UnknownDataFrameType(opcode),
-        Rule::ReservedOpcode => ProtocolError::UnknownControlFrameType(opcode),
+        Rule::ReservedOpcode => ProtocolError::InvalidOpcode(opcode),
         Rule::Unmasked => ProtocolError::UnmaskedFrameFromClient,
         Rule::Masked => ProtocolError::MaskedFrameFromServer,
         Rule::FragmentedControl => ProtocolError::FragmentedControlFrame,

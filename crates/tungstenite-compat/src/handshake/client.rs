@@ -43,7 +43,10 @@ pub(crate) fn to_bowline(request: &Request) -> Result<ClientRequest> {
     let authority = request.uri().authority().map(|authority| authority.as_str());
     // A `Host` of the program's own says which server it means, wherever the URL leads.
     let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
-    let host = host.or(authority).ok_or(UrlError::NoHostName)?;
+    // The same place, perhaps with credentials, which become `Authorization`.
+    let same = authority
+        .filter(|authority| host.is_none_or(|host| authority.rsplit('@').next() == Some(host)));
+    let host = same.or(host).ok_or(UrlError::NoHostName)?;
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
     let url = format!("{scheme}://{host}{path}");
     let mut ours = ClientRequest::new(&url).map_err(of_invalid)?;

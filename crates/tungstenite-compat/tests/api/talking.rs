@@ -141,8 +141,8 @@ fn each_broken_rule_has_the_name_that_programs_match_and_the_peer_is_told() {
     }
     let cases: [Broken; 14] = [
         (frame(0xC1, true, b""), is!(Error::Protocol(P::NonZeroReservedBits)), 1002),
-        (frame(0x83, true, b""), is!(Error::Protocol(P::UnknownDataFrameType(3))), 1002),
-        (frame(0x8B, true, b""), is!(Error::Protocol(P::UnknownControlFrameType(11))), 1002),
+        (frame(0x83, true, b""), is!(Error::Protocol(P::InvalidOpcode(3))), 1002),
+        (frame(0x8B, true, b""), is!(Error::Protocol(P::InvalidOpcode(11))), 1002),
         (frame(0x81, false, b""), is!(Error::Protocol(P::UnmaskedFrameFromClient)), 1002),
         (frame(0x09, true, b""), is!(Error::Protocol(P::FragmentedControlFrame)), 1002),
         (vec![0x89, 0xFE, 0, 126], is!(Error::Protocol(P::ControlFrameTooBig)), 1002),
