@@ -14,6 +14,7 @@ mod script;
 use std::future::Future;
 use std::hint::black_box;
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -37,6 +38,9 @@ const HELP: &str = "\
 --rounds 21                             measurements of each, in turn; medians count
 --save FILE                             write the figures to a file for benches/report
 ";
+
+/// The first argument of a process that measures memory.
+const HOLD: &str = "--hold";
 
 const NAMES: [&str; 2] = ["tokio-tungstenite", "bowline-tokio-tungstenite"];
 
@@ -85,6 +89,12 @@ fn main() -> std::io::Result<()> {
         print!("{HELP}");
         return Ok(());
     }
+    if let [hold, library] = &arguments[..]
+        && hold == HOLD
+    {
+        println!("{}", held(usize::from(library == NAMES[1]))?);
+        return Ok(());
+    }
     let value = |name: &str| {
         let at = arguments.iter().position(|argument| argument == name)?;
         arguments.get(at + 1)
@@ -103,7 +113,42 @@ fn main() -> std::io::Result<()> {
         let rows = [(NAMES[0], Some(0)), (NAMES[1], Some(0))];
         rounds::table(&title, NAMES[0], &rows, &columns, &mut saved);
     }
+    let title = "The names of tokio-tungstenite: bytes of memory of an idle connection";
+    let mut all = vec![Vec::new(), Vec::new()];
+    for _ in 0..rounds.min(3) {
+        for (library, name) in NAMES.iter().enumerate() {
+            let held = Command::new(std::env::current_exe()?).args([HOLD, name]).output()?;
+            let held = String::from_utf8_lossy(&held.stdout).trim().parse();
+            all[library].push(held.map_err(std::io::Error::other)?);
+        }
+    }
+    let rows = [(NAMES[0], Some(0)), (NAMES[1], Some(0))];
+    rounds::table(title, NAMES[0], &rows, &[("bytes".into(), all)], &mut saved);
     saved.write(file.as_deref())
+}
+
+/// What the process grows by for each of many connections that echoed 1 KiB and wait.
+fn held(library: usize) -> std::io::Result<f64> {
+    const CONNECTIONS: usize = 4000;
+    let page = rustix::param::page_size() as f64;
+    let pages = || -> std::io::Result<f64> {
+        let statm = std::fs::read_to_string("/proc/self/statm")?;
+        let resident = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok());
+        resident.ok_or_else(|| std::io::Error::other("no resident pages in statm"))
+    };
+    // What every process has once is not a connection's.
+    black_box((original::idle(Script::once(1 << 10)), compat::idle(Script::once(1 << 10))));
+    let mut all = (Vec::with_capacity(CONNECTIONS), Vec::with_capacity(CONNECTIONS));
+    let before = pages()?;
+    for _ in 0..CONNECTIONS {
+        match library {
+            0 => all.0.push(original::idle(Script::once(1 << 10))),
+            _ => all.1.push(compat::idle(Script::once(1 << 10))),
+        }
+    }
+    let after = pages()?;
+    black_box(&all);
+    Ok((after - before) * page / CONNECTIONS as f64)
 }
 
 /// For each library the figures of all rounds.

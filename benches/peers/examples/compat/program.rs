@@ -11,6 +11,16 @@ async fn open(script: Script, role: Role) -> WebSocketStream<Script> {
     WebSocketStream::from_raw_socket(script, role, None).await
 }
 
+/// A connection that echoed a message and waits for the next.
+pub fn idle(script: Script) -> WebSocketStream<Script> {
+    use futures_util::FutureExt;
+    let mut ws = open(script, Role::Server).now_or_never().unwrap();
+    let message = ws.next().now_or_never().unwrap().unwrap().unwrap();
+    ws.send(message).now_or_never().unwrap().unwrap();
+    assert!(ws.next().now_or_never().is_none());
+    ws
+}
+
 pub async fn receive(script: Script, count: usize) -> usize {
     let mut ws = open(script, Role::Server).await;
     let mut bytes = 0;

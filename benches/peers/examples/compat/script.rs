@@ -11,6 +11,8 @@ pub struct Script {
     frames: Arc<[u8]>,
     /// What was given of them.
     given: usize,
+    /// Whether they come once, and then nothing does.
+    once: bool,
     pub written: usize,
 }
 
@@ -31,7 +33,12 @@ impl Script {
         }
         frame.extend_from_slice(&[0x12, 0x34, 0x56, 0x78]);
         frame.resize(frame.len() + payload, b'x');
-        Self { frames: frame.repeat(batch).into(), given: 0, written: 0 }
+        Self { frames: frame.repeat(batch).into(), given: 0, once: false, written: 0 }
+    }
+
+    /// One frame, and then silence.
+    pub fn once(payload: usize) -> Self {
+        Self { once: true, ..Self::new(payload, 1) }
     }
 }
 
@@ -41,10 +48,17 @@ impl AsyncRead for Script {
         _: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<Result<()>> {
+        if self.frames.is_empty() {
+            return Poll::Pending;
+        }
         let rest = &self.frames[self.given..];
         let n = rest.len().min(buf.remaining());
         buf.put_slice(&rest[..n]);
         self.given = (self.given + n) % self.frames.len();
+        if self.once && self.given == 0 {
+            // Nothing of the peer is left in memory, which is measured.
+            self.frames = Arc::default();
+        }
         Poll::Ready(Ok(()))
     }
 }
