@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use sockets::frames::Window;
 use sockets::load::Load;
 use sockets::process::{self, Process};
-use sockets::{Result, beside, choose, median, number};
+use sockets::rounds::{beside, median};
+use sockets::{Result, choose, number};
 
 const HELP: &str = "\
 --payloads 16 1024                      bytes of a message
