@@ -20,8 +20,10 @@ import sys
 import tomllib
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-# Where the packages are written. They share one folder of what is built, and the versions of the repository's Cargo.lock.
-WORK = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).absolute() / "pages"
+# They share with the rest what is built, and the versions of the repository's Cargo.lock.
+TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).absolute()
+# Where the packages are written.
+WORK = TARGET / "pages"
 # Seconds that one package may take, its dependencies included.
 LIMIT = 600
 
@@ -102,23 +104,38 @@ def write_packages(pages):
                 source = f"#![allow(dead_code)]\n{source}\nfn main() {{}}\n"
             (binaries / f"{name}.rs").write_text(source)
             rows.append((package, name, f"{page}:{program.line}"))
-    (WORK / "packages/Cargo.toml").write_text('[workspace]\nresolver = "3"\nmembers = ["p*"]\n')
+    # With another profile, all dependencies would be built once more.
+    own = (ROOT / "Cargo.toml").read_text()
+    profile = own[own.index("[profile.dev]") : own.index("[profile.release]")]
+    (WORK / "packages/Cargo.toml").write_text(f'[workspace]\nresolver = "3"\nmembers = ["p*"]\n\n{profile}')
     shutil.copy(ROOT / "Cargo.lock", WORK / "packages/Cargo.lock")
     return rows
 
 
 def build(rows):
-    """Builds program after program, so that none gets the features that another asks for. Returns how many failed."""
+    """Builds package after package, so that none gets the features that another asks for. Returns how many programs failed."""
     failed = 0
-    environment = {**os.environ, "CARGO_TARGET_DIR": str(WORK / "target")}
+    packages = {}
     for package, name, place in rows:
-        command = ["cargo", "check", "--quiet", "-p", package, "--bin", name]
-        result = subprocess.run(command, cwd=WORK / "packages", env=environment, timeout=LIMIT)
-        print(f"{'ok    ' if result.returncode == 0 else 'FAILED'}  {place}", flush=True)
-        if result.returncode != 0:
-            failed += 1
-            print((WORK / "packages" / package / "Cargo.toml").read_text())
+        packages.setdefault(package, []).append((name, place))
+    for package, binaries in packages.items():
+        # All at once is faster. Only one by one tells which of them fails.
+        whole = check(package, "--bins", quiet=len(binaries) > 1)
+        for name, place in binaries:
+            passed = whole if whole or len(binaries) == 1 else check(package, "--bin", name)
+            print(f"{'ok    ' if passed else 'FAILED'}  {place}", flush=True)
+            if not passed:
+                failed += 1
+                print((WORK / "packages" / package / "Cargo.toml").read_text())
     return failed
+
+
+def check(package, *what, quiet=False):
+    """Whether these programs of a package compile."""
+    command = ["cargo", "check", "--quiet", "-p", package, *what]
+    environment = {**os.environ, "CARGO_TARGET_DIR": str(TARGET)}
+    output = {"stderr": subprocess.DEVNULL} if quiet else {}
+    return subprocess.run(command, cwd=WORK / "packages", env=environment, timeout=LIMIT, **output).returncode == 0
 
 
 def main():

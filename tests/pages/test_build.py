@@ -74,12 +74,22 @@ class MainTest(unittest.TestCase):
         ):
             return build.main()
 
-    def test_it_passes_where_all_programs_build(self):
-        self.assertEqual(self.run_main([("p1", "a", "README.md:1"), ("p1", "b", "README.md:9")], 0, 0), 0)
+    def test_it_passes_where_all_packages_build(self):
+        self.assertEqual(self.run_main([("p1", "a", "README.md:1"), ("p1", "b", "README.md:9"), ("p2", "c", "a.md:3")], 0, 0), 0)
 
     def test_it_fails_where_one_does_not_or_there_is_none(self):
-        self.assertEqual(self.run_main([("p1", "a", "README.md:1"), ("p1", "b", "README.md:9")], 101, 0), 1)
+        self.assertEqual(self.run_main([("p1", "a", "README.md:1")], 101), 1)
+        # All of the package, then one by one.
+        self.assertEqual(self.run_main([("p1", "a", "README.md:1"), ("p1", "b", "README.md:9")], 101, 101, 0), 1)
+        self.assertEqual(self.run_main([("p1", "a", "README.md:1"), ("p1", "b", "README.md:9")], 101, 0, 101), 1)
         self.assertEqual(self.run_main([]), 1)
+
+    def test_it_says_which_program_fails(self):
+        with mock.patch.object(build, "check", side_effect=[False, True, False]), contextlib.redirect_stdout(io.StringIO()) as said:
+            with mock.patch.object(build.pathlib.Path, "read_text", return_value=""):
+                self.assertEqual(build.build([("p1", "a", "README.md:1"), ("p1", "b", "README.md:9")]), 1)
+        self.assertIn("ok      README.md:1", said.getvalue())
+        self.assertIn("FAILED  README.md:9", said.getvalue())
 
 
 if __name__ == "__main__":
