@@ -34,13 +34,14 @@ pub trait HandshakeRole {
 /// A handshake that has begun.
 #[derive(Debug)]
 pub struct MidHandshake<Role: HandshakeRole> {
-    role: Role,
+    /// Boxed, because it is part of an error.
+    role: Box<Role>,
     machine: HandshakeMachine<Role::InternalStream>,
 }
 
 impl<Role: HandshakeRole> MidHandshake<Role> {
     pub(crate) fn new(role: Role, stream: Role::InternalStream) -> Self {
-        Self { role, machine: HandshakeMachine::new(stream) }
+        Self { role: Box::new(role), machine: HandshakeMachine::new(stream) }
     }
 
     /// What holds the stream.

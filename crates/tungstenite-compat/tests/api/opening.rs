@@ -1,5 +1,7 @@
 //! The opening handshake, both sides, over streams that block and streams that do not.
 
+#![allow(clippy::result_large_err, reason = "the callbacks have the type of tungstenite")]
+
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread;
@@ -22,6 +24,9 @@ const PROTOCOL: &str = "sec-websocket-protocol";
 const REQUEST: &str = "GET /chat?room=1 HTTP/1.1\r\nHost: example.com\r\nUpgrade: websocket\r\n\
     Connection: keep-alive, Upgrade\r\nSec-WebSocket-Version: 13\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nX-Mine: yes\r\n\r\n";
+
+/// Whether it is the error that is expected.
+type Expected = fn(&Error) -> bool;
 
 /// Serves one connection in a thread, and gives the URL.
 fn serve<T: Send + 'static>(
@@ -97,7 +102,6 @@ fn a_callback_that_refuses_is_heard_by_the_client_with_its_text() {
         refusal.headers_mut().insert("x-why", HeaderValue::from_static("rank"));
         Err(refusal)
     };
-    #[allow(clippy::result_large_err)]
     let (url, server) = serve(move |socket| accept_hdr(socket, refuse).map(drop).unwrap_err());
     let Err(Error::Http(response)) = connect(url) else { panic!("it was refused") };
     assert_eq!(response.status(), 403);
@@ -119,7 +123,7 @@ fn a_refusal_with_a_status_of_success_opens_nothing() {
 #[test]
 fn a_bad_request_has_a_typed_error_and_gets_an_answer() {
     use ProtocolError as P;
-    let cases: [(&str, &str, u16, fn(&Error) -> bool); 9] = [
+    let cases: [(&str, &str, u16, Expected); 9] = [
         ("GET", "POST", 405, |e| matches!(e, Error::Protocol(P::WrongHttpMethod))),
         ("HTTP/1.1", "HTTP/1.0", 505, |e| matches!(e, Error::Protocol(P::WrongHttpVersion))),
         ("Upgrade: websocket\r\n", "", 426, |e| {
@@ -306,7 +310,7 @@ fn redirects_are_followed_a_number_of_times_and_secrets_stay_at_their_origin() {
 #[test]
 fn an_answer_that_opens_nothing_has_a_typed_error() {
     use ProtocolError as P;
-    let cases: [(&str, fn(&Error) -> bool); 4] = [
+    let cases: [(&str, Expected); 4] = [
         ("Upgrade: h2c\r\nConnection: Upgrade\r\n", |e| {
             matches!(e, Error::Protocol(P::MissingUpgradeWebSocketHeader))
         }),
@@ -322,7 +326,7 @@ fn an_answer_that_opens_nothing_has_a_typed_error() {
         assert!(expected(&error), "{headers:?}: {error:?}");
         server.join().unwrap();
     }
-    let (url, server) = serve(|socket| drop(socket));
+    let (url, server) = serve(drop);
     let error = connect(url).map(|_| ()).unwrap_err();
     assert!(matches!(error, Error::Protocol(P::HandshakeIncomplete) | Error::Io(_)), "{error:?}");
     server.join().unwrap();
