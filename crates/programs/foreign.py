@@ -43,8 +43,13 @@ SKIPPED = {
 UNPUBLISHED = {
     "axum": '[dev-dependencies.axum-macros]\nversion = "0.5.1"\nfeatures = ["__private"]\n',
 }
-# Of packages without tests, the dependencies of our servers. Both want tungstenite 0.29.
+# The dependencies of our servers, for packages without tests, and for what no test of theirs can show. All want tungstenite 0.29.
 SERVERS = {
+    "compression": {
+        "axum": {"version": "=0.8.9", "features": ["http1", "tokio", "ws"]},
+        "bowline-tokio-tungstenite": {"path": str(scratch.ROOT / "crates/tokio-tungstenite-compat"), "features": ["tower"]},
+        "tokio": {"version": "1", "features": ["full"]},
+    },
     "warp": {
         "futures-util": "0.3",
         "tokio": {"version": "1", "features": ["full"]},
@@ -182,6 +187,32 @@ def graphql(report, package, built):
     report.check("async-graphql-axum 7.2.1, a server of ours", server)
 
 
+def compression(report, package, built):
+    """axum's WebSockets, with the layer and without it, for clients that offer compression and clients that do not."""
+
+    def server():
+        with Program(built.programs["compression"]) as program:
+            url = f"ws://{program.line('listening on ').split()[-1]}"
+            text = "again and again, " * 1000
+            for path, offer, is_compressed in ("/on", "deflate", True), ("/on", None, False), ("/off", "deflate", False):
+                with connect(url + path, program, compression=offer) as ws:
+                    equal(len(ws.protocol.extensions), int(is_compressed))
+                    sizes, receive = [], ws.protocol.receive_data
+
+                    def count(data):
+                        sizes.append(len(data))
+                        receive(data)
+
+                    ws.protocol.receive_data = count
+                    for message in text, text.encode(), "", os.urandom(100_000):
+                        ws.send(message)
+                        equal(ws.recv(scratch.TIMEOUT), message)
+                    # The last one cannot be compressed.
+                    assert (sum(sizes) < 102_000) == is_compressed, f"{path}, {offer}: {sum(sizes)} bytes"
+
+    report.check("axum 0.8.9, compressed by a layer", server)
+
+
 CHECKS = {
     "axum": tests("extract::ws", least=3),
     "engineioxide": tests(least=20),
@@ -189,6 +220,7 @@ CHECKS = {
     "hyper-tungstenite": hyper_tungstenite,
     "async-tungstenite": async_tungstenite,
     "salvo_extra": tests("websocket::", least=10),
+    "compression": compression,
     "warp": warp,
     "graphql": graphql,
 }
