@@ -299,3 +299,15 @@ async fn the_layer_compresses_the_websockets_of_a_service() {
         assert_eq!(bytes.len() < 200, offers, "{} bytes", bytes.len());
     }
 }
+
+#[test]
+fn a_websocket_can_go_to_other_threads_and_is_small() {
+    use bowline_tokio_tungstenite::MaybeTlsStream;
+    use tokio::net::TcpStream;
+
+    fn shared<T: Send + Sync + Unpin + 'static>() {}
+    fn task<T: Send>(_: impl Future<Output = T> + Send) {}
+    shared::<WebSocketStream<MaybeTlsStream<TcpStream>>>();
+    task(connect_async("ws://127.0.0.1:1/"));
+    assert!(size_of::<Ws>() <= 400, "{} bytes", size_of::<Ws>());
+}

@@ -62,3 +62,14 @@ fn codes_have_the_numbers_of_the_rfc_and_unknown_ones_stay() {
     assert_eq!(OpCode::from(2), OpCode::Data(Data::Binary));
     assert_eq!(OpCode::from(15), OpCode::Control(Control::Reserved(15)));
 }
+
+#[test]
+fn values_can_go_to_other_threads_and_errors_are_small() {
+    fn shared<T: Send + Sync + Unpin + 'static>() {}
+    shared::<bowline_tungstenite::WebSocket<std::net::TcpStream>>();
+    shared::<bowline_tungstenite::protocol::WebSocketContext>();
+    shared::<bowline_tungstenite::Error>();
+    shared::<Message>();
+    let sizes = [size_of::<bowline_tungstenite::Error>(), size_of::<Message>()];
+    assert!(sizes[0] <= 32 && sizes[1] <= 56, "{sizes:?}");
+}
