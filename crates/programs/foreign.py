@@ -36,7 +36,7 @@ FEATURES = {
 }
 # Tests that are not run.
 SKIPPED = {
-    # Long polling alone. It gives 100 polls 10 ms to begin, which is too short for a busy machine.
+    # Long polling alone. It gives 100 polls 10 ms to begin, too short for a busy machine: there it fails with tungstenite too.
     "socketioxide": ["server_http_closing_pending_poll"],
 }
 # What Cargo left out of a published package: dependencies of tests that have no version.
