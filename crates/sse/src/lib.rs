@@ -1,0 +1,13 @@
+#![doc = include_str!("../README.md")]
+#![no_std]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+mod event;
+mod parser;
+
+pub use event::{EncodeError, Event, encode_comment, encode_retry};
+pub use parser::{Item, Limits, ParseError, Parser};
