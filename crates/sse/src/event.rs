@@ -70,8 +70,7 @@ impl Event {
     ///
     /// If the type or the id has a character that a field cannot hold. `out` is as it was then.
     pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-        // 9.2.5: any-char is "a scalar value in the range U+0000 NULL to U+10FFFF other than U+000A LINE FEED (LF) or
-        // U+000D CARRIAGE RETURN (CR)".
+        // 9.2.5: any-char is "a scalar value other than U+000A LINE FEED (LF) or U+000D CARRIAGE RETURN (CR)".
         if self.event.contains(is_line_end) {
             return Err(EncodeError::LineEndInEvent);
         }

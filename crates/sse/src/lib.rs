@@ -3,11 +3,14 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 extern crate alloc;
-#[cfg(test)]
+#[cfg(any(feature = "http", test))]
 extern crate std;
 
 mod event;
 mod parser;
+
+#[cfg(feature = "http")]
+pub mod server;
 
 pub use event::{EncodeError, Event, encode_comment, encode_retry};
 pub use parser::{Item, Limits, ParseError, Parser};

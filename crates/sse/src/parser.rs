@@ -156,7 +156,7 @@ impl Parser {
 
     fn read_on(&mut self, input: &mut &[u8]) -> Result<Option<Item>, ParseError> {
         while !input.is_empty() {
-            // 9.2.5: "a U+000D CARRIAGE RETURN U+000A LINE FEED (CRLF) character pair, a single U+000A LINE FEED (LF)
+            // 9.2.6: "a U+000D CARRIAGE RETURN U+000A LINE FEED (CRLF) character pair, a single U+000A LINE FEED (LF)
             // character not preceded by a U+000D CARRIAGE RETURN (CR) character, and a single U+000D CARRIAGE RETURN (CR)
             // character not followed by a U+000A LINE FEED (LF) character being the ways in which a line can end".
             // A line that CR ends is given at once: whether LF follows may not be known for long.
