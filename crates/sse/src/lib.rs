@@ -9,8 +9,17 @@ extern crate std;
 mod event;
 mod parser;
 
+#[cfg(feature = "client")]
+pub mod client;
 #[cfg(feature = "http")]
 pub mod server;
 
 pub use event::{EncodeError, Event, encode_comment, encode_retry};
 pub use parser::{Item, Limits, ParseError, Parser};
+
+/// The types of requests and responses: version 1 of the crate `http`.
+#[cfg(feature = "http")]
+pub use ::http;
+/// What [`EventSource::reconnect`](client::EventSource::reconnect) takes, of the crate `bowline`.
+#[cfg(feature = "client")]
+pub use bowline::Reconnect;

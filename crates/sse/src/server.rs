@@ -98,7 +98,7 @@ where
 
     /// A response with status 200, this body, and the headers that it needs.
     ///
-    /// - `Content-Type: text/event-stream`. 9.2.3: a client fails "if res's status is not 200, or if res's `Content-Type` is
+    /// - `Content-Type: text/event-stream`. 9.2.2: a client fails "if res's status is not 200, or if res's `Content-Type` is
     ///   not `text/event-stream`".
     /// - `Cache-Control: no-store`. A cache would give old events to a client that asks for new ones.
     ///
