@@ -62,6 +62,32 @@ async fn the_server_says_how_long_to_wait_at_least() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_the_server_asked_for_holds_until_it_asks_for_something_else() {
+    let policy = Reconnect::default().max_delay(Duration::from_secs(1));
+    let (source, log) = get([cut("retry: 5000\n"), cut("data: a\n\n"), hold("data: b\n\n")]);
+    take(&mut source.reconnect(policy), 2).await;
+    assert!(log.waits().iter().all(|wait| wait.as_secs() >= 5), "{:?}", log.waits());
+}
+
+#[tokio::test(start_paused = true)]
+async fn attempts_in_an_hour_are_limited() {
+    let (source, log) = get([cut(""), cut(""), hold("data: a\n\n")]);
+    take(&mut source.reconnect(Reconnect::default().attempts_per_hour(2)), 1).await;
+    let all: Duration = log.waits().iter().sum();
+    assert!(all.as_secs() >= 3_600, "{all:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_response_that_lasted_is_a_success() {
+    // Each is held until the client takes the silence for an end.
+    let lasting = || hold("data: a\n\n");
+    let (source, _) = get([Answer::Unreachable, lasting(), Answer::Unreachable, lasting()]);
+    let policy = Reconnect::default().max_attempts(2);
+    let mut source = source.reconnect(policy).idle_timeout(Duration::from_secs(60));
+    assert_eq!(take(&mut source, 2).await, ["a", "a"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_policy_limits_what_a_server_asks_for() {
     let policy = Reconnect::default()
         .max_delay(Duration::from_secs(1))
