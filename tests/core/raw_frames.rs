@@ -103,11 +103,16 @@ fn a_server_takes_unmasked_frames_only_if_it_is_told_to_and_a_client_never_takes
 #[test]
 fn a_running_connection_takes_other_limits_and_keeps_what_was_fixed_at_its_beginning() {
     for role in ROLES {
-        let mut side = Side::new(role, Config::default().stats(true));
+        let (rate, budget) =
+            (bowline::RateLimit::default().messages(9), bowline::Budget::new(1 << 20));
+        let begun = Config::default().stats(true).rate_limit(rate).memory_budget(&budget);
+        let mut side = Side::new(role, begun.ping_interval(std::time::Duration::from_secs(9)));
         side.receive(&fragment_to(role, true, TEXT, b"first"));
         let small = Config::default().max_message_size(4).max_send_queue(1).stats(false);
         side.connection.set_config(small);
-        assert!(side.connection.config().get().stats, "counting does not stop");
+        let settings = side.connection.config().get();
+        assert!(settings.stats && settings.rate_limit.is_some() && settings.budget.is_some());
+        assert_eq!(settings.ping_interval, Some(std::time::Duration::from_secs(9)));
         side.connection.send("fits", &mut side.out).unwrap();
         let full = side.connection.send("no room", &mut side.out).unwrap_err();
         assert_eq!(full.refusal(), Refusal::QueueFull);

@@ -10,6 +10,7 @@ use tungstenite::error::UrlError;
 use tungstenite::handshake::client::Request;
 #[cfg(feature = "__rustls-tls")]
 use tungstenite::handshake::client::Response;
+pub use tungstenite::private::Connector;
 #[cfg(feature = "__rustls-tls")]
 use tungstenite::protocol::WebSocketConfig;
 use tungstenite::stream::Mode;
@@ -17,18 +18,6 @@ use tungstenite::stream::Mode;
 #[cfg(feature = "__rustls-tls")]
 use crate::WebSocketStream;
 use crate::stream::MaybeTlsStream;
-
-/// How a client gets TLS.
-#[non_exhaustive]
-#[derive(Clone)]
-#[allow(missing_debug_implementations)]
-pub enum Connector {
-    /// Not at all, whatever the URL says.
-    Plain,
-    /// With rustls and these settings.
-    #[cfg(feature = "__rustls-tls")]
-    Rustls(std::sync::Arc<tokio_rustls::rustls::ClientConfig>),
-}
 
 /// The stream, with TLS if the URL asks for it.
 #[cfg(feature = "__rustls-tls")]
@@ -41,8 +30,8 @@ pub(crate) async fn wrap<S: AsyncRead + AsyncWrite + Unpin>(
         return Ok(MaybeTlsStream::Plain(stream));
     }
     let config = match connector {
-        Some(Connector::Plain) => return Err(UrlError::TlsFeatureNotEnabled.into()),
         Some(Connector::Rustls(config)) => config,
+        Some(_) => return Err(UrlError::TlsFeatureNotEnabled.into()),
         None => tungstenite::private::default_config()?,
     };
     let (host, _) = tungstenite::private::place(request.uri())?;

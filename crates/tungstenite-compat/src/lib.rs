@@ -34,6 +34,7 @@ pub use bowline::Deflate;
 #[doc(hidden)]
 pub mod private {
     pub use crate::client::place;
+    pub use crate::tls::Connector;
     #[cfg(feature = "__rustls-tls")]
     pub use crate::tls::{default_config, server_name};
 }

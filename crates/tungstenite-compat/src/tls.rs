@@ -16,7 +16,7 @@ use crate::stream::{MaybeTlsStream, Mode};
 #[derive(Clone)]
 #[allow(missing_debug_implementations)]
 pub enum Connector {
-    /// Not at all, whatever the URL says.
+    /// Not at all: a `wss` URL is an error.
     Plain,
     /// With rustls and these settings.
     #[cfg(feature = "__rustls-tls")]

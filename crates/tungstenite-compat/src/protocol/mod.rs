@@ -41,7 +41,6 @@ pub struct WebSocketContext {
     input: RecvBuf,
     out: SendBuf,
     stage: Stage,
-    role: Role,
     /// The stream took bytes that it may hold back, or a reply waits. The next call flushes.
     is_unflushed: bool,
     config: WebSocketConfig,
@@ -84,12 +83,12 @@ impl WebSocketContext {
         config: WebSocketConfig,
     ) -> Self {
         config.assert_valid();
-        let role = match connection.role() {
-            bowline::Role::Client => Role::Client,
-            bowline::Role::Server => Role::Server,
-        };
         let (out, stage) = (SendBuf::new(), Stage::Open);
-        Self { connection, input, out, stage, role, is_unflushed: false, config }
+        Self { connection, input, out, stage, is_unflushed: false, config }
+    }
+
+    fn is_server(&self) -> bool {
+        self.connection.role() == bowline::Role::Server
     }
 
     /// Changes the settings. What the handshake agreed on stays.
@@ -228,7 +227,7 @@ impl WebSocketContext {
         self.input.release();
         self.stage = Stage::Over;
         // The peer may be gone before our answer to its Close.
-        error.filter(|_| self.role == Role::Server).map_or(Error::ConnectionClosed, Error::Io)
+        error.filter(|_| self.is_server()).map_or(Error::ConnectionClosed, Error::Io)
     }
 
     /// Queues a message. It is written if `write_buffer_size` is reached, if a reply is due, or with the next
@@ -289,7 +288,7 @@ impl WebSocketContext {
     pub fn flush<Stream: Read + Write>(&mut self, stream: &mut Stream) -> Result<()> {
         self.write_out(stream, true)?;
         match self.stage {
-            Stage::Closing(_) | Stage::Over if self.role == Role::Server => {
+            Stage::Closing(_) | Stage::Over if self.is_server() => {
                 self.stage = Stage::Over;
                 Err(Error::ConnectionClosed)
             }

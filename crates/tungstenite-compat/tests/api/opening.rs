@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread;
 
-use bowline_tungstenite::client::{IntoClientRequest, client_with_config, connect_with_config};
+use bowline_tungstenite::client::{IntoClientRequest, connect_with_config};
 use bowline_tungstenite::error::{ProtocolError, SubProtocolError, UrlError};
 use bowline_tungstenite::handshake::client::generate_request;
 use bowline_tungstenite::handshake::server::{ErrorResponse, Request, Response, create_response};
@@ -352,6 +352,7 @@ fn the_parts_of_a_handshake_can_be_had_alone() {
 #[cfg(feature = "deflate")]
 mod compressed {
     use bowline_tungstenite::Deflate;
+    use bowline_tungstenite::client::client_with_config;
     use bowline_tungstenite::compression::{Offer, Scope};
     use bowline_tungstenite::protocol::Role;
     use bowline_tungstenite::{WebSocket, http};
