@@ -179,6 +179,23 @@ impl Hub {
         published.await.unwrap_or(Err(Away))
     }
 
+    /// Waits until the other nodes are told who has left. Call it at the end of a program. Otherwise they know when the lease ends.
+    pub async fn flush(&self) {
+        let flushing: Vec<_> = self
+            .0
+            .topics()
+            .values()
+            .map(|topic| {
+                let (answer, flushed) = oneshot::channel();
+                let _ = topic.send(Command::Flush(answer));
+                flushed
+            })
+            .collect();
+        for flushed in flushing {
+            let _ = flushed.await;
+        }
+    }
+
     /// Who is present in a topic, in the order of their coming.
     pub async fn people(&self, topic: &str) -> Vec<Arc<Person>> {
         let (answer, people) = oneshot::channel();
