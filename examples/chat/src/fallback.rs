@@ -66,6 +66,9 @@ pub async fn events(
         join.since = Some(id.to_owned());
     }
     let entered = app.rooms.enter(&join).await.map_err(End::Refused);
+    if let Ok(session) = &entered {
+        app.pollers.end(session.who());
+    }
     let stream = unfold(Stage::of(entered), |stage| async move {
         match stage {
             Stage::In(mut session) => match session.next().await {
@@ -197,6 +200,11 @@ impl Pollers {
         Ok(poller)
     }
 
+    /// Ends the session of somebody who has another one now. Without this, it would stay until it is forgotten.
+    pub fn end(&self, who: &Who) {
+        self.all().remove(who);
+    }
+
     /// Ends the sessions of those who do not poll any more, for ever.
     pub async fn forget_the_gone(self: Arc<Self>) {
         let mut each = interval(GONE / 4);
@@ -248,7 +256,7 @@ fn raw(messages: impl IntoIterator<Item = String>) -> Vec<Box<RawValue>> {
 /// `POST /leave`: a page that polled is closed. Without this, the others would see its person for a while.
 pub async fn leave(State(app): State<App>, Json(join): Json<Join>) -> StatusCode {
     if let Ok(who) = Who::check(&join) {
-        app.pollers.all().remove(&who);
+        app.pollers.end(&who);
     }
     StatusCode::NO_CONTENT
 }

@@ -232,11 +232,11 @@ async fn page() -> impl IntoResponse {
 }
 
 async fn connect(State(app): State<App>, ws: WebSocketUpgrade) -> Response {
-    ws.config(app.config)
+    ws.config(app.config.clone())
         .group(&app.group)
         .on_failed_upgrade(|error| eprintln!("chat: {error}"))
         .on_upgrade(async move |ws| {
-            if let Err(error) = websocket::serve(ws, app.rooms, app.stop).await {
+            if let Err(error) = websocket::serve(ws, app).await {
                 eprintln!("chat: {error}");
             }
         })

@@ -7,9 +7,9 @@ use bowline::axum::WebSocket;
 use bowline::hyper::UpgradedIo;
 use bowline::tokio::{RecvHalf, SendHalf};
 use bowline::{Error, Message};
-use tokio::sync::watch;
 use tokio::time::timeout;
 
+use crate::App;
 use crate::protocol::{FromClient, FromServer, Refusal};
 use crate::rate::Allowed;
 use crate::room::{Heard, Rooms};
@@ -25,24 +25,23 @@ const REPLACED: u16 = 4001;
 type Sender = SendHalf<UpgradedIo>;
 type Receiver = RecvHalf<UpgradedIo>;
 
-pub async fn serve(
-    ws: WebSocket,
-    rooms: Arc<Rooms>,
-    mut stop: watch::Receiver<bool>,
-) -> Result<(), Error> {
+pub async fn serve(ws: WebSocket, mut app: App) -> Result<(), Error> {
     let (mut sender, mut receiver) = ws.split();
     let entered = tokio::select! {
         joined = timeout(JOIN_WITHIN, receiver.recv()) => match joined {
             Ok(message) => match message? {
-                Some(message) => enter(&rooms, &message).await,
+                Some(message) => enter(&app.rooms, &message).await,
                 None => return Ok(()),
             },
             Err(_) => Err(Refusal::NotUnderstood),
         },
-        () = stopped(&mut stop) => return end(&mut sender, &mut receiver, End::Stopping).await,
+        () = stopped(&mut app.stop) => return end(&mut sender, &mut receiver, End::Stopping).await,
     };
     match entered {
-        Ok(session) => talk(&rooms, session, &mut sender, &mut receiver).await,
+        Ok(session) => {
+            app.pollers.end(session.who());
+            talk(&app.rooms, session, &mut sender, &mut receiver).await
+        }
         Err(why) => end(&mut sender, &mut receiver, End::Refused(why)).await,
     }
 }

@@ -1,5 +1,7 @@
 //! The whole server over loopback, with bowline's own client.
 
+mod fallback;
+
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
