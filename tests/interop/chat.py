@@ -12,6 +12,7 @@ import sys
 import tempfile
 
 from browser import SCREENSHOTS, Browser, Page
+from chat_nodes import Redis
 from peer import EXAMPLES, TIMEOUT, Checks, Server, equal
 
 # What a page knows is read off what it shows. Settles when `condition` holds; a JavaScript promise, so nothing here polls.
@@ -232,6 +233,37 @@ async def check_closed_page_is_gone(ada, bob, relay):
     await until(bob, "people().length === 1")
 
 
+async def check_broker_away(ada, bob, relay, folder, servers):
+    """On a node of many: while the broker is away, the people of the node go on, and are told."""
+    shown = "!document.getElementById('away').hidden"
+    broker = Redis(folder)
+    await broker.start()
+    try:
+        servers.append(Chat("chat", "--broker", f"redis://127.0.0.1:{broker.port}", scheme="http"))
+        relay.upstream = servers[-1].address
+        relay.cut()
+        relay.mend()
+        for page in ada, bob:
+            await until(page, f"state() === 'online' && {has()} && people().length === 2")
+        await say(ada, "before")
+        await until(bob, has("before"))
+        broker.stop()
+        for page in ada, bob:
+            await until(page, shown)
+        await say(ada, "meanwhile")
+        waiting = "texts('#messages .waiting .text')"
+        await until(bob, f"JSON.stringify({waiting}) === '[\"meanwhile\"]'")
+        await say(bob, "me too")
+        await until(ada, f"JSON.stringify({waiting}) === '[\"me too\"]'")
+        await ada.screenshot(SCREENSHOTS / "chat_broker_away.png")
+        await broker.start()
+        for page in ada, bob:
+            await until(page, f"!({shown}) && {has('before', 'meanwhile', 'me too')} && {waiting}.length === 0")
+            equal(await page.evaluate("document.querySelectorAll('#outbox > *').length"), 0)
+    finally:
+        broker.stop()
+
+
 def over(way, check):
     """A check through one way alone."""
 
@@ -240,13 +272,15 @@ def over(way, check):
 
     checked.__name__ = f"{check.__name__}_over_{way}"
     checked.way = way
-    checked.restarts = check is check_server_restarted
+    checked.restarts = check in RESTARTS
     return checked
 
 
+# These start a server of their own.
+RESTARTS = [check_server_restarted, check_broker_away]
 CHECKS = [
     check_each_sees_the_other, check_text_stays_text, check_missed_messages_come, check_name_taken, check_server_restarted,
-    check_finds_a_way, check_a_stream_that_is_held_back, check_closed_page_is_gone,
+    check_finds_a_way, check_a_stream_that_is_held_back, check_closed_page_is_gone, check_broker_away,
     *(over(way, check) for way in ("sse", "long-polling", "short-polling") for check in (check_missed_messages_come, check_server_restarted)),
 ]  # fmt: skip
 
@@ -260,7 +294,7 @@ async def run(check, browsers):
                 cut.upstream = other.upstream = servers[0].address
                 ada = await enter(browsers[0], cut.page + query, "Ada")
                 # Bob comes through a relay as well where the server moves to another port.
-                restarts = getattr(check, "restarts", check is check_server_restarted)
+                restarts = getattr(check, "restarts", check in RESTARTS)
                 bob = await enter(browsers[1], (cut if restarts else other).page + query, "Bob")
                 await (check(ada, bob, cut, folder, servers) if restarts else check(ada, bob, cut))
                 if check is check_each_sees_the_other:
