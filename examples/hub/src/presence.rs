@@ -105,3 +105,27 @@ impl Presence {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_comes_later_has_a_later_time_though_the_clocks_differ() {
+        let person = |reference: &str, key: &str, since| Person {
+            reference: reference.into(),
+            key: key.into(),
+            info: serde_json::Value::Null,
+            since,
+        };
+        let mut presence = Presence::new("here".into(), Duration::from_secs(15));
+        let there = Arc::new(person("there.1", "Ada", 9000));
+        let note = Note { node: "there".into(), people: vec![there], ask: false };
+        presence.hear(note, Instant::now());
+        presence.enter(person("here.1", "Ada", 5000));
+        presence.enter(person("here.2", "Bob", 5000));
+        let all = presence.all();
+        let order: Vec<_> = all.iter().map(|person| (&*person.reference, person.since)).collect();
+        assert_eq!(order, [("here.2", 5000), ("there.1", 9000), ("here.1", 9001)]);
+    }
+}

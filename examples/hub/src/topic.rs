@@ -74,7 +74,9 @@ impl Topic {
         let mut renew_at = Instant::now() + renewal;
         loop {
             let tell_at = self.tell_at.unwrap_or(renew_at).min(renew_at);
-            let until = if self.members.is_empty() { tell_at.min(idle_until) } else { tell_at };
+            // What waits for the broker keeps the topic as a member does.
+            let is_idle = self.members.is_empty() && self.early.is_empty();
+            let until = if is_idle { tell_at.min(idle_until) } else { tell_at };
             tokio::select! {
                 biased;
                 command = commands.recv() => {

@@ -17,19 +17,28 @@ pub struct Memory {
     topics: Mutex<Topics>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Topics {
     by_name: HashMap<String, Topic>,
     /// How often any topic was used.
     uses: u64,
 }
 
+#[derive(Clone)]
 struct Topic {
     epoch: u64,
     last: u64,
     messages: VecDeque<Arc<Message>>,
     /// When it was used, as a count of uses.
     used: u64,
+}
+
+/// A copy of all that is kept now.
+impl Clone for Memory {
+    fn clone(&self) -> Self {
+        let topics = self.topics.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Self { most: self.most, topics: Mutex::new(topics) }
+    }
 }
 
 impl Memory {

@@ -146,8 +146,6 @@ impl Broker for Redis {
     }
 
     async fn since(&self, topic: &str, after: u64, most: usize) -> Result<Page, Away> {
-        // Lua has no whole numbers above this.
-        let after = after.min(1 << 53);
         let mut invocation = self.since.key(key(topic));
         invocation.arg(after).arg(most).arg(new_epoch());
         let answer: (u64, u64, Option<String>, Vec<Value>) =

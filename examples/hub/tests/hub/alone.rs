@@ -1,5 +1,6 @@
 //! One node, with the history in memory.
 
+use hub::broker::{Broker, Memory};
 use hub::{Draft, Event, Hub, Position, Published, Settings};
 use serde_json::json;
 
@@ -97,6 +98,7 @@ async fn a_slow_member_is_dropped_and_the_others_are_not_delayed() {
         assert_eq!(heard(&mut slow).await.1, i.to_string());
     }
     assert_eq!(in_time(slow.next()).await, None);
+    slow.enter("Slow", json!(null));
     assert_eq!(keys(&hub, "a").await, [""; 0], "it is gone for the others");
 }
 
@@ -126,6 +128,18 @@ async fn presence_is_told_and_who_comes_knows_it() {
     ada.exit();
     assert!(matches!(next(&mut ada).await, Event::Left(person) if person.key == "Ada"));
     assert_eq!(keys(&hub, "a").await, [""; 0]);
+}
+
+#[tokio::test]
+async fn only_the_topics_that_were_used_last_are_kept() {
+    let kept = Memory::new(10);
+    let topics: Vec<_> = (0..10_001).map(|number| number.to_string()).collect();
+    for topic in &topics {
+        kept.append(topic, &draft("one")).await.expect("it is kept");
+    }
+    assert_eq!(kept.since("10000", 0, 9).await.expect("a page").last, 1);
+    assert_eq!(kept.since("9999", 0, 9).await.expect("a page").last, 1);
+    assert_eq!(kept.since("0", 0, 9).await.expect("a page").last, 0);
 }
 
 #[test]

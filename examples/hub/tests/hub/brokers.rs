@@ -121,6 +121,24 @@ impl Server {
         assert!(status.expect("kill").success());
     }
 
+    /// Stops all threads of the server. They go on to run for a moment after the signal.
+    fn hang(&self) {
+        self.signal("-STOP");
+        let tasks = format!("/proc/{}/task", self.process.id());
+        let stopped = |task: std::io::Result<std::fs::DirEntry>| {
+            let stat = std::fs::read_to_string(task.expect("a thread").path().join("stat"));
+            // The state follows the name, which is in parentheses.
+            stat.is_ok_and(|stat| {
+                stat.rsplit(')').next().is_some_and(|rest| rest.starts_with(" T"))
+            })
+        };
+        let until = Instant::now() + Duration::from_secs(20);
+        while !std::fs::read_dir(&tasks).expect("its threads").all(stopped) {
+            assert!(Instant::now() < until, "it does not stop");
+            std::thread::yield_now();
+        }
+    }
+
     fn url(&self) -> String {
         let scheme = if self.kind == Kind::Redis { "redis" } else { "nats" };
         format!("{scheme}://127.0.0.1:{}", self.port)
@@ -131,7 +149,12 @@ impl Server {
     }
 
     async fn hub_with(&self, settings: Settings) -> Hub {
-        let settings = Settings { patience: Duration::from_millis(700), ..settings };
+        // The lease is long, so that it is not a note that fails which shows that the broker is away.
+        let settings = Settings {
+            patience: Duration::from_millis(700),
+            lease: Duration::from_secs(600),
+            ..settings
+        };
         in_time(Hub::connect(&self.url(), settings)).await.expect("a hub")
     }
 
@@ -326,29 +349,35 @@ async fn it_stops_and_comes_back(mut server: Server) {
 }
 
 async fn it_comes_back_without_its_data(mut server: Server) {
-    let hub = server.hub().await;
-    let mut ada = hub.join("a").await;
-    let before = at(say(&hub, "a", "one").await);
+    let (one, two) = (server.hub().await, server.hub().await);
+    let (mut ada, mut bob) = (one.join("a").await, two.join("a").await);
+    let before = at(say(&one, "a", "one").await);
     server.stop();
     told(&mut ada, false).await;
     server.lose_all();
     server.start_again();
-    let anew = until(&mut ada, |event| match event {
-        Event::CatchUp(position) => Some(*position),
-        _ => None,
-    })
-    .await;
-    assert_ne!(anew.epoch, before.epoch);
-    told(&mut ada, true).await;
-    say(&hub, "a", "anew").await;
-    assert_eq!(heard(&mut ada).await, (Some(1), "anew".into()));
-    assert!(in_time(hub.history("a", Some(before), 9)).await.expect("a history").fresh);
+    for member in [&mut ada, &mut bob] {
+        let anew = until(member, |event| match event {
+            Event::CatchUp(position) => Some(*position),
+            _ => None,
+        })
+        .await;
+        assert_ne!(anew.epoch, before.epoch);
+        told(member, true).await;
+    }
+    say(&one, "a", "anew").await;
+    say(&two, "a", "more").await;
+    for member in [&mut ada, &mut bob] {
+        assert_eq!(heard(member).await, (Some(1), "anew".into()));
+        assert_eq!(heard(member).await, (Some(2), "more".into()));
+    }
+    assert!(in_time(one.history("a", Some(before), 9)).await.expect("a history").fresh);
 }
 
 async fn it_hangs_and_goes_on(server: Server) {
     let (one, two) = (server.hub().await, server.hub().await);
     let (mut ada, mut bob) = (one.join("a").await, two.join("a").await);
-    server.signal("-STOP");
+    server.hang();
     assert_eq!(say(&one, "a", "one").await, Published::Early);
     assert_eq!(heard(&mut ada).await, (None, "one".into()));
     server.signal("-CONT");

@@ -238,15 +238,94 @@ async fn a_foreign_message_has_no_number() {
 }
 
 #[tokio::test]
+async fn what_was_kept_and_cannot_be_read_any_more_is_settled() {
+    let wire = Wire::new(2);
+    let ((one, _), (two, node)) = (wire.node(settings()), wire.node(settings()));
+    say(&one, "a", "one").await;
+    let mut bob = two.join("a").await;
+    node.cut();
+    told(&mut bob, false).await;
+    say(&two, "a", "both").await;
+    for text in ["two", "three", "both"] {
+        say(&one, "a", text).await;
+    }
+    node.mend();
+    assert_eq!(heard(&mut bob).await, (None, "both".into()));
+    assert!(matches!(next(&mut bob).await, Event::CatchUp(position) if position.offset == 4));
+    assert!(
+        matches!(next(&mut bob).await, Event::Settled(message) if message.position.is_some_and(|at| at.offset == 4))
+    );
+    assert_eq!(next(&mut bob).await, Event::Reachable(true));
+}
+
+#[tokio::test]
+async fn a_broker_that_went_back_in_time_is_told() {
+    let wire = Wire::new(1000);
+    let (hub, node) = wire.node(settings());
+    let mut ada = hub.join("a").await;
+    say(&hub, "a", "one").await;
+    let backup = wire.back_up();
+    say(&hub, "a", "two").await;
+    node.cut();
+    told(&mut ada, false).await;
+    wire.restore(backup);
+    node.mend();
+    let anew =
+        until(
+            &mut ada,
+            |event| if let Event::CatchUp(position) = event { Some(*position) } else { None },
+        )
+        .await;
+    assert_eq!(anew.offset, 1);
+    say(&hub, "a", "another two").await;
+    assert_eq!(heard(&mut ada).await, (Some(2), "another two".into()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_the_broker_waits_without_members_too() {
+    let wire = Wire::new(1000);
+    let (hub, node) = wire.node(settings());
+    let mut ada = hub.join("a").await;
+    node.cut();
+    told(&mut ada, false).await;
+    say(&hub, "a", "early").await;
+    drop(ada);
+    tokio::time::sleep(3 * settings().linger).await;
+    node.mend();
+    let mut reachable = hub.reachable();
+    in_time(reachable.wait_for(|reachable| *reachable)).await.expect("the hub is there");
+    // The topic is asked after it has caught up.
+    hub.people("a").await;
+    assert_eq!(history(&hub, "a", None, 9).await.1, numbered(&["early"]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_left_is_told_at_the_end_of_a_program() {
+    let wire = Wire::new(1000);
+    let ((one, _), (two, _)) = (wire.node(settings()), wire.node(settings()));
+    let mut ada = one.join("a").await;
+    let bob = two.join("a").await;
+    bob.enter("Bob", json!(null));
+    came(&mut ada, "Bob").await;
+    drop(bob);
+    let begin = tokio::time::Instant::now();
+    two.flush().await;
+    left(&mut ada, "Bob").await;
+    assert_eq!(begin.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
 async fn presence_is_on_all_nodes() {
     let wire = Wire::new(1000);
     let ((one, _), (two, _)) = (wire.node(settings()), wire.node(settings()));
     let mut ada = one.join("a").await;
     ada.enter("Ada", json!(null));
     came(&mut ada, "Ada").await;
-    // Who is new asks.
+    // Who is new asks, and need not wait until it is told anyway.
+    let begin = tokio::time::Instant::now();
     let mut bob = two.join("a").await;
     came(&mut bob, "Ada").await;
+    assert!(begin.elapsed() < settings().lease / 3, "{:?}", begin.elapsed());
     bob.enter("Bob", json!({"n": 1}));
     came(&mut ada, "Bob").await;
     assert_eq!(keys(&one, "a").await, ["Ada", "Bob"]);
@@ -278,15 +357,24 @@ async fn who_was_on_a_dead_node_is_gone_after_the_lease() {
 #[tokio::test(start_paused = true)]
 async fn a_broker_that_is_away_ends_no_lease() {
     let wire = Wire::new(1000);
-    let ((one, cut), (two, _)) = (wire.node(settings()), wire.node(settings()));
+    let ((one, cut), (two, other)) = (wire.node(settings()), wire.node(settings()));
     let mut ada = one.join("a").await;
     let bob = two.join("a").await;
     bob.enter("Bob", json!(null));
     came(&mut ada, "Bob").await;
     cut.cut();
+    other.cut();
     told(&mut ada, false).await;
     tokio::time::sleep(4 * settings().lease).await;
     assert_eq!(keys(&one, "a").await, ["Bob"]);
+    // The other node comes back later.
+    cut.mend();
+    told(&mut ada, true).await;
+    tokio::time::sleep(settings().lease / 2).await;
+    assert_eq!(keys(&one, "a").await, ["Bob"]);
+    cut.cut();
+    told(&mut ada, false).await;
+    other.mend();
     drop(bob);
     cut.mend();
     told(&mut ada, true).await;

@@ -55,6 +55,15 @@ impl Wire {
         *self.kept.lock().unwrap() = Arc::new(Memory::new(self.history));
     }
 
+    pub fn back_up(&self) -> Memory {
+        (*self.kept()).clone()
+    }
+
+    /// As a broker that got back an older state: the same epoch, and less.
+    pub fn restore(&self, backup: Memory) {
+        *self.kept.lock().unwrap() = Arc::new(backup);
+    }
+
     fn kept(&self) -> Arc<Memory> {
         self.kept.lock().unwrap().clone()
     }
