@@ -3,7 +3,8 @@ import { createInterface } from "node:readline";
 const { WebSocket } = process.versions.bun ? globalThis : (await import("node:module")).createRequire(import.meta.url)(process.env.UNDICI);
 const peer = new WebSocket(process.argv[2]);
 peer.onerror = (event) => { console.error(String(event.message ?? event.error)); process.exit(1); };
-peer.onclose = (event) => process.exit(event.code === 1000 ? 0 : 1);
+// What was written goes out before the end.
+peer.onclose = (event) => process.stdout.write("", () => process.exit(event.code === 1000 ? 0 : 1));
 peer.onopen = async () => {
   console.error(`extensions ${peer.extensions}`);
   for await (const line of createInterface({ input: process.stdin })) {
