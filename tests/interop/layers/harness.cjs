@@ -13,6 +13,7 @@ const http = require("node:http");
 const net = require("node:net");
 const path = require("node:path");
 const { createInterface } = require("node:readline");
+const { inspect } = require("node:util");
 const WebSocket = require("ws");
 
 const ROOT = path.resolve(__dirname, "../../..");
@@ -246,7 +247,7 @@ async function cases(part, atLeast, all) {
     loose.clear();
     if (error) {
       failed += 1;
-      console.log(`FAILED  ${part}: ${name}: ${error.stack ?? error}`);
+      console.log(`FAILED  ${part}: ${name}: ${error.stack ?? inspect(error)}`);
       for (const line of servers.flatMap(server => server.errors)) console.log(`        ${line}`);
     } else {
       passed += 1;
