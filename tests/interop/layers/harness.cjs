@@ -11,6 +11,7 @@ const assert = require("node:assert/strict");
 const { spawn } = require("node:child_process");
 const http = require("node:http");
 const net = require("node:net");
+const { tmpdir } = require("node:os");
 const path = require("node:path");
 const { createInterface } = require("node:readline");
 const { inspect } = require("node:util");
@@ -154,11 +155,11 @@ async function refusal(url, protocols = [], options = {}) {
 // TCP in between: `stall` holds back all bytes, `cut` ends all connections. `target` may change when a server is started again.
 async function relay(port) {
   const links = new Set();
-  const self = { target: port, stalled: false, refusing: false, blocking: false, accepted: 0, links };
+  const self = { target: port, stalled: false, refusing: false, blocking: false, arrivals: new Inbox("the relay"), links };
   const server = net.createServer(near => {
     near.on("error", () => {});
     if (self.refusing) return near.destroy();
-    self.accepted += 1;
+    self.arrivals.push("a connection");
     const far = net.connect(self.target, "127.0.0.1");
     const link = { near, far };
     links.add(link);
@@ -191,6 +192,24 @@ async function relay(port) {
     blockUpgrades(on = true) { self.blocking = on; },
     close() { self.cut(); server.close(); },
   });
+}
+
+// A Redis of its own on a free port, without a file.
+async function redis() {
+  const probe = net.createServer();
+  await new Promise(done => probe.listen(0, "127.0.0.1", done));
+  const port = String(probe.address().port);
+  await new Promise(done => probe.close(done));
+  const child = spawn("redis-server", ["--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"], {
+    stdio: ["ignore", "pipe", "ignore"], cwd: tmpdir(),
+  });
+  children.add(child);
+  const lines = new Inbox("redis-server");
+  createInterface(child.stdout).on("line", lines.push);
+  const missing = new Promise((_, reject) => child.on("error", reject));
+  missing.catch(() => {});
+  await Promise.race([lines.next(line => line.includes("Ready to accept connections")), missing]);
+  return { url: `redis://127.0.0.1:${port}`, kill: () => { child.kill("SIGKILL"); children.delete(child); } };
 }
 
 // One HTTP request: status, headers and body. No pool, so that nothing stays open.
@@ -229,6 +248,11 @@ async function cases(part, atLeast, all) {
         return server;
       },
       raw: async (...args) => { const peer = await raw(...args); defer(peer.end); return peer; },
+      redis: async () => {
+        const found = await redis();
+        defer(found.kill);
+        return found.url;
+      },
       relay: async port => { const between = await relay(port); defer(() => between.close()); return between; },
     };
     const begun = Date.now();
