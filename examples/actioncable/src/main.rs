@@ -37,6 +37,7 @@ Options:
   --token TOKEN          clients have to know it, as ?token=TOKEN
   --admin TOKEN          the Bearer token of POST requests; without it there are none
   --max-subscriptions N  how many subscriptions a connection may have [default: 32]
+  --subscribe-within SECONDS  how long a client may stay without any subscription [default: 60]
   --beat SECONDS         how often to send pings of Action Cable; clients leave after 6 seconds without [default: 3]";
 
 /// How long connections may take to say goodbye after Ctrl-C.
@@ -56,12 +57,14 @@ async fn main() {
     let mut server = Server::new("actioncable");
     let (mut broker, mut token, mut admin) = (None, None, None);
     let (mut beat, mut max_subscriptions) = (Duration::from_secs(3), 32);
+    let mut subscribe_within = Duration::from_secs(60);
     server.parse(HELP, |name, parser| {
         match name {
             "broker" => broker = Some(parser.value()?.string()?),
             "token" => token = Some(parser.value()?.string()?),
             "admin" => admin = Some(parser.value()?.string()?),
             "beat" => beat = serve::seconds(parser.value()?)?.max(Duration::from_millis(1)),
+            "subscribe-within" => subscribe_within = serve::seconds(parser.value()?)?,
             "max-subscriptions" => max_subscriptions = parser.value()?.parse()?,
             _ => return Ok(false),
         }
@@ -73,7 +76,7 @@ async fn main() {
     };
     let hub = hub.unwrap_or_else(|error| server.fail(1, error));
     let stop = watch::Sender::new(false);
-    let cable = Cable { hub, beat, max_subscriptions, stop: stop.clone() };
+    let cable = Cable { hub, beat, subscribe_within, max_subscriptions, stop: stop.clone() };
     let (config, group) = (server.config.clone(), server.group.clone());
     let router = Router::new()
         .route("/cable", any(connect))

@@ -9,7 +9,7 @@ use bowline::{Error, Message};
 use hub::{Event, Hub, Seats};
 use serde_json::Value;
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use crate::channel::{Channel, Refused, connections};
 use crate::protocol::{self, Command, Ignored, Reason};
@@ -22,6 +22,8 @@ const MAX_LOGGED: u32 = 3;
 pub struct Cable {
     pub hub: Hub,
     pub beat: Duration,
+    /// How long a connection may stay without ever having had a subscription.
+    pub subscribe_within: Duration,
     pub max_subscriptions: usize,
     /// True once the server is about to end.
     pub stop: watch::Sender<bool>,
@@ -36,6 +38,7 @@ pub struct Session<'a> {
     viewer: String,
     channels: HashMap<Arc<str>, Channel>,
     seats: Seats<Key>,
+    ever_subscribed: bool,
     ignored: u32,
 }
 
@@ -47,8 +50,14 @@ pub async fn serve(mut ws: WebSocket, cable: Cable, viewer: Option<String>) -> R
         Some(viewer) => {
             let mut seats = Seats::default();
             seats.insert(None, cable.hub.join(&connections(&viewer)).await);
-            let channels = HashMap::new();
-            let session = Session { cable: &cable, viewer, channels, seats, ignored: 0 };
+            let session = Session {
+                cable: &cable,
+                viewer,
+                channels: HashMap::new(),
+                seats,
+                ever_subscribed: false,
+                ignored: 0,
+            };
             match session.run(&mut ws, &mut stop).await? {
                 Some(end) => end,
                 None => return Ok(()),
@@ -72,6 +81,7 @@ impl Session<'_> {
         let mut beat = interval(self.cable.beat);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         beat.reset();
+        let subscribe_until = Instant::now() + self.cable.subscribe_within;
         loop {
             // What is fed is written by the next `recv`. A client that does not read is waited for here, and then the hub drops its
             // members.
@@ -95,6 +105,9 @@ impl Session<'_> {
                     (_, None) => return Ok(Some((Reason::Remote, true))),
                 },
                 _ = beat.tick() => ws.feed(protocol::ping(now())).await?,
+                () = sleep_until(subscribe_until), if !self.ever_subscribed => {
+                    return Ok(Some((Reason::Remote, false)));
+                }
                 () = stopped(stop) => return Ok(Some((Reason::ServerRestart, true))),
             }
         }
@@ -140,6 +153,7 @@ impl Session<'_> {
         let identifier = Arc::<str>::from(identifier);
         self.channels.insert(identifier.clone(), channel);
         self.seats.insert(Some(identifier), member);
+        self.ever_subscribed = true;
         Ok(answers)
     }
 

@@ -62,7 +62,7 @@ const disconnect = (server, name, reconnect, token = "secret") =>
     method: "POST", headers: { authorization: `Bearer ${token}` },
   });
 
-cases("actioncable", 36, {
+cases("actioncable", 37, {
   "the client connects, and is welcome": async t => {
     const consumer = connect(t, await t.start("actioncable"), "Ada");
     await chat(consumer).until("connected");
@@ -332,6 +332,16 @@ cases("actioncable", 36, {
     raw.command("unsubscribe");
     raw.command("subscribe", identifier);
     equal(await raw.told(), { identifier, type: "confirm_subscription" });
+  },
+  "a client that subscribes to nothing is sent away, and one that did is not": async t => {
+    const server = await t.start("actioncable", "--subscribe-within", "0.2");
+    const raw = await peer(t, server);
+    await raw.confirmed();
+    raw.command("unsubscribe");
+    const idle = await peer(t, server);
+    equal(await idle.told(), { type: "disconnect", reason: "remote", reconnect: false });
+    await idle.closed();
+    await raw.confirmed();
   },
   "a message too large is closed with 1009": async t => {
     const raw = await peer(t, await t.start("actioncable"));
