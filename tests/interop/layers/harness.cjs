@@ -9,6 +9,7 @@
 
 const assert = require("node:assert/strict");
 const { spawn } = require("node:child_process");
+const { mkdtempSync, rmSync } = require("node:fs");
 const http = require("node:http");
 const net = require("node:net");
 const { tmpdir } = require("node:os");
@@ -212,6 +213,66 @@ async function redis() {
   return { url: `redis://127.0.0.1:${port}`, kill: () => { child.kill("SIGKILL"); children.delete(child); } };
 }
 
+// A headless Chromium for all cases of the process, with commands of its debugging protocol.
+let chromium;
+async function browser() {
+  const profile = mkdtempSync(path.join(tmpdir(), "layers-"));
+  const child = spawn("chromium", [
+    "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update",
+    "--disable-sync", "--remote-debugging-port=0", `--user-data-dir=${profile}`, "about:blank",
+  ], { stdio: ["ignore", "ignore", "pipe"] });
+  children.add(child);
+  process.on("exit", () => { child.kill("SIGKILL"); rmSync(profile, { recursive: true, force: true, maxRetries: 3 }); });
+  const lines = new Inbox("chromium");
+  createInterface(child.stderr).on("line", lines.push);
+  const missing = new Promise((_, reject) => child.on("error", reject));
+  missing.catch(() => {});
+  const line = await Promise.race([lines.next(line => line.startsWith("DevTools listening on "), 20_000), missing]);
+  const socket = new WebSocket(line.replace("DevTools listening on ", "").trim(), { perMessageDeflate: false });
+  await within("Chromium", new Promise((done, reject) => { socket.on("open", done); socket.on("error", reject); }));
+  const answers = new Inbox("the debugger");
+  socket.on("message", data => { const answer = JSON.parse(data); if (answer.id) answers.push(answer); });
+  let calls = 0;
+  return async (method, params = {}, sessionId = undefined) => {
+    const id = calls += 1;
+    socket.send(JSON.stringify({ id, method, params, sessionId }));
+    const answer = await answers.next(answer => answer.id === id);
+    if (answer.error) throw new Error(`${method}: ${answer.error.message}`);
+    return answer.result;
+  };
+}
+
+// A tab that shows `url`. `evaluate` gives the value of an expression, and waits if it is a promise.
+async function page(url) {
+  const call = await (chromium ??= browser());
+  const { targetId } = await call("Target.createTarget", { url: "about:blank" });
+  const { sessionId } = await call("Target.attachToTarget", { targetId, flatten: true });
+  await call("Page.enable", {}, sessionId);
+  const { errorText } = await call("Page.navigate", { url }, sessionId);
+  if (errorText) throw new Error(`${url}: ${errorText}`);
+  return {
+    evaluate: async expression => {
+      const { result, exceptionDetails } = await call("Runtime.evaluate", {
+        expression, awaitPromise: true, returnByValue: true,
+      }, sessionId);
+      if (exceptionDetails) throw new Error(exceptionDetails.exception?.description ?? exceptionDetails.text);
+      return result.value;
+    },
+    close: () => call("Target.closeTarget", { targetId }),
+  };
+}
+
+// An HTTP server for pages of another origin than the program's: paths and their contents.
+async function site(contents) {
+  const server = http.createServer((asked, response) => {
+    const content = contents[asked.url];
+    response.writeHead(content ? 200 : 404, { "content-type": asked.url.endsWith(".js") ? "text/javascript" : "text/html" });
+    response.end(content);
+  });
+  await within("a site", new Promise(done => server.listen(0, "127.0.0.1", done)));
+  return { url: `http://127.0.0.1:${server.address().port}`, close: () => { server.closeAllConnections(); server.close(); } };
+}
+
 // One HTTP request: status, headers and body. No pool, so that nothing stays open.
 function request(url, { method = "GET", headers = {}, body } = {}) {
   return within(`${method} ${url}`, new Promise((resolve, reject) => {
@@ -248,6 +309,8 @@ async function cases(part, atLeast, all) {
         return server;
       },
       raw: async (...args) => { const peer = await raw(...args); defer(peer.end); return peer; },
+      page: async url => { const shown = await page(url); defer(shown.close); return shown; },
+      site: async contents => { const served = await site(contents); defer(served.close); return served; },
       redis: async () => {
         const found = await redis();
         defer(found.kill);

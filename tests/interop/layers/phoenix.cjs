@@ -2,6 +2,7 @@
 // builds: phoenix
 "use strict";
 
+const { readFileSync } = require("node:fs");
 const { Socket, LongPoll, Presence } = require("phoenix");
 const { cases, equal, within, Inbox, refusal, request, WebSocket } = require("./harness.cjs");
 
@@ -216,7 +217,52 @@ const shared = (kind, options) => ({
   },
 });
 
-cases("phoenix", 63, {
+// A page of another origin with the client, and what it needs to say what it was told.
+async function pages(t) {
+  const script = readFileSync(require.resolve("phoenix").replace("phoenix.cjs.js", "phoenix.js"));
+  const site = await t.site({
+    "/phoenix.js": script,
+    "/": `<!doctype html><title>phoenix</title><script src="/phoenix.js"></script><script>
+      const told = [], waiting = new Set();
+      const tell = value => { told.push(value); waiting.forEach(look => look()); };
+      // The first that was told with this name.
+      const until = name => new Promise(done => {
+        const look = () => {
+          const at = told.findIndex(([kind]) => kind === name);
+          if (at >= 0) { waiting.delete(look); done(told.splice(at, 1)[0][1]); }
+        };
+        waiting.add(look);
+        look();
+      });
+      let socket, room;
+      function enter(url, name, options) {
+        socket = new Phoenix.Socket(url, { params: { name }, reconnectAfterMs: () => 50, ...options });
+        socket.onError(() => tell(["error"]));
+        room = socket.channel("room:lobby");
+        room.on("new_msg", ({ name, text }) => tell(["said", name + ": " + text]));
+        room.on("blob", data => tell(["blob", [...new Uint8Array(data)]]));
+        room.onError(() => tell(["lost"]));
+        const presence = new Phoenix.Presence(room);
+        presence.onSync(() => tell([presence.list(name => name).sort().join(" ")]));
+        socket.connect();
+        room.join().receive("ok", () => tell(["joined", socket.conn.constructor.name]));
+        return until("joined");
+      }
+    </script>`,
+  });
+  const show = async (server, name, options = {}) => {
+    const page = await t.page(`${site.url}/`);
+    await within("the page", page.evaluate("new Promise(done => document.readyState === 'complete' ? done() : addEventListener('load', done))"));
+    page.until = name => within(name, page.evaluate(`until(${JSON.stringify(name)})`));
+    page.run = expression => within(expression, page.evaluate(expression));
+    page.enter = () => page.run(`enter("${server.ws}/socket", "${name}", ${JSON.stringify(options)})`);
+    page.say = text => page.run(`void room.push("new_msg", { text: ${JSON.stringify(text)} })`);
+    return page;
+  };
+  return { show, flags: ["--allow-origin", site.url] };
+}
+
+cases("phoenix", 67, {
   ...shared("websocket", {}),
   ...shared("longpoll", polling),
   "heartbeats are answered": async t => {
@@ -508,6 +554,50 @@ cases("phoenix", 63, {
     const url = `${server.url}/socket/longpoll?token=x`;
     equal((await request(url, { method: "POST", body: "x".repeat((1 << 20) + 1) })).status, 413);
     equal((await request(url, { method: "PUT" })).status, 400);
+  },
+  "Chromium: two pages talk, send binary, and see each other": async t => {
+    const { show, flags } = await pages(t);
+    const server = await t.start("phoenix", ...flags);
+    const [ada, bob] = [await show(server, "Ada"), await show(server, "Bob")];
+    equal([await ada.enter(), await bob.enter()], ["WebSocket", "WebSocket"]);
+    await ada.until("Ada Bob");
+    await ada.say("hello");
+    for (const page of [ada, bob]) equal(await page.until("said"), "Ada: hello");
+    await ada.run('void room.push("blob", Uint8Array.of(0, 1, 255).buffer)');
+    equal(await bob.until("blob"), [0, 1, 255]);
+    await bob.run("void socket.disconnect()");
+    await ada.until("Ada");
+  },
+  "Chromium: where WebSockets are blocked, it falls back to long polling of another origin": async t => {
+    const { show, flags } = await pages(t);
+    const server = await t.start("phoenix", ...flags, "--token", "secret");
+    const between = await t.relay(server.port);
+    between.blockUpgrades();
+    const ada = await show(between, "Ada", { longPollFallbackMs: 2000, authToken: "secret" });
+    equal(await ada.enter(), await ada.run("Phoenix.LongPoll.name"));
+    await ada.say("hello");
+    equal(await ada.until("said"), "Ada: hello");
+  },
+  "Chromium: a page comes back after the server was restarted": async t => {
+    const { show, flags } = await pages(t);
+    const server = await t.start("phoenix", ...flags);
+    const ada = await show(server, "Ada");
+    await ada.enter();
+    equal(await server.stop(), 0);
+    await ada.until("lost");
+    await t.start("phoenix", ...flags, "--listen", `127.0.0.1:${server.port}`);
+    equal(await ada.until("joined"), "WebSocket");
+    await ada.say("again");
+    equal(await ada.until("said"), "Ada: again");
+  },
+  "Chromium: a page of an origin that is not allowed gets nowhere": async t => {
+    const { show } = await pages(t);
+    const ada = await show(await t.start("phoenix"), "Ada", { longPollFallbackMs: 2000 });
+    void ada.enter().catch(() => {});
+    await ada.until("error");
+    // Long polling, after the fallback.
+    await ada.until("error");
+    equal(await ada.run("told.some(([kind]) => kind === 'joined')"), false);
   },
   "the client's poll survives a stalled network": async t => {
     const between = await t.relay((await t.start("phoenix", "--poll-window", "0.3")).port);
