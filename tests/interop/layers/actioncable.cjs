@@ -62,7 +62,7 @@ const disconnect = (server, name, reconnect, token = "secret") =>
     method: "POST", headers: { authorization: `Bearer ${token}` },
   });
 
-cases("actioncable", 37, {
+cases("actioncable", 38, {
   "the client connects, and is welcome": async t => {
     const consumer = connect(t, await t.start("actioncable"), "Ada");
     await chat(consumer).until("connected");
@@ -170,6 +170,20 @@ cases("actioncable", 37, {
     await again.until("connected");
     bob.perform("speak", { text: "heard" });
     equal((await again.gets("text")).text, "heard");
+  },
+  "to who unsubscribed nothing more is sent": async t => {
+    const server = await t.start("actioncable");
+    const [raw, bob] = [await peer(t, server), await enter(t, server, "Bob")];
+    await raw.confirmed();
+    raw.command("unsubscribe");
+    const other = '{"channel":"ChatChannel","room":"other"}';
+    await raw.confirmed(other);
+    for (let i = 0; i < 10; i += 1) {
+      bob.perform("speak", { text: "unheard" });
+      await bob.gets("text");
+      raw.command("message", other, '{"action":"speak","text":"heard"}');
+      equal((await raw.told()).message.text, "heard");
+    }
   },
   "who comes back catches up": async t => {
     const server = await t.start("actioncable");

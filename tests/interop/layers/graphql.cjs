@@ -66,7 +66,7 @@ async function peer(t, server, { init = true } = {}) {
 const closes = async (raw, code, reason) => equal(await raw.closed(), { code, reason });
 const FOREVER = 'subscription { said(room: "x") { id } }';
 
-cases("graphql", 39, {
+cases("graphql", 40, {
   "the client connects, with the subprotocol": async t => {
     const server = await t.start("graphql");
     const ada = client(t, server);
@@ -223,6 +223,23 @@ cases("graphql", 39, {
     equal(await raw.json(), { id: "1", type: "complete" });
     raw.subscribe("1", "{ me }");
     equal((await raw.json()).type, "next");
+  },
+  "an id that is used again belongs to the new operation alone": async t => {
+    const server = await t.start("graphql");
+    const [raw, ada] = [await peer(t, server), client(t, server)];
+    const listen = room => raw.subscribe("1", `subscription { said(room: "${room}", after: 0) { text } }`);
+    await say(ada, "old", "zero");
+    listen("old");
+    await raw.json();
+    raw.send({ type: "complete", id: "1" });
+    listen("new");
+    await say(ada, "new", "one");
+    equal((await raw.json()).payload.data.said.text, "one");
+    for (const text of ["two", "three", "four"]) {
+      await say(ada, "old", "unheard");
+      await say(ada, "new", text);
+      equal((await raw.json()).payload.data.said.text, text);
+    }
   },
   "a complete for an unknown id is ignored": async t => {
     const raw = await peer(t, await t.start("graphql"));
