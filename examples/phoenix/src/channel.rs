@@ -178,3 +178,48 @@ pub async fn missed(hub: &Hub, member: &Member, topic: &str, parameters: &Payloa
         .collect();
     json!({"messages": messages, "fresh": history.fresh, "more": last < until})
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hub::Settings;
+
+    #[tokio::test]
+    async fn what_comes_as_an_event_is_not_in_the_reply_to_the_join() {
+        let hub = Hub::alone(Settings::default());
+        let say = async |text| say(&hub, "room:a", "Ada", &json!({"text": text})).await;
+        assert_eq!(say("before").await, Done::Ok(Payload::Json(json!({}))));
+        let mut member = hub.join("room:a").await;
+        say("after").await;
+        let parameters = Payload::Json(json!({"after": "0-0"}));
+        let response = missed(&hub, &member, "room:a", &parameters).await;
+        let texts = |value: &Value| value["payload"]["text"].clone();
+        let told: Vec<_> =
+            response["messages"].as_array().expect("a list").iter().map(texts).collect();
+        assert_eq!(told, ["before"]);
+        assert_eq!((&response["fresh"], &response["more"]), (&json!(true), &json!(false)));
+        assert!(matches!(member.next().await, Some(hub::Event::Message(_))));
+    }
+
+    #[test]
+    fn what_another_program_publishes_is_taken_if_it_can_be() {
+        let of = |data: &'static [u8]| {
+            let (key, from) = (String::new(), String::new());
+            event_of(&hub::Message { position: None, key, from, data: Bytes::from_static(data) })
+        };
+        assert!(of(br#"{"event":"new_msg","payload":{"text":"hi"}}"#).is_some());
+        let blob = Payload::Binary(Bytes::from_static(b"data"));
+        assert_eq!(of(b"\0\x04blobdata"), Some(("blob".into(), blob)));
+        for wrong in [
+            &b""[..],
+            b"text",
+            b"{}",
+            br#"{"event":"e","payload":7}"#,
+            b"\0\x09blob",
+            b"\0\x01\xff",
+            b"\0",
+        ] {
+            assert_eq!(of(wrong), None, "{wrong:?}");
+        }
+    }
+}

@@ -62,7 +62,7 @@ const disconnect = (server, name, reconnect, token = "secret") =>
     method: "POST", headers: { authorization: `Bearer ${token}` },
   });
 
-cases("actioncable", 38, {
+cases("actioncable", 39, {
   "the client connects, and is welcome": async t => {
     const consumer = connect(t, await t.start("actioncable"), "Ada");
     await chat(consumer).until("connected");
@@ -376,6 +376,23 @@ cases("actioncable", 38, {
     for (let i = 0; i < 100; i += 1) ada.perform("speak", { text: "x".repeat(2000) });
     for (let i = 0; i < 100; i += 1) await bob.gets("text");
     await server.lines.next(line => line.includes("pong"));
+  },
+  "a client that falls behind is told to come back": async t => {
+    const server = await t.start("actioncable");
+    const inbox = name => JSON.stringify({ channel: "InboxChannel", name });
+    const slow = await peer(t, server, { path: "/cable?name=Slow" });
+    await slow.confirmed(inbox("Slow"));
+    slow.socket.pause();
+    const tell = JSON.stringify({ action: "tell", to: "Slow", text: "\u{1f422}".repeat(2000) });
+    await Promise.all(Array.from({ length: 14 }, async () => {
+      const ada = await peer(t, server);
+      await ada.confirmed(inbox("Ada"));
+      for (let i = 0; i < 190; i += 1) ada.command("message", inbox("Ada"), tell);
+      // Answered after these.
+      await ada.confirmed('{"channel":"ChatChannel","room":"after"}');
+    }));
+    slow.socket.resume();
+    equal(await slow.json(({ type }) => type === "disconnect"), { type: "disconnect", reason: "remote", reconnect: true });
   },
   "two nodes share a room over Redis": async t => {
     const redis = await t.redis();

@@ -66,7 +66,7 @@ async function peer(t, server, { init = true } = {}) {
 const closes = async (raw, code, reason) => equal(await raw.closed(), { code, reason });
 const FOREVER = 'subscription { said(room: "x") { id } }';
 
-cases("graphql", 40, {
+cases("graphql", 41, {
   "the client connects, with the subprotocol": async t => {
     const server = await t.start("graphql");
     const ada = client(t, server);
@@ -317,6 +317,23 @@ cases("graphql", 40, {
     for (let i = 0; i < 30; i += 1) await say(ada, "lobby", "x".repeat(1900));
     await texts(heard, 30);
     await server.lines.next(line => line.includes("keepalive") || line.includes("pong"));
+  },
+  "a subscription that falls behind ends with an error, and the connection stays": async t => {
+    const server = await t.start("graphql");
+    const [slow, ada] = [await peer(t, server), client(t, server)];
+    slow.subscribe("1", 'subscription { said(room: "lobby", after: 0) { text } }');
+    await say(ada, "lobby", "first");
+    await slow.json();
+    slow.socket.pause();
+    const many = Array.from({ length: 200 }, (_, i) => `a${i}: say(room: "lobby", text: $text) { id }`).join(" ");
+    const query = `mutation($text: String!) { ${many} }`;
+    for (let i = 0; i < 12; i += 1) await ada.ask(query, { text: "\u{1f422}".repeat(2000) });
+    slow.socket.resume();
+    const { payload } = await slow.json(message => message.payload?.errors);
+    equal(/^\d+ messages came too fast for this subscription$/.test(payload.errors[0].message), true);
+    equal(await slow.json(), { id: "1", type: "complete" });
+    slow.subscribe("1", "{ me }");
+    equal((await slow.json()).payload.data.me, "guest");
   },
   "the client comes back after the server was restarted, with what it missed": async t => {
     let server = await t.start("graphql");

@@ -262,7 +262,7 @@ async function pages(t) {
   return { show, flags: ["--allow-origin", site.url] };
 }
 
-cases("phoenix", 67, {
+cases("phoenix", 68, {
   ...shared("websocket", {}),
   ...shared("longpoll", polling),
   "heartbeats are answered": async t => {
@@ -481,6 +481,24 @@ cases("phoenix", 67, {
     for (let i = 0; i < 100; i += 1) ada.push("new_msg", { text: "x".repeat(2000) });
     for (let i = 0; i < 100; i += 1) await bob.gets("new_msg");
     await server.lines.next(line => line.includes("pong"));
+  },
+  "a client that falls behind loses its channel, joins again, and has the newest": async t => {
+    const server = await t.start("phoenix");
+    const slow = await peer(t, server, { path: "/socket/websocket?name=Slow&vsn=2.0.0" });
+    await slow.ask("1", "1", "user:Slow", "phx_join", {});
+    slow.socket.pause();
+    const text = "\u{1f422}".repeat(2000);
+    await Promise.all(Array.from({ length: 14 }, async () => {
+      const ada = await peer(t, server);
+      await ada.ask("1", "1", "user:Ada", "phx_join", {});
+      for (let i = 0; i < 190; i += 1) ada.send(["1", String(i), "user:Ada", "tell", { to: "Slow", text }]);
+      await ada.json(([, ref]) => ref === "189");
+    }));
+    slow.socket.resume();
+    equal(await slow.json(([, , , event]) => event === "phx_error"), ["1", "1", "user:Slow", "phx_error", {}]);
+    const { response } = (await slow.ask("2", "2", "user:Slow", "phx_join", { after: "0-0" }))[4];
+    equal([response.messages.length, response.fresh], [100, true]);
+    await alive(slow);
   },
   "Ctrl-C closes with 1001 and ends the program": async t => {
     const server = await t.start("phoenix");
