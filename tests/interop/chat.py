@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """The chat of examples/chat in two headless Chromiums. `run` installs what this needs and starts it.
 
-Each page is cut off by a relay between it and the server, and comes back by itself when the relay lets it through.
+Each page comes through a relay. It cuts a page off, and the page comes back by itself when it may. It also refuses what some proxies refuse:
+WebSockets, streams, and requests that wait. Then the page has to find another way.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ import sys
 import tempfile
 
 from browser import SCREENSHOTS, Browser, Page
+from chat_nodes import Redis
 from peer import EXAMPLES, TIMEOUT, Checks, Server, equal
 
 # What a page knows is read off what it shows. Settles when `condition` holds; a JavaScript promise, so nothing here polls.
@@ -18,6 +20,7 @@ UNTIL = """new Promise(resolve => {
     const texts = selector => Array.from(document.querySelectorAll(selector), node => node.textContent);
     const said = () => texts('#messages .text'), people = () => texts('#people li > span:last-child');
     const state = () => document.getElementById('state').dataset.state;
+    const by = () => state() === 'online' && document.getElementById('transport').textContent;
     const look = () => { if (%s) { observer.disconnect(); resolve({said: said(), people: people(), title: document.title}); } };
     const observer = new MutationObserver(look);
     observer.observe(document, {subtree: true, childList: true, attributes: true, characterData: true});
@@ -37,6 +40,8 @@ class Relay:
 
     async def __aenter__(self):
         self.writers, self.open, self.upstream = set(), True, None
+        # What it refuses: pieces of requests. And what it takes, and never answers.
+        self.refuses, self.swallows = set(), set()
         self.server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
         self.address = "127.0.0.1:%d" % self.server.sockets[0].getsockname()[1]
         self.page = f"http://{self.address}/"
@@ -55,11 +60,17 @@ class Relay:
         except OSError:
             return writer.close()
         self.writers |= {writer, up_writer}
-        await asyncio.gather(self._pass(reader, up_writer), self._pass(up_reader, writer))
+        await asyncio.gather(self._pass(reader, up_writer, writer), self._pass(up_reader, writer))
 
-    async def _pass(self, reader, writer):
+    async def _pass(self, reader, writer, back=None):
         try:
             while data := await reader.read(65536):
+                if back and any(piece in data for piece in self.refuses):
+                    back.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+                    back.close()
+                    break
+                if back and any(piece in data for piece in self.swallows):
+                    continue
                 writer.write(data)
                 await writer.drain()
         except OSError:
@@ -165,23 +176,129 @@ async def check_server_restarted(ada, bob, relay, folder, servers):
         await until(page, f"state() === 'online' && {has('before', 'from Bob, meanwhile')}")
 
 
+WEBSOCKET, EVENTS, HELD = b"GET /ws ", b"GET /events?", b'"wait":25'
+# What is refused, and what is left.
+WAYS = [((), "WebSocket"), ((WEBSOCKET,), "SSE"), ((WEBSOCKET, EVENTS), "long polling"), ((WEBSOCKET, EVENTS, HELD), "short polling")]
+
+
+async def check_finds_a_way(ada, bob, relay):
+    """Through ever fewer ways, while both talk: each message comes once and in order, whichever way it came."""
+    expected = []
+    for refused, way in WAYS:
+        relay.refuses = set(refused)
+        relay.cut()
+        # Each says something while Ada is cut off.
+        await say(bob, f"Bob before {way}")
+        expected.append(f"Bob before {way}")
+        await until(bob, has(*expected))
+        await say(ada, f"Ada over {way}")
+        relay.mend()
+        await until(ada, f"by() === {json.dumps(way)}")
+        expected.append(f"Ada over {way}")
+        for page in ada, bob:
+            await until(page, has(*expected))
+        for i in range(3):
+            await say(bob, f"{i} to Ada over {way}")
+            expected.append(f"{i} to Ada over {way}")
+        await until(ada, has(*expected))
+        equal((await until(bob, "people().length === 2"))["people"], ["Ada", "Bob (you)"])
+        await ada.screenshot(SCREENSHOTS / f"chat_over_{way.replace(' ', '_')}.png")
+    # Nothing is refused any more. The page finds that out by itself.
+    relay.refuses = set()
+    await until(ada, "by() === 'WebSocket'")
+    await say(bob, "Back again")
+    await until(ada, has(*expected, "Back again"))
+
+
+async def check_a_stream_that_is_held_back(ada, bob, relay):
+    """As behind a proxy that collects an answer before it passes it on."""
+    relay.refuses, relay.swallows = {WEBSOCKET}, {EVENTS}
+    relay.cut()
+    await until(ada, "state() !== 'online'")
+    relay.mend()
+    await until(ada, "by() === 'long polling'")
+    await say(bob, "Hello")
+    await until(ada, has("Hello"))
+
+
+async def check_closed_page_is_gone(ada, bob, relay):
+    """The others see at once that a page that polls was closed."""
+    relay.refuses = {WEBSOCKET, EVENTS}
+    relay.cut()
+    await until(ada, "state() !== 'online'")
+    relay.mend()
+    await until(ada, "by() === 'long polling'")
+    await until(bob, "people().length === 2")
+    await ada.evaluate("(location.href = 'about:blank', true)")
+    await until(bob, "people().length === 1")
+
+
+async def check_broker_away(ada, bob, relay, folder, servers):
+    """On a node of many: while the broker is away, the people of the node go on, and are told."""
+    shown = "!document.getElementById('away').hidden"
+    broker = Redis(folder)
+    await broker.start()
+    try:
+        servers.append(Chat("chat", "--broker", f"redis://127.0.0.1:{broker.port}", scheme="http"))
+        relay.upstream = servers[-1].address
+        relay.cut()
+        relay.mend()
+        for page in ada, bob:
+            await until(page, f"state() === 'online' && {has()} && people().length === 2")
+        await say(ada, "before")
+        await until(bob, has("before"))
+        broker.stop()
+        for page in ada, bob:
+            await until(page, shown)
+        await say(ada, "meanwhile")
+        waiting = "texts('#messages .waiting .text')"
+        await until(bob, f"JSON.stringify({waiting}) === '[\"meanwhile\"]'")
+        await say(bob, "me too")
+        await until(ada, f"JSON.stringify({waiting}) === '[\"me too\"]'")
+        await ada.screenshot(SCREENSHOTS / "chat_broker_away.png")
+        await broker.start()
+        for page in ada, bob:
+            await until(page, f"!({shown}) && {has('before', 'meanwhile', 'me too')} && {waiting}.length === 0")
+            equal(await page.evaluate("document.querySelectorAll('#outbox > *').length"), 0)
+    finally:
+        broker.stop()
+
+
+def over(way, check):
+    """A check through one way alone."""
+
+    async def checked(*arguments):
+        await check(*arguments)
+
+    checked.__name__ = f"{check.__name__}_over_{way}"
+    checked.way = way
+    checked.restarts = check in RESTARTS
+    return checked
+
+
+# These start a server of their own.
+RESTARTS = [check_server_restarted, check_broker_away]
 CHECKS = [
-    check_each_sees_the_other, check_text_stays_text, check_missed_messages_come, check_name_taken, check_server_restarted
+    check_each_sees_the_other, check_text_stays_text, check_missed_messages_come, check_name_taken, check_server_restarted,
+    check_finds_a_way, check_a_stream_that_is_held_back, check_closed_page_is_gone, check_broker_away,
+    *(over(way, check) for way in ("sse", "long-polling", "short-polling") for check in (check_missed_messages_come, check_server_restarted)),
 ]  # fmt: skip
 
 
 async def run(check, browsers):
     with tempfile.TemporaryDirectory() as folder:
         servers = [Chat("chat", "--database", f"{folder}/chat.sqlite", scheme="http")]
+        query = f"?transport={check.way}" if hasattr(check, "way") else ""
         try:
             async with Relay() as cut, Relay() as other:
                 cut.upstream = other.upstream = servers[0].address
-                ada = await enter(browsers[0], cut.page, "Ada")
+                ada = await enter(browsers[0], cut.page + query, "Ada")
                 # Bob comes through a relay as well where the server moves to another port.
-                restarts = check is check_server_restarted
-                bob = await enter(browsers[1], (cut if restarts else other).page, "Bob")
+                restarts = getattr(check, "restarts", check in RESTARTS)
+                bob = await enter(browsers[1], (cut if restarts else other).page + query, "Bob")
                 await (check(ada, bob, cut, folder, servers) if restarts else check(ada, bob, cut))
-                await ada.screenshot(SCREENSHOTS / f"chat_{check.__name__}.png")
+                if check is check_each_sees_the_other:
+                    await ada.screenshot(SCREENSHOTS / f"chat_{check.__name__}.png")
         finally:
             for server in servers:
                 await asyncio.to_thread(server.__exit__)

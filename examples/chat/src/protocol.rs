@@ -1,22 +1,28 @@
-//! The messages between page and server: one JSON value in each text message.
+//! The messages between page and server: JSON values. Each is one text message of a WebSocket, one server-sent event, or one of those in an
+//! answer to a poll.
 
 use std::fmt;
 
+use hub::{Message, Position};
 use serde::{Deserialize, Serialize};
 
-/// What the page sends. `Join` comes first, and only once.
+/// Who comes, and where to.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Join {
+    pub room: String,
+    pub name: String,
+    /// The client chooses it and tells it to nobody. A client that knows it can take over the name from a connection that the server has
+    /// not yet found dead.
+    pub secret: String,
+    /// The id of the last message that the client has. None: it is new, and gets the newest few.
+    pub since: Option<String>,
+}
+
+/// What the page sends over a WebSocket. `Join` comes first, and only once.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum FromClient {
-    Join {
-        room: String,
-        name: String,
-        /// The client chooses it and tells it to nobody. A client that knows it can take over the name from a
-        /// connection that the server has not yet found dead.
-        secret: String,
-        /// The id of the last message that the client has. None: it is new, and gets the newest few.
-        since: Option<u64>,
-    },
+    Join(Join),
     Say {
         /// The client chooses it at random. If it does not know whether a message arrived, it may send the
         /// message again with the same key. The server keeps it only once.
@@ -29,11 +35,16 @@ pub enum FromClient {
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum FromServer<'a> {
-    /// The answer to `Join`. If `fresh`, the client must forget its old messages: the new ones do not follow them.
+    /// The answer to `Join`. If `fresh`, the client must forget its old messages: the new ones do not follow them. It may come again, if
+    /// the server missed something itself.
     Welcome {
         room: &'a str,
         name: &'a str,
         fresh: bool,
+    },
+    /// Whether messages get an id. If not, what is said reaches only those on this node, and is kept later.
+    Reachable {
+        yes: bool,
     },
     /// The missed messages in order, in one or more of these.
     History {
@@ -43,9 +54,14 @@ pub enum FromServer<'a> {
     Here {
         names: &'a [&'a str],
     },
+    /// A message. If it came before without an id, this is its id now.
     Said(&'a Said),
-    /// The message with this key had been kept before.
+    /// The message with this key is kept.
     Kept {
+        key: &'a str,
+    },
+    /// The message with this key is not kept yet: nothing is right now. The client may say it again later.
+    Early {
         key: &'a str,
     },
     Came {
@@ -72,19 +88,40 @@ impl FromServer<'_> {
     }
 }
 
-/// A message, as it is kept and sent.
+/// A message, as it is sent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Said {
-    /// Counts from 1 in each room, without holes.
-    pub id: u64,
+    /// Where it stands in the room: ids are in the order of the messages. None: it has no place yet.
+    pub id: Option<String>,
+    pub key: String,
+    #[serde(flatten)]
+    pub words: Words,
+}
+
+/// What is kept of a message. Programs that are no node of this chat may publish it as well.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Words {
     /// Milliseconds since 1970.
     pub at: u64,
     pub name: String,
-    pub key: String,
     pub text: String,
 }
 
-#[derive(Debug, PartialEq, Eq, Serialize)]
+impl Said {
+    /// None: a program that is no node of this chat published something else.
+    pub fn read(message: &Message) -> Option<Self> {
+        let words: Words = serde_json::from_slice(&message.data).ok()?;
+        check_name(&words.name).ok()?;
+        check_text(&words.text).ok()?;
+        Some(Self {
+            id: message.position.as_ref().map(Position::to_string),
+            key: message.key.clone(),
+            words,
+        })
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RoomInfo {
     pub name: String,
     pub people: usize,
@@ -103,8 +140,12 @@ pub enum Refusal {
     TooLong,
     ControlCharacter,
     TooFast,
-    /// The store failed: the server's fault.
+    /// Too many messages wait to be kept.
     Store,
+    /// Who says something has to be in the room.
+    NotHere,
+    /// The server has too many clients that poll.
+    Full,
 }
 
 pub const MAX_NAME: usize = 24;
@@ -130,6 +171,8 @@ impl fmt::Display for Refusal {
             Self::ControlCharacter => f.write_str("There is a control character in this message."),
             Self::TooFast => f.write_str("That was too fast. Wait a moment."),
             Self::Store => f.write_str("The server could not keep this. Try again later."),
+            Self::NotHere => f.write_str("You are not in this room any more."),
+            Self::Full => f.write_str("The server has too many clients. Try again later."),
         }
     }
 }
@@ -168,6 +211,11 @@ pub fn check_text(text: &str) -> Result<&str, Refusal> {
     } else {
         Ok(text)
     }
+}
+
+/// What two names have in common that are one to a reader.
+pub fn folded(name: &str) -> String {
+    name.to_lowercase()
 }
 
 /// A key or a secret.

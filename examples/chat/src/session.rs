@@ -1,232 +1,254 @@
-//! One connection, from its first message to its end.
+//! One person's stay in a room: what to send, in order, whatever sends it.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
 
-use bowline::axum::WebSocket;
-use bowline::hyper::UpgradedIo;
-use bowline::tokio::RecvHalf;
-use bowline::{Error, Message};
+use hub::{Event, History, Member, Message, Person, Position};
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout};
 
-use crate::protocol::{self, FromClient, FromServer, Refusal};
-use crate::room::{EnterError, Hub, Seat, Sender};
+use crate::protocol::{FromServer, Refusal, Said};
+use crate::room::{Place, Who};
 
-/// A client that has not joined a room within this time is closed.
-const JOIN_WITHIN: Duration = Duration::from_secs(10);
+/// How many missed messages are sent at once, and how many of the newest a new client gets.
+const BATCH: usize = 50;
 
-// Codes from 4000 on are the application's. The page connects again after all others.
-const REFUSED: u16 = 4000;
-const REPLACED: u16 = 4001;
-
-pub async fn serve(
-    ws: WebSocket,
-    hub: Arc<Hub>,
-    mut stop: watch::Receiver<bool>,
-) -> Result<(), Error> {
-    let (mut sender, mut receiver) = ws.split();
-    let entered = tokio::select! {
-        joined = timeout(JOIN_WITHIN, receiver.recv()) => match joined {
-            Ok(message) => match message? {
-                Some(message) => enter(&hub, &mut sender, &message).await,
-                None => return Ok(()),
-            },
-            Err(_) => Err(EnterError::Refused(Refusal::NotUnderstood)),
-        },
-        () = stopped(&mut stop) => return goodbye(&mut sender, &mut receiver).await,
-    };
-    let seat = match entered {
-        Ok(seat) => seat,
-        Err(EnterError::Gone(error)) => return Err(error),
-        Err(EnterError::Refused(why)) => {
-            refuse(&mut sender, why, None).await?;
-            return close(&mut sender, &mut receiver, REFUSED, "refused").await;
-        }
-        Err(EnterError::Store(error)) => {
-            eprintln!("chat: {error}");
-            return close(&mut sender, &mut receiver, 1011, "the store failed").await;
-        }
-    };
-    let result = talk(&hub, &seat, &mut sender, &mut receiver, &mut stop).await;
-    // However it ended, the others see that this person is gone.
-    hub.leave(seat).await;
-    result
+/// What is to be sent.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Out {
+    pub json: String,
+    /// The client has everything up to here when it has this.
+    pub id: Option<String>,
 }
 
-async fn enter(hub: &Hub, sender: &mut Sender, message: &Message) -> Result<Seat, EnterError> {
-    let refused = EnterError::Refused;
-    let Some(FromClient::Join { room, name, secret, since }) = parse(message) else {
-        return Err(refused(Refusal::NotUnderstood));
-    };
-    protocol::check_room(&room).map_err(refused)?;
-    protocol::check_token(&secret).map_err(refused)?;
-    let name = protocol::check_name(&name).map_err(refused)?;
-    hub.enter(sender, &room, name, &secret, since).await
+/// Why a session ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    Refused(Refusal),
+    /// Another connection has taken over.
+    Replaced,
+    /// The client does not take what is sent.
+    TooSlow,
+    /// The server ends.
+    Stopping,
 }
 
-async fn talk(
-    hub: &Hub,
-    seat: &Seat,
-    sender: &mut Sender,
-    receiver: &mut RecvHalf<UpgradedIo>,
-    stop: &mut watch::Receiver<bool>,
-) -> Result<(), Error> {
-    let mut rate = Rate::new(Instant::now());
-    loop {
-        // The waits here may be given up at any point. The work after them may not, so it is done in the arms.
-        tokio::select! {
-            message = receiver.recv() => {
-                let Some(message) = message? else { return Ok(()) };
-                match rate.take(Instant::now()) {
-                    Allowed::Yes => listen(hub, seat, sender, &message).await?,
-                    Allowed::No => {
-                        let say = parse(&message);
-                        refuse(sender, Refusal::TooFast, key(&say)).await?;
-                    }
-                    Allowed::Never => {
-                        return close(sender, receiver, 1008, "too many messages").await;
-                    }
+/// Dropping it leaves the room.
+pub struct Session {
+    who: Who,
+    member: Member,
+    place: Place,
+    ready: VecDeque<Out>,
+    behind: Option<Behind>,
+    /// The client has the messages up to here, or they are ready.
+    at: Option<Position>,
+    /// Whether the hub reaches other nodes, as the client was told.
+    reachable: bool,
+    people: BTreeMap<Arc<str>, Arc<Person>>,
+    list: watch::Receiver<Arc<str>>,
+    stop: watch::Receiver<bool>,
+}
+
+/// What the client has to get before it gets what is new.
+#[derive(Clone, Copy, Debug)]
+enum Behind {
+    /// It has the messages up to this one, or none.
+    Since(Option<Position>),
+    /// It has been welcomed, and has these.
+    Welcomed(Position),
+}
+
+impl Session {
+    pub(crate) fn new(
+        who: Who,
+        member: Member,
+        since: Option<Position>,
+        place: Place,
+        mut list: watch::Receiver<Arc<str>>,
+        stop: watch::Receiver<bool>,
+    ) -> Self {
+        let people = member
+            .people()
+            .iter()
+            .map(|person| (person.reference.clone(), person.clone()))
+            .collect();
+        list.mark_changed();
+        Self {
+            who,
+            place,
+            ready: VecDeque::new(),
+            behind: Some(Behind::Since(since)),
+            at: None,
+            reachable: member.reachable(),
+            people,
+            member,
+            list,
+            stop,
+        }
+    }
+
+    pub fn who(&self) -> &Who {
+        &self.who
+    }
+
+    /// The client did not get what it was sent. It has what comes up to this, and gets the rest again.
+    pub fn begin_anew(&mut self, since: Option<Position>) {
+        self.ready.clear();
+        self.behind = Some(Behind::Since(since));
+        self.list.mark_changed();
+    }
+
+    /// There is something to send, after a look into the history at most.
+    pub fn has_more(&self) -> bool {
+        !self.ready.is_empty() || self.behind.is_some()
+    }
+
+    /// The next thing to send.
+    ///
+    /// Cancel safe: nothing is lost.
+    pub async fn next(&mut self) -> Result<Out, End> {
+        loop {
+            if let Some(out) = self.ready.pop_front() {
+                return Ok(out);
+            }
+            if let Some(behind) = self.behind {
+                self.catch_up(behind).await;
+                continue;
+            }
+            tokio::select! {
+                biased;
+                () = stopped(&mut self.stop) => return Err(End::Stopping),
+                event = self.member.next() => self.take(event.ok_or(End::TooSlow)?)?,
+                Ok(()) = self.list.changed() => {
+                    let json = self.list.borrow_and_update().to_string();
+                    self.ready.push_back(Out { json, id: None });
                 }
             }
-            _ = seat.replaced.notified() => {
-                return close(sender, receiver, REPLACED, "connected elsewhere").await;
-            }
-            () = stopped(stop) => return goodbye(sender, receiver).await,
         }
     }
-}
 
-async fn listen(
-    hub: &Hub,
-    seat: &Seat,
-    sender: &mut Sender,
-    message: &Message,
-) -> Result<(), Error> {
-    let say = parse(message);
-    let Some(FromClient::Say { key, text }) = &say else {
-        return refuse(sender, Refusal::NotUnderstood, None).await;
-    };
-    match protocol::check_token(key).and_then(|()| protocol::check_text(text)) {
-        Ok(text) => match hub.say(seat, key, text).await {
-            Ok(true) => Ok(()),
-            Ok(false) => sender.send(FromServer::Kept { key }.json()).await,
-            Err(error) => {
-                eprintln!("chat: {error}");
-                refuse(sender, Refusal::Store, Some(key)).await
+    fn push(&mut self, message: &FromServer<'_>) {
+        self.ready.push_back(Out { json: message.json(), id: None });
+    }
+
+    /// One step of what was missed.
+    async fn catch_up(&mut self, behind: Behind) {
+        let hub = &self.place.rooms.hub;
+        let history = match behind {
+            Behind::Since(since) => hub.history(&self.who.room, since, BATCH).await,
+            Behind::Welcomed(position) => hub.history(&self.who.room, Some(position), BATCH).await,
+        };
+        let who = self.who.clone();
+        let welcome = |fresh| FromServer::Welcome { room: &who.room, name: &who.name, fresh };
+        let Ok(History { fresh, messages, end }) = history else {
+            // Nobody knows what was missed. When the broker is back, the hub says from where on.
+            self.push(&welcome(false));
+            self.here();
+            return;
+        };
+        if fresh || matches!(behind, Behind::Since(_)) {
+            self.push(&welcome(fresh));
+        }
+        let said: Vec<_> = messages.iter().filter_map(|message| Said::read(message)).collect();
+        let reached = messages.last().and_then(|message| message.position);
+        if !said.is_empty() {
+            let json = FromServer::History { messages: &said }.json();
+            self.ready.push_back(Out { json, id: reached.map(|position| position.to_string()) });
+        }
+        if fresh || messages.len() < BATCH {
+            self.at = Some(end);
+            self.here();
+        } else {
+            self.behind = reached.map(Behind::Welcomed);
+        }
+    }
+
+    /// All that was missed is ready.
+    fn here(&mut self) {
+        self.behind = None;
+        let mut names: Vec<_> =
+            self.people.values().filter_map(|person| person.info["name"].as_str()).collect();
+        names.push(&self.who.name);
+        names.sort_unstable();
+        names.dedup();
+        let here = FromServer::Here { names: &names }.json();
+        self.ready.push_back(Out { json: here, id: None });
+        self.push(&FromServer::Reachable { yes: self.reachable });
+    }
+
+    fn take(&mut self, event: Event) -> Result<(), End> {
+        match event {
+            Event::Message(message) | Event::Settled(message) => self.said(&message),
+            Event::CatchUp(_) => self.behind = Some(Behind::Since(self.at)),
+            Event::Came(person) => self.came(person)?,
+            Event::Left(person) => {
+                self.people.remove(&person.reference);
+                if person.key != self.who.key() && !self.is_here(&person.key) {
+                    self.push(&FromServer::Left { name: name(&person) });
+                }
             }
-        },
-        Err(why) => refuse(sender, why, Some(key)).await,
+            Event::Reachable(yes) => {
+                self.reachable = yes;
+                self.push(&FromServer::Reachable { yes });
+            }
+        }
+        Ok(())
+    }
+
+    fn said(&mut self, message: &Message) {
+        if let Some(position) = message.position {
+            // It was in what was missed.
+            if self.at.is_some_and(|at| at.epoch == position.epoch && position.offset <= at.offset)
+            {
+                return;
+            }
+            self.at = Some(position);
+        }
+        if let Some(said) = Said::read(message) {
+            let json = FromServer::Said(&said).json();
+            self.ready.push_back(Out { json, id: said.id });
+        }
+    }
+
+    fn came(&mut self, person: Arc<Person>) -> Result<(), End> {
+        let key = person.key.clone();
+        let was_here = key == self.who.key() || self.is_here(&key);
+        self.people.insert(person.reference.clone(), person.clone());
+        if !was_here {
+            self.push(&FromServer::Came { name: name(&person) });
+        }
+        if key == self.who.key() { self.judge() } else { Ok(()) }
+    }
+
+    fn is_here(&self, key: &str) -> bool {
+        self.people.values().any(|person| person.key == key)
+    }
+
+    /// Of two with one name, the one with the same secret who came later takes over, and of two with other secrets the earlier one stays.
+    fn judge(&self) -> Result<(), End> {
+        let Some(me) = self.people.get(self.member.reference()) else { return Ok(()) };
+        let order = |person: &Person| (person.since, person.reference.clone());
+        for other in self
+            .people
+            .values()
+            .filter(|other| other.key == me.key && other.reference != me.reference)
+        {
+            let earlier = order(other) < order(me);
+            let same = other.info["proof"] == me.info["proof"];
+            match (same, earlier) {
+                (true, false) => return Err(End::Replaced),
+                (false, true) => return Err(End::Refused(Refusal::NameTaken)),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 }
 
-fn parse(message: &Message) -> Option<FromClient> {
-    serde_json::from_str(message.as_text()?).ok()
-}
-
-fn key(message: &Option<FromClient>) -> Option<&str> {
-    match message {
-        Some(FromClient::Say { key, .. }) => Some(key),
-        _ => None,
-    }
-}
-
-async fn refuse(sender: &mut Sender, why: Refusal, key: Option<&str>) -> Result<(), Error> {
-    sender.send(FromServer::Refused { why, text: why.to_string(), key }.json()).await
-}
-
-/// Waits for the stop. Ready at once if it came before.
-async fn stopped(stop: &mut watch::Receiver<bool>) {
+/// Waits until the server ends.
+pub async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|&stop| stop).await;
 }
 
-async fn goodbye(sender: &mut Sender, receiver: &mut RecvHalf<UpgradedIo>) -> Result<(), Error> {
-    close(sender, receiver, 1001, "the server is going away").await
-}
-
-/// Sends Close and waits for the answer, at most the close timeout.
-async fn close(
-    sender: &mut Sender,
-    receiver: &mut RecvHalf<UpgradedIo>,
-    code: u16,
-    reason: &str,
-) -> Result<(), Error> {
-    sender.close(code, reason).await?;
-    while receiver.recv().await?.is_some() {}
-    Ok(())
-}
-
-/// How fast a client may send: `BURST` messages at once, and one more for each `REFILL`.
-struct Rate {
-    tokens: u32,
-    strikes: u32,
-    filled: Instant,
-}
-
-const BURST: u32 = 10;
-const REFILL: Duration = Duration::from_millis(500);
-/// After this many refusals the connection is closed. A pause that allows a whole burst resets the count.
-const STRIKES: u32 = 20;
-
-#[derive(Debug, PartialEq, Eq)]
-enum Allowed {
-    Yes,
-    No,
-    Never,
-}
-
-impl Rate {
-    fn new(now: Instant) -> Self {
-        Self { tokens: BURST, strikes: 0, filled: now }
-    }
-
-    fn take(&mut self, now: Instant) -> Allowed {
-        while self.tokens < BURST && now - self.filled >= REFILL {
-            self.tokens += 1;
-            self.filled += REFILL;
-        }
-        if self.tokens == BURST {
-            self.filled = now;
-            self.strikes = 0;
-        }
-        if self.tokens > 0 {
-            self.tokens -= 1;
-            return Allowed::Yes;
-        }
-        self.strikes += 1;
-        if self.strikes > STRIKES { Allowed::Never } else { Allowed::No }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_burst_is_allowed_and_then_a_rate() {
-        let mut now = Instant::now();
-        let mut rate = Rate::new(now);
-        for _ in 0..BURST {
-            assert_eq!(rate.take(now), Allowed::Yes);
-        }
-        assert_eq!(rate.take(now), Allowed::No);
-        now += REFILL;
-        assert_eq!(rate.take(now), Allowed::Yes);
-        assert_eq!(rate.take(now), Allowed::No);
-        now += 100 * REFILL;
-        for _ in 0..BURST {
-            assert_eq!(rate.take(now), Allowed::Yes);
-        }
-        assert_eq!(rate.take(now), Allowed::No);
-    }
-
-    #[test]
-    fn who_does_not_stop_is_closed() {
-        let now = Instant::now();
-        let mut rate = Rate::new(now);
-        for _ in 0..BURST + STRIKES {
-            assert_ne!(rate.take(now), Allowed::Never);
-        }
-        assert_eq!(rate.take(now), Allowed::Never);
-    }
+fn name(person: &Person) -> &str {
+    person.info["name"].as_str().unwrap_or(&person.key)
 }

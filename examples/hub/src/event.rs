@@ -120,7 +120,8 @@ pub struct Person {
     pub key: String,
     /// What the program says about this person.
     pub info: Value,
-    /// When it entered, in milliseconds since 1970, by the clock of its node.
+    /// When it entered, in milliseconds since 1970, by the clock of its node. Of two with one key, who came later has a later time, if its
+    /// node knew the other.
     pub since: u64,
 }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::broker::{Broker, Inbox, Incoming, Memory};
 use crate::topic::{Command, Topic};
@@ -54,7 +54,30 @@ pub(crate) struct Inner {
     topics: Mutex<HashMap<String, mpsc::UnboundedSender<Command>>>,
     reachable: watch::Sender<bool>,
     references: AtomicU64,
+    recovery: Mutex<Recovery>,
     this: Weak<Inner>,
+}
+
+/// How long to wait before the next try to reach the broker.
+struct Recovery {
+    wait: Duration,
+    last: Option<Instant>,
+}
+
+impl Recovery {
+    const FIRST: Duration = Duration::from_millis(100);
+    const LONGEST: Duration = Duration::from_secs(2);
+
+    /// At random, so that not all nodes come at once to a broker that is back. A broker that goes away again at once is not tried as
+    /// often as one that was there for a while.
+    fn next(&mut self) -> Duration {
+        if self.last.take().is_some_and(|last| last.elapsed() > 2 * Self::LONGEST) {
+            self.wait = Self::FIRST;
+        }
+        let wait = self.wait.mul_f64(rand::random_range(0.5..1.0));
+        self.wait = (self.wait * 2).min(Self::LONGEST);
+        wait
+    }
 }
 
 /// Why a hub cannot be.
@@ -108,6 +131,7 @@ impl Hub {
             topics: Mutex::default(),
             reachable: watch::Sender::new(true),
             references: AtomicU64::new(0),
+            recovery: Mutex::new(Recovery { wait: Recovery::FIRST, last: None }),
             this: Weak::clone(this),
         });
         let weak = Arc::downgrade(&inner);
@@ -153,6 +177,23 @@ impl Hub {
         let (answer, published) = oneshot::channel();
         self.0.command(topic, |_| Command::Publish(draft, answer));
         published.await.unwrap_or(Err(Away))
+    }
+
+    /// Waits until the other nodes are told who has left. Call it at the end of a program. Otherwise they know when the lease ends.
+    pub async fn flush(&self) {
+        let flushing: Vec<_> = self
+            .0
+            .topics()
+            .values()
+            .map(|topic| {
+                let (answer, flushed) = oneshot::channel();
+                let _ = topic.send(Command::Flush(answer));
+                flushed
+            })
+            .collect();
+        for flushed in flushing {
+            let _ = flushed.await;
+        }
     }
 
     /// Who is present in a topic, in the order of their coming.
@@ -305,22 +346,26 @@ impl Inner {
         self.tell_all(|| Command::Down);
         let weak = Weak::clone(&self.this);
         tokio::spawn(async move {
-            let mut wait = Duration::from_millis(100);
             while let Some(inner) = weak.upgrade() {
+                let wait = inner.recovery().next();
+                drop(inner);
+                sleep(wait).await;
+                let Some(inner) = weak.upgrade() else { break };
                 let topics = inner.topics().keys().cloned().collect();
                 let recovered =
                     timeout(inner.settings.patience, inner.broker.recover(topics)).await;
                 if recovered == Ok(Ok(())) {
+                    inner.recovery().last = Some(Instant::now());
                     inner.reachable.send_replace(true);
                     inner.tell_all(|| Command::Up);
                     break;
                 }
-                drop(inner);
-                // At random, so that not all nodes come at once to a broker that is back.
-                sleep(wait.mul_f64(rand::random_range(0.5..1.0))).await;
-                wait = (wait * 2).min(Duration::from_secs(2));
             }
         });
+    }
+
+    fn recovery(&self) -> MutexGuard<'_, Recovery> {
+        self.recovery.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn tell_all(&self, command: impl Fn() -> Command) {

@@ -49,7 +49,11 @@ impl Presence {
     }
 
     /// Lets somebody in, or changes what is said about who is in.
-    pub(crate) fn enter(&mut self, person: Person) -> Vec<Event> {
+    pub(crate) fn enter(&mut self, mut person: Person) -> Vec<Event> {
+        // The clocks of nodes differ. Who comes later is later all the same.
+        let same = self.all().into_iter().filter(|other| other.key == person.key);
+        let latest = same.map(|other| other.since).max();
+        person.since = latest.map_or(person.since, |latest| person.since.max(latest + 1));
         let person = Arc::new(person);
         let before = self.here.insert(person.reference.clone(), person.clone());
         before.map(Event::Left).into_iter().chain([Event::Came(person)]).collect()

@@ -26,6 +26,7 @@ pub(crate) enum Command {
     Exit(Arc<str>),
     Present(oneshot::Sender<Vec<Arc<Person>>>),
     Publish(Draft, oneshot::Sender<Result<Published, Away>>),
+    Flush(oneshot::Sender<()>),
     Incoming(Arc<Message>),
     Note(Bytes),
     Down,
@@ -132,6 +133,12 @@ impl Topic {
             Command::Publish(draft, answer) => {
                 let published = self.publish(draft).await;
                 let _ = answer.send(published);
+            }
+            Command::Flush(answer) => {
+                if self.tell_at.is_some() {
+                    self.tell(false).await;
+                }
+                let _ = answer.send(());
             }
             Command::Incoming(message) => self.arrived(message).await,
             Command::Note(note) => self.hear(&note).await,

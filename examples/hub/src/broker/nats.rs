@@ -14,6 +14,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::iter;
+use serde_json::Value;
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 
@@ -80,10 +81,7 @@ impl Nats {
         let client = options.connect(url).await.map_err(|error| refused(&error))?;
         let mut jetstream = jetstream::new(client.clone());
         jetstream.set_timeout(TIMEOUT);
-        jetstream
-            .query_account()
-            .await
-            .map_err(|error| refused(&format_args!("JetStream: {error}")))?;
+        has_jetstream(&client).await.map_err(|error| refused(&error))?;
         Ok(Self {
             client,
             jetstream,
@@ -118,6 +116,15 @@ impl Nats {
         self.streams.lock().await.insert(topic.to_owned(), stream.clone());
         Ok(stream)
     }
+}
+
+/// Whether JetStream answers. The client's own way cannot read what NATS 2.9 says.
+async fn has_jetstream(client: &Client) -> Result<(), String> {
+    let answer = client.request("$JS.API.INFO", Bytes::new()).await;
+    let answer = answer.map_err(|error| format!("JetStream: {error}"))?;
+    let answer: Value =
+        serde_json::from_slice(&answer.payload).map_err(|error| error.to_string())?;
+    answer.get("error").map_or(Ok(()), |error| Err(format!("JetStream: {error}")))
 }
 
 /// A stream that was made anew has another time.
@@ -214,7 +221,7 @@ impl Broker for Nats {
 
     async fn recover(&self, _topics: Vec<String>) -> Result<(), Away> {
         // The client connects by itself. The broker may have lost its streams.
-        self.jetstream.query_account().await.map_err(log)?;
+        has_jetstream(&self.client).await.map_err(log)?;
         self.streams.lock().await.clear();
         Ok(())
     }

@@ -75,7 +75,10 @@ fn numbered(texts: &[&str]) -> Vec<(u64, String)> {
     (1..).zip(texts.iter().map(ToString::to_string)).collect()
 }
 
-/// The keys of who is present.
+/// The keys of who is present, sorted: two may have come in the same millisecond.
 async fn keys(hub: &Hub, topic: &str) -> Vec<String> {
-    hub.people(topic).await.iter().map(|person| person.key.clone()).collect()
+    let mut keys: Vec<_> =
+        hub.people(topic).await.iter().map(|person| person.key.clone()).collect();
+    keys.sort();
+    keys
 }

@@ -1,5 +1,7 @@
 //! The whole server over loopback, with bowline's own client.
 
+mod fallback;
+
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
@@ -13,8 +15,12 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use hub::broker::Broker;
+use hub::{Draft, Hub};
+
+use crate::origin::Origins;
 use crate::store::Store;
-use crate::{config, parse, serve};
+use crate::{alone, config, parse, serve};
 
 #[test]
 fn an_origin_that_no_browser_sends_keeps_the_server_from_starting() {
@@ -31,6 +37,7 @@ fn an_origin_that_no_browser_sends_keeps_the_server_from_starting() {
 }
 
 struct Server {
+    hub: Hub,
     address: SocketAddr,
     stop: oneshot::Sender<()>,
     task: JoinHandle<std::io::Result<()>>,
@@ -42,6 +49,10 @@ impl Server {
     }
 
     async fn with(store: Store) -> Self {
+        Self::on(alone(store)).await
+    }
+
+    async fn on(hub: Hub) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("its address");
         let (stop, stopped) = oneshot::channel();
@@ -50,8 +61,16 @@ impl Server {
         };
         // A slow reader has to be found by the bytes that wait for it, before any timeout.
         let config = config().send_timeout(None).ping_interval(None);
-        let task = tokio::spawn(serve(listener, config, store, until));
-        Self { address, stop, task }
+        let mut origins = Origins::default();
+        origins.allow("https://friend.example");
+        let task = tokio::spawn(serve(listener, config, origins, hub.clone(), until));
+        Self { hub, address, stop, task }
+    }
+
+    /// The id of a message of the lobby.
+    async fn id(&self, offset: u64) -> String {
+        let history = self.hub.history("lobby", None, 0).await.expect("a history");
+        hub::Position { offset, ..history.end }.to_string()
     }
 
     fn url(&self) -> String {
@@ -73,13 +92,13 @@ impl Server {
         Client(in_time(opening).await.expect("a WebSocket").0)
     }
 
-    async fn enter(&self, room: &str, name: &str, since: Option<u64>) -> Client {
+    async fn enter(&self, room: &str, name: &str, since: Option<&str>) -> Client {
         let mut client = self.join(room, name, name, since).await;
         client.until("here").await;
         client
     }
 
-    async fn join(&self, room: &str, name: &str, secret: &str, since: Option<u64>) -> Client {
+    async fn join(&self, room: &str, name: &str, secret: &str, since: Option<&str>) -> Client {
         let mut client = self.connect().await;
         client.ask(room, name, secret, since).await;
         client
@@ -93,7 +112,7 @@ impl Client {
         in_time(self.0.send(message.to_string())).await.expect("it is sent");
     }
 
-    async fn ask(&mut self, room: &str, name: &str, secret: &str, since: Option<u64>) {
+    async fn ask(&mut self, room: &str, name: &str, secret: &str, since: Option<&str>) {
         self.send(json!({
             "type": "join", "room": room, "name": name, "secret": secret, "since": since,
         }))
@@ -108,11 +127,11 @@ impl Client {
         self.send(json!({"type": "say", "key": key, "text": text})).await;
     }
 
-    /// The next message that is not a list of rooms. Those come whenever anybody comes or leaves.
+    /// The next message that is not about rooms or nodes. Those come at any time.
     async fn next(&mut self) -> Value {
         loop {
             let value = self.any().await;
-            if value["type"] != "rooms" {
+            if value["type"] != "rooms" && value["type"] != "reachable" {
                 return value;
             }
         }
@@ -166,8 +185,14 @@ impl Client {
     }
 }
 
+/// The number in the id of a message, and its text.
 fn id_and_text(said: &Value) -> (u64, String) {
-    (said["id"].as_u64().expect("an id"), said["text"].as_str().expect("a text").into())
+    (offset(said), said["text"].as_str().expect("a text").into())
+}
+
+fn offset(said: &Value) -> u64 {
+    let id = said["id"].as_str().expect("an id");
+    id.split_once('-').expect("an epoch").1.parse().expect("a number")
 }
 
 fn said(ids: std::ops::RangeInclusive<u64>) -> Vec<(u64, String)> {
@@ -229,7 +254,7 @@ async fn who_comes_back_has_what_was_missed_and_nothing_twice() {
         ada.say(&text).await;
         while ada.heard().await.0 != id {}
     }
-    let mut bob = server.join("lobby", "Bob", "Bob", Some(2)).await;
+    let mut bob = server.join("lobby", "Bob", "Bob", Some(&server.id(2).await)).await;
     let welcome = bob.next().await;
     assert_eq!(welcome, json!({"type": "welcome", "room": "lobby", "name": "Bob", "fresh": false}));
     assert_eq!(bob.missed().await, (said(3..=9), json!(["Ada", "Bob"])));
@@ -266,11 +291,11 @@ async fn who_reads_too_slowly_is_dropped_and_has_the_rest_on_coming_back() {
         let value: Value = serde_json::from_str(message.as_text().expect("text")).expect("JSON");
         if value["type"] == "said" {
             last += 1;
-            assert_eq!(value["id"], last, "no holes");
+            assert_eq!(offset(&value), last, "no holes");
         }
     }
     assert!(last < said, "all of it came");
-    let mut back = server.join("lobby", "Slow", "s", Some(last)).await;
+    let mut back = server.join("lobby", "Slow", "s", Some(&server.id(last).await)).await;
     let missed = back.missed().await.0;
     let ids: Vec<_> = missed.iter().map(|(id, _)| *id).collect();
     assert_eq!(ids, (last + 1..=said).collect::<Vec<_>>());
@@ -294,11 +319,12 @@ async fn who_does_not_say_where_to_is_sent_away_and_who_did_is_not() {
 async fn what_is_said_while_somebody_enters_comes_once() {
     let store = Store::open(Path::new(":memory:")).expect("a database");
     for (_, text) in said(1..=500) {
-        store.add("lobby", "Eve", &text, &text).await.expect("it is kept");
+        let words = json!({"at": 1, "name": "Eve", "text": text});
+        store.append("lobby", &Draft::new(words.to_string())).await.expect("it is kept");
     }
     let server = Server::with(store).await;
     let mut ada = server.enter("lobby", "Ada", None).await;
-    let mut bob = server.join("lobby", "Bob", "Bob", Some(0)).await;
+    let mut bob = server.join("lobby", "Bob", "Bob", Some(&server.id(0).await)).await;
     for (_, text) in said(501..=508) {
         ada.say(&text).await;
     }
@@ -313,16 +339,19 @@ async fn what_is_said_while_somebody_enters_comes_once() {
 async fn who_is_new_has_the_newest() {
     let store = Store::open(Path::new(":memory:")).expect("a database");
     for (_, text) in said(1..=80) {
-        store.add("lobby", "Eve", &text, &text).await.expect("it is kept");
+        let words = json!({"at": 1, "name": "Eve", "text": text});
+        store.append("lobby", &Draft::new(words.to_string())).await.expect("it is kept");
     }
     let server = Server::with(store).await;
     let mut ada = server.join("lobby", "Ada", "s1", None).await;
     assert_eq!(ada.next().await["fresh"], true);
     assert_eq!(ada.missed().await.0, said(31..=80));
-    // An id that was never given is from another database.
-    let mut bob = server.join("lobby", "Bob", "s2", Some(81)).await;
-    assert_eq!(bob.next().await["fresh"], true);
-    assert_eq!(bob.missed().await.0, said(31..=80));
+    // An id that was never given is from another database, and what is no id is from nowhere.
+    for (name, id) in [("Bob", &*server.id(81).await), ("Cid", "1-80"), ("Dan", "80")] {
+        let mut client = server.join("lobby", name, name, Some(id)).await;
+        assert_eq!(client.next().await["fresh"], true, "{id}");
+        assert_eq!(client.missed().await.0, said(31..=80));
+    }
 }
 
 #[tokio::test]
