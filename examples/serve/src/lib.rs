@@ -16,8 +16,8 @@ use lexopt::prelude::*;
 use tokio::net::TcpListener;
 
 /// The part of `--help` that is the same for all.
-pub const HELP: &str = "\
-  --listen ADDR          where to listen; port 0 picks one [default: 127.0.0.1:9001]
+pub const HELP: &str =
+    "  --listen ADDR          where to listen; port 0 picks one [default: 127.0.0.1:9001]
   --allow-origin ORIGIN  let pages of this origin connect as well, not only its own (repeatable)
   --max-connections N    clients beyond that get status 503 [default: 1000]
   --ping-every SECONDS   ping a client that has been silent for so long [default: 30]

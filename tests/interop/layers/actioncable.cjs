@@ -2,7 +2,7 @@
 // builds: actioncable
 "use strict";
 
-const { cases, equal, Inbox, refusal, request, WebSocket } = require("./harness.cjs");
+const { cases, equal, Inbox, refusal, request, usage, WebSocket } = require("./harness.cjs");
 
 // What the client expects of a browser.
 globalThis.addEventListener = globalThis.removeEventListener = () => {};
@@ -62,7 +62,8 @@ const disconnect = (server, name, reconnect, token = "secret") =>
     method: "POST", headers: { authorization: `Bearer ${token}` },
   });
 
-cases("actioncable", 39, {
+cases("actioncable", 40, {
+  "options are explained, and wrong ones named": () => usage("actioncable", "broker", "token", "admin", "max-subscriptions", "join-within", "beat"),
   "the client connects, and is welcome": async t => {
     const consumer = connect(t, await t.start("actioncable"), "Ada");
     await chat(consumer).until("connected");
@@ -348,7 +349,7 @@ cases("actioncable", 39, {
     equal(await raw.told(), { identifier, type: "confirm_subscription" });
   },
   "a client that subscribes to nothing is sent away, and one that did is not": async t => {
-    const server = await t.start("actioncable", "--subscribe-within", "0.2");
+    const server = await t.start("actioncable", "--join-within", "0.2");
     const raw = await peer(t, server);
     await raw.confirmed();
     raw.command("unsubscribe");

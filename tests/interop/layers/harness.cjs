@@ -8,7 +8,7 @@
 "use strict";
 
 const assert = require("node:assert/strict");
-const { spawn } = require("node:child_process");
+const { execFile, spawn } = require("node:child_process");
 const { mkdtempSync, rmSync } = require("node:fs");
 const http = require("node:http");
 const net = require("node:net");
@@ -289,6 +289,25 @@ function request(url, { method = "GET", headers = {}, body } = {}) {
   }));
 }
 
+// Options of a program: what is wrong is named, with status 2, and --help names each.
+async function usage(program, ...options) {
+  const run = (...flags) => within(program, new Promise((resolve, reject) => {
+    const child = execFile(path.join(PROGRAMS, program), flags, (_, stdout, stderr) => resolve({ status: child.exitCode, stdout, stderr }));
+    child.on("error", reject);
+  }));
+  const { status, stdout } = await run("--help");
+  equal(status, 0);
+  for (const option of ["listen", "allow-origin", "max-connections", "ping-every", "pong-within", ...options]) {
+    if (!stdout.includes(`  --${option} `)) throw new Error(`--help does not name --${option}`);
+    const missing = await run(`--${option}`);
+    equal([missing.status, missing.stderr.includes(`'--${option}'`)], [2, true], option);
+  }
+  for (const flags of [["--nonsense"], ["nonsense"], ["--listen=nonsense"], ["--ping-every=-1"], ["--allow-origin=nonsense"]]) {
+    const wrong = await run(...flags);
+    equal([wrong.status, wrong.stderr.startsWith(`${program}: `)], [flags[0].includes("listen") ? 1 : 2, true], flags[0]);
+  }
+}
+
 // Runs the cases one after the other, and ends the process. With a word as argument, only those with the word in their name.
 async function cases(part, atLeast, all) {
   const word = process.argv[2];
@@ -349,4 +368,4 @@ async function cases(part, atLeast, all) {
   process.exit(failed || !passed ? 1 : 0);
 }
 
-module.exports = { cases, equal, within, Inbox, start, raw, refusal, relay, request, WebSocket, PROGRAMS, DEADLINE };
+module.exports = { cases, equal, within, Inbox, start, raw, refusal, relay, request, usage, WebSocket, PROGRAMS, DEADLINE };

@@ -4,7 +4,7 @@
 
 const { readFileSync } = require("node:fs");
 const { Socket, LongPoll, Presence } = require("phoenix");
-const { cases, equal, within, Inbox, refusal, request, WebSocket } = require("./harness.cjs");
+const { cases, equal, within, Inbox, refusal, request, usage, WebSocket } = require("./harness.cjs");
 
 class Storage {
   items = {};
@@ -262,7 +262,8 @@ async function pages(t) {
   return { show, flags: ["--allow-origin", site.url] };
 }
 
-cases("phoenix", 68, {
+cases("phoenix", 69, {
+  "options are explained, and wrong ones named": () => usage("phoenix", "broker", "token", "max-channels", "join-within", "timeout", "poll-window"),
   ...shared("websocket", {}),
   ...shared("longpoll", polling),
   "heartbeats are answered": async t => {
