@@ -385,7 +385,7 @@ cases("actioncable", 40, {
     await slow.confirmed(inbox("Slow"));
     slow.socket.pause();
     const tell = JSON.stringify({ action: "tell", to: "Slow", text: "\u{1f422}".repeat(2000) });
-    await Promise.all(Array.from({ length: 14 }, async () => {
+    await Promise.all(Array.from({ length: 8 }, async () => {
       const ada = await peer(t, server);
       await ada.confirmed(inbox("Ada"));
       for (let i = 0; i < 190; i += 1) ada.command("message", inbox("Ada"), tell);

@@ -489,7 +489,7 @@ cases("phoenix", 69, {
     await slow.ask("1", "1", "user:Slow", "phx_join", {});
     slow.socket.pause();
     const text = "\u{1f422}".repeat(2000);
-    await Promise.all(Array.from({ length: 14 }, async () => {
+    await Promise.all(Array.from({ length: 8 }, async () => {
       const ada = await peer(t, server);
       await ada.ask("1", "1", "user:Ada", "phx_join", {});
       for (let i = 0; i < 190; i += 1) ada.send(["1", String(i), "user:Ada", "tell", { to: "Slow", text }]);
