@@ -2,8 +2,8 @@
 // builds: graphql
 "use strict";
 
-const { createClient } = require("graphql-ws");
 const { cases, equal, Inbox, refusal, request, usage, WebSocket } = require("./harness.cjs");
+const { createClient } = require("graphql-ws");
 
 const PROTOCOL = "graphql-transport-ws";
 

@@ -16,6 +16,9 @@ const { tmpdir } = require("node:os");
 const path = require("node:path");
 const { createInterface } = require("node:readline");
 const { inspect } = require("node:util");
+// Where `run` installs packages, if this is started without it. So a part requires this first.
+process.env.NODE_PATH ??= path.resolve(__dirname, "../.cache/node-layers/node_modules");
+require("node:module").Module._initPaths();
 const WebSocket = require("ws");
 
 const ROOT = path.resolve(__dirname, "../../..");

@@ -2,9 +2,9 @@
 // builds: phoenix
 "use strict";
 
+const { cases, equal, within, Inbox, refusal, request, usage, WebSocket } = require("./harness.cjs");
 const { readFileSync } = require("node:fs");
 const { Socket, LongPoll, Presence } = require("phoenix");
-const { cases, equal, within, Inbox, refusal, request, usage, WebSocket } = require("./harness.cjs");
 
 class Storage {
   items = {};
