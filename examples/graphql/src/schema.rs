@@ -9,17 +9,17 @@ use tokio::sync::broadcast::{self, error::RecvError};
 
 pub type Chat = Schema<Query, Mutation, Said>;
 
-/// A query may nest so deep. The query with which tools ask for the schema has 13 levels.
+/// How deep a query may nest. The query with which tools ask for the schema fits.
 const MAX_DEPTH: usize = 15;
-/// A query may ask for so many fields, where a list counts as often as it is long.
+/// How many fields a query may ask for. The fields of a list count once for each entry.
 const MAX_COMPLEXITY: usize = 1000;
 
 const MAX_ROOMS: usize = 1000;
 const MAX_NAME: usize = 40;
 const MAX_TEXT: usize = 2000;
-/// A room keeps so many messages.
+/// How many messages a room keeps.
 const KEPT: usize = 100;
-/// A subscription that is so far behind is ended, and loses nothing that is kept: it can ask again, with `after`.
+/// A subscription that has this many messages to catch up with is ended. The client can subscribe again, with `after`.
 const MAX_BEHIND: usize = 256;
 
 /// Who asks, as `connection_init` or the header `X-Name` says.
@@ -59,7 +59,7 @@ impl Rooms {
 fn room<'a>(rooms: &'a mut HashMap<String, Room>, name: &str) -> Result<&'a mut Room> {
     check("a room's name", name, MAX_NAME)?;
     if rooms.len() >= MAX_ROOMS && !rooms.contains_key(name) {
-        // Rooms that nobody listens to are forgotten. Else whoever made up a thousand names would close the server to new ones.
+        // Rooms that nobody listens to are forgotten. Otherwise a client that makes up a thousand names would keep new ones out.
         rooms.retain(|_, room| room.said.receiver_count() > 0);
         if rooms.len() >= MAX_ROOMS {
             return Err(Error::new(format!("there are {MAX_ROOMS} rooms already")));

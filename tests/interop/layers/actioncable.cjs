@@ -10,7 +10,7 @@ const cable = require("@rails/actioncable");
 cable.adapters.WebSocket = WebSocket;
 cable.Connection.reopenDelay = 20;
 
-// After so many seconds of silence the client connects again. It is the client's default, or less where a case needs it.
+// How many seconds of silence the client waits before it connects again. It is the client's default, or less where a case needs it.
 const PATIENT = 6, HASTY = 0.2;
 // A server for a hasty client.
 const BEATING = ["--beat", "0.05"];
