@@ -9,7 +9,8 @@
 
 const assert = require("node:assert/strict");
 const { execFile, spawn } = require("node:child_process");
-const { mkdtempSync, rmSync } = require("node:fs");
+const { mkdtempSync } = require("node:fs");
+const { rm } = require("node:fs/promises");
 const http = require("node:http");
 const net = require("node:net");
 const { tmpdir } = require("node:os");
@@ -225,7 +226,7 @@ async function browser() {
     "--disable-sync", "--remote-debugging-port=0", `--user-data-dir=${profile}`, "about:blank",
   ], { stdio: ["ignore", "ignore", "pipe"] });
   children.add(child);
-  process.on("exit", () => { child.kill("SIGKILL"); rmSync(profile, { recursive: true, force: true, maxRetries: 3 }); });
+  const exit = new Promise(done => child.on("exit", done)).finally(() => children.delete(child));
   const lines = new Inbox("chromium");
   createInterface(child.stderr).on("line", lines.push);
   const missing = new Promise((_, reject) => child.on("error", reject));
@@ -236,18 +237,25 @@ async function browser() {
   const answers = new Inbox("the debugger");
   socket.on("message", data => { const answer = JSON.parse(data); if (answer.id) answers.push(answer); });
   let calls = 0;
-  return async (method, params = {}, sessionId = undefined) => {
+  const call = async (method, params = {}, sessionId = undefined) => {
     const id = calls += 1;
     socket.send(JSON.stringify({ id, method, params, sessionId }));
     const answer = await answers.next(answer => answer.id === id);
     if (answer.error) throw new Error(`${method}: ${answer.error.message}`);
     return answer.result;
   };
+  // In an orderly way: its processes still write to the profile for a while after a signal.
+  const close = async () => {
+    await call("Browser.close");
+    await within("the end of Chromium", exit);
+    await rm(profile, { recursive: true, force: true, maxRetries: 5 });
+  };
+  return { call, close };
 }
 
 // A tab that shows `url`. `evaluate` gives the value of an expression, and waits if it is a promise.
 async function page(url) {
-  const call = await (chromium ??= browser());
+  const { call } = await (chromium ??= browser());
   const { targetId } = await call("Target.createTarget", { url: "about:blank" });
   const { sessionId } = await call("Target.attachToTarget", { targetId, flatten: true });
   await call("Page.enable", {}, sessionId);
@@ -362,6 +370,11 @@ async function cases(part, atLeast, all) {
       passed += 1;
       console.log(`ok      ${part}: ${name} (${Date.now() - begun} ms)`);
     }
+  }
+  try {
+    await (await chromium)?.close();
+  } catch (error) {
+    console.log(`Chromium: ${error.message}`);
   }
   console.log(`${passed} passed, ${failed} failed`);
   if (!word && passed + failed < atLeast) {
