@@ -62,7 +62,7 @@ const disconnect = (server, name, reconnect, token = "secret") =>
     method: "POST", headers: { authorization: `Bearer ${token}` },
   });
 
-cases("actioncable", 40, {
+cases("actioncable", 41, {
   "options are explained, and wrong ones named": () => usage("actioncable", "broker", "token", "admin", "max-subscriptions", "join-within", "beat"),
   "the client connects, and is welcome": async t => {
     const consumer = connect(t, await t.start("actioncable"), "Ada");
@@ -395,16 +395,16 @@ cases("actioncable", 40, {
     slow.socket.resume();
     equal(await slow.json(({ type }) => type === "disconnect"), { type: "disconnect", reason: "remote", reconnect: true });
   },
-  "two nodes share a room over Redis": async t => {
-    const redis = await t.redis();
-    const servers = [await t.start("actioncable", "--broker", redis), await t.start("actioncable", "--broker", redis)];
+  ...Object.fromEntries(["redis", "nats"].map(kind => [`two nodes share a room over ${kind}`, async t => {
+    const url = await t.broker(kind);
+    const servers = [await t.start("actioncable", "--broker", url), await t.start("actioncable", "--broker", url)];
     const [ada, bob] = [await enter(t, servers[0], "Ada"), await enter(t, servers[1], "Bob")];
     ada.perform("speak", { text: "over there" });
     equal((await bob.gets("text")).text, "over there");
     bob.perform("speak", { text: "and back" });
     await ada.gets("text");
     equal((await ada.gets("text")).text, "and back");
-  },
+  }])),
   "a broker that is not there is an error at once": async t => {
     const error = await t.start("actioncable", "--broker", "redis://127.0.0.1:1").then(() => "it runs", error => error.message);
     equal(error.includes("ended with 1"), true);

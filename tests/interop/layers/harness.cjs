@@ -199,22 +199,36 @@ async function relay(port) {
   });
 }
 
-// A Redis of its own on a free port, without a file.
-async function redis() {
+// A broker of the case's own, on a free port: `redis` without a file, `nats` with a folder for JetStream.
+async function broker(kind) {
   const probe = net.createServer();
   await new Promise(done => probe.listen(0, "127.0.0.1", done));
   const port = String(probe.address().port);
   await new Promise(done => probe.close(done));
-  const child = spawn("redis-server", ["--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"], {
-    stdio: ["ignore", "pipe", "ignore"], cwd: tmpdir(),
+  const folder = mkdtempSync(path.join(tmpdir(), "layers-"));
+  const [program, ready, flags] = {
+    redis: ["redis-server", "Ready to accept connections", ["--bind", "127.0.0.1", "--port", port, "--save", "", "--appendonly", "no"]],
+    nats: ["nats-server", "Server is ready", ["-a", "127.0.0.1", "-p", port, "-js", "-sd", folder]],
+  }[kind];
+  // Debian has some servers where only root looks.
+  const child = spawn(program, flags, {
+    stdio: ["ignore", "pipe", "pipe"], cwd: folder, env: { ...process.env, PATH: `${process.env.PATH}:/usr/sbin` },
   });
   children.add(child);
-  const lines = new Inbox("redis-server");
-  createInterface(child.stdout).on("line", lines.push);
+  const exit = new Promise(done => child.on("exit", done)).finally(() => children.delete(child));
+  const lines = new Inbox(program);
+  for (const stream of [child.stdout, child.stderr]) createInterface(stream).on("line", lines.push);
   const missing = new Promise((_, reject) => child.on("error", reject));
   missing.catch(() => {});
-  await Promise.race([lines.next(line => line.includes("Ready to accept connections")), missing]);
-  return { url: `redis://127.0.0.1:${port}`, kill: () => { child.kill("SIGKILL"); children.delete(child); } };
+  await Promise.race([lines.next(line => line.includes(ready)), missing]);
+  return {
+    url: `${kind}://127.0.0.1:${port}`,
+    close: async () => {
+      child.kill("SIGKILL");
+      await within(`the end of ${program}`, exit);
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
 }
 
 // A headless Chromium for all cases of the process, with commands of its debugging protocol.
@@ -341,9 +355,9 @@ async function cases(part, atLeast, all) {
       raw: async (...args) => { const peer = await raw(...args); defer(peer.end); return peer; },
       page: async url => { const shown = await page(url); defer(shown.close); return shown; },
       site: async contents => { const served = await site(contents); defer(served.close); return served; },
-      redis: async () => {
-        const found = await redis();
-        defer(found.kill);
+      broker: async kind => {
+        const found = await broker(kind);
+        defer(found.close);
         return found.url;
       },
       relay: async port => { const between = await relay(port); defer(() => between.close()); return between; },
