@@ -1,4 +1,4 @@
-//! Connecting: the name, the addresses, the proxy, TLS, redirects.
+//! Connecting: the name, the addresses, the proxy, TLS, redirects. `dial` stops before the handshake.
 
 use core::future::poll_fn;
 use core::net::{IpAddr, SocketAddr};
@@ -139,6 +139,53 @@ pub async fn connect_over<S: AsyncRead + AsyncWrite + Unpin>(
     Handshake::client(request).opening(Box::pin(opening)).await
 }
 
+/// Opens the stream that a WebSocket of this request would run over, and sends no request on it. It is for other protocols
+/// to the same servers: HTTP/1.1 with an `http` or `https` URL, for example.
+///
+/// ```no_run
+/// use bowline::{Config, handshake::{ClientRequest, Proxies}};
+/// use tokio::io::{AsyncReadExt, AsyncWriteExt};
+/// # async fn client() -> Result<(), bowline::Error> {
+/// let to = ClientRequest::new("https://example.com/")?.proxy(Proxies::from_env());
+/// let mut stream = bowline::tokio::dial(&to, Config::default()).await?;
+/// stream.write_all(b"GET / HTTP/1.1\r\nHost: example.com\r\nConnection: close\r\n\r\n").await?;
+/// let mut answer = Vec::new();
+/// stream.read_to_end(&mut answer).await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// It goes the way of [`connect_with`]: the same addresses, proxies, local address, hook for sockets and Unix sockets. With
+/// a `wss` or `https` URL the stream has TLS for the host of the URL, with `http/1.1` as its only ALPN protocol. The headers, the
+/// subprotocols and the redirects of the request have no effect, and neither has its path.
+///
+/// The names, the connections, the proxy and TLS together take at most [`Config::handshake_timeout`], or the request's own
+/// [`timeout`](ClientRequest::timeout). [`Config::max_head_size`] and [`Config::max_headers`] limit the answer of a proxy. The rest of
+/// `config` has no effect. `TCP_NODELAY` is set.
+///
+/// # Errors
+///
+/// - [`Error::Io`] if no connection came about: [`Error::unreachable`] has each address with its own error.
+/// - [`Error::Proxy`] if the proxy gave none, and `Error::ProxyTls` if TLS with it failed. It is
+///   [`ProxyError::EarlyBytes`] if the server spoke first without TLS: those bytes would be lost.
+/// - `Error::Tls`, and [`Error::TlsNotBuiltIn`] for a secure URL without the feature `rustls`.
+/// - [`Error::Connect`] with [`ConnectError::TimedOut`] if the time ran out, or with [`ConnectError::Gone`] if the server left during TLS.
+/// - [`Error::Invalid`] if a variable of the environment names an invalid proxy.
+///
+/// # Cancel safety
+///
+/// Dropping the future gives up the attempt, and closes what it has opened.
+pub async fn dial(request: &ClientRequest, config: Config) -> Result<MaybeTls, Error> {
+    let config = request.config(config);
+    let (stream, first) = reach_in_time(request, &config, now()).await?;
+    match request.route()?.proxy {
+        Some(proxy) if !first.unread().is_empty() => {
+            Err(Error::of_proxy(proxy, ProxyError::EarlyBytes))
+        }
+        _ => Ok(stream),
+    }
+}
+
 fn deadline(config: &Config, start: Duration) -> Option<Duration> {
     Some(start.saturating_add(config.get().handshake_timeout?))
 }
@@ -150,13 +197,19 @@ async fn open(
     start: Duration,
     told: Handshake,
 ) -> Result<(WebSocket<MaybeTls>, Response), Error> {
-    let deadline = deadline(config, start);
-    let Some(reached) = within(deadline, Box::pin(reach(request, config, start))).await else {
-        return Err(ConnectError::TimedOut.into());
-    };
-    let (stream, input) = reached?;
+    let (stream, input) = reach_in_time(request, config, start).await?;
     told.peer(|| stream.tcp().peer_addr().ok());
     Box::pin(asynchronous::open(stream, input, request, config.clone(), start)).await
+}
+
+/// The same as [`reach`], until the deadline.
+async fn reach_in_time(
+    request: &ClientRequest,
+    config: &Config,
+    start: Duration,
+) -> Result<(MaybeTls, RecvBuf), Error> {
+    let reaching = Box::pin(reach(request, config, start));
+    within(deadline(config, start), reaching).await.unwrap_or(Err(ConnectError::TimedOut.into()))
 }
 
 /// A stream to the server, with TLS if the URL asks for it, and the first bytes that have come on it.

@@ -30,7 +30,7 @@ mod proxy_header;
 mod reconnect;
 mod server;
 
-pub use dial::{connect, connect_over, connect_with};
+pub use dial::{connect, connect_over, connect_with, dial};
 pub use group::{Group, Shutdown};
 pub use handler::{Ended, HandlerResult};
 pub use listener::Listener;

@@ -9,14 +9,14 @@ use socket2::{Domain, Socket, Type};
 use super::*;
 
 /// An address that answers no connection. Its queue is full, so Linux drops the packets that would open one.
-struct Silent {
-    address: SocketAddr,
+pub(crate) struct Silent {
+    pub(crate) address: SocketAddr,
     _listener: Socket,
     _queued: Vec<TcpStream>,
 }
 
 impl Silent {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         listener.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
         listener.listen(0).unwrap();

@@ -12,6 +12,8 @@ mod proxies;
 mod redirects;
 #[cfg(feature = "ring")]
 mod secure;
+#[cfg(feature = "tokio")]
+mod streams;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

@@ -8,7 +8,10 @@ use super::*;
 
 /// An HTTP proxy, which tells the heads that came. It wants these credentials, if there are some, and says this when it
 /// has connected.
-fn http_proxy(credentials: &'static str, granted: &'static str) -> (SocketAddr, Receiver<String>) {
+pub(crate) fn http_proxy(
+    credentials: &'static str,
+    granted: &'static str,
+) -> (SocketAddr, Receiver<String>) {
     let (give, heads) = mpsc::channel();
     let address = serve(move |mut socket| {
         let head = read_head(&mut socket);
@@ -36,10 +39,10 @@ fn http_proxy(credentials: &'static str, granted: &'static str) -> (SocketAddr, 
     (address, heads)
 }
 
-const GRANTED: &str = "HTTP/1.1 200 Connection established\r\n\r\n";
+pub(crate) const GRANTED: &str = "HTTP/1.1 200 Connection established\r\n\r\n";
 
 /// A SOCKS 5 proxy without credentials, which tells what it was asked for.
-fn socks_proxy() -> (SocketAddr, Receiver<String>) {
+pub(crate) fn socks_proxy() -> (SocketAddr, Receiver<String>) {
     let (give, asked) = mpsc::channel();
     let address = serve(move |mut socket| {
         let mut greeting = [0; 3];
@@ -79,7 +82,7 @@ fn socks_proxy() -> (SocketAddr, Receiver<String>) {
     (address, asked)
 }
 
-fn proxy(url: impl AsRef<str>) -> Proxy {
+pub(crate) fn proxy(url: impl AsRef<str>) -> Proxy {
     Proxy::new(url.as_ref()).unwrap()
 }
 

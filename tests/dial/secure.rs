@@ -10,18 +10,18 @@ use bowline::tls::TlsError;
 use super::*;
 use crate::support::tls::Authority;
 
-fn tls(config: &Arc<ServerConfig>, socket: TcpStream) -> TlsStream<TcpStream> {
+pub(crate) fn tls(config: &Arc<ServerConfig>, socket: TcpStream) -> TlsStream<TcpStream> {
     TlsStream::new(ServerConnection::new(config.clone()).unwrap(), socket)
 }
 
 /// An echo server on TLS for this name.
-fn secure_server(authority: &Authority, name: &str) -> SocketAddr {
+pub(crate) fn secure_server(authority: &Authority, name: &str) -> SocketAddr {
     let config = Arc::new(authority.server(&[name]));
     serve(move |socket| echo(tls(&config, socket)))
 }
 
 /// An HTTP proxy, on TLS if there is a configuration. It connects to this server, whatever the name.
-fn proxy_to(server: SocketAddr, config: Option<ServerConfig>) -> SocketAddr {
+pub(crate) fn proxy_to(server: SocketAddr, config: Option<ServerConfig>) -> SocketAddr {
     let config = config.map(Arc::new);
     serve(move |mut socket| {
         const GRANTED: &[u8] = b"HTTP/1.1 200 OK\r\n\r\n";
