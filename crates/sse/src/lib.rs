@@ -20,6 +20,9 @@ pub use parser::{Item, Limits, ParseError, Parser};
 /// The types of requests and responses: version 1 of the crate `http`.
 #[cfg(feature = "http")]
 pub use ::http;
+/// What a client connects with: proxies, TLS, errors. [`EventSource::dial`](client::EventSource::dial) takes its `ClientRequest`.
+#[cfg(feature = "client")]
+pub use bowline;
 /// What [`EventSource::reconnect`](client::EventSource::reconnect) takes, of the crate `bowline`.
 #[cfg(feature = "client")]
 pub use bowline::Reconnect;

@@ -32,8 +32,12 @@ pub enum End {
     Cut(Arc<dyn core::error::Error + Send + Sync>),
     /// Nothing came for as long as `EventSource::idle_timeout` says.
     Silent,
-    /// No connection came about, or it broke before an answer.
-    Unreachable(Arc<io::Error>),
+    /// No connection came about, or it broke before an answer. The error has each address with its own error
+    /// ([`unreachable`](bowline::Error::unreachable)), what the proxy answered, or what is wrong with the certificate.
+    ///
+    /// Some of these stop the source at once, because the next attempt would go the same way: TLS that failed, a proxy
+    /// that wants other credentials, a setting that this machine cannot do. [`bowline::Error::is_retryable`] tells.
+    Unreachable(Arc<bowline::Error>),
     /// There was no answer within `EventSource::connect_timeout`.
     TimedOut,
     /// The server answered with status 204: the client shall not connect again.
@@ -52,12 +56,17 @@ impl End {
         Self::Cut(error.into())
     }
 
-    pub(super) fn unreachable(error: impl Into<Cause>) -> Self {
-        let error = error.into();
-        Self::Unreachable(Arc::new(match error.downcast::<io::Error>() {
-            Ok(error) => *error,
-            Err(error) => io::Error::other(error),
-        }))
+    pub(super) fn unreachable(error: bowline::Error) -> Self {
+        use bowline::handshake::ConnectError;
+        match error {
+            bowline::Error::Connect(ConnectError::TimedOut) => Self::TimedOut,
+            error => Self::Unreachable(Arc::new(error)),
+        }
+    }
+
+    /// The connection broke before an answer.
+    pub(super) fn unanswered(error: hyper::Error) -> Self {
+        Self::unreachable(io::Error::other(error).into())
     }
 
     /// What it means for the policy. `None`: the source stops, whatever the policy says.
@@ -67,9 +76,8 @@ impl End {
             // away, which is what 1001 says of a WebSocket.
             Self::Ended { .. } => Some(Outcome::Closed(1001.into())),
             // 9.2.2: "if res is a network error, then reestablish the connection, unless the user agent knows that to be futile".
-            Self::Cut(_) | Self::Silent | Self::Unreachable(_) | Self::TimedOut => {
-                Some(Outcome::Network)
-            }
+            Self::Cut(_) | Self::Silent | Self::TimedOut => Some(Outcome::Network),
+            Self::Unreachable(error) => Some(error.outcome()),
             // 9.2.2: "Otherwise, if res's status is not 200, or if res's `Content-Type` is not `text/event-stream`, then fail the
             // connection."
             Self::Stopped | Self::Refused(_) | Self::NotEvents(_) | Self::TooLong(_) => None,
@@ -116,17 +124,22 @@ impl core::error::Error for End {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InvalidRequest {
-    /// The URL is not an absolute `http` URL.
+    /// The URL is not an absolute `http` or `https` URL.
     Url,
-    /// The URL is an `https` one, and nothing here speaks TLS: see `EventSource::over`.
+    /// The URL is an `https` one, and TLS is not built in: use the feature `rustls` with `ring` or `aws-lc-rs`, or
+    /// `EventSource::over`.
     Tls,
 }
 
 impl fmt::Display for InvalidRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Url => "the URL is not an absolute http URL, such as http://example.com/feed",
-            Self::Tls => "the URL is an https one: give EventSource::over streams that speak TLS",
+            Self::Url => {
+                "the URL is not an absolute http or https URL, such as http://example.com/feed"
+            }
+            Self::Tls => {
+                "the URL is an https one and TLS is not built in: use the feature `ring`, or EventSource::over"
+            }
         })
     }
 }

@@ -13,8 +13,9 @@ use std::boxed::Box;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 
-use ::http::{Method, Request};
+use ::http::Request;
 use bowline::Reconnect;
+use bowline::handshake::ClientRequest;
 use bowline::protocol::Retries;
 use bytes::Bytes;
 use hyper::body::Body as _;
@@ -44,8 +45,9 @@ pub use self::end::{End, InvalidRequest};
 /// # }
 /// ```
 ///
-/// It speaks HTTP/1.1 over TCP. For TLS, a proxy or another kind of socket, give it the streams: [`over`](Self::over). It
-/// does not follow redirects.
+/// It speaks HTTP/1.1. `https` needs the feature `rustls` and a crypto provider, which the features `ring` and `aws-lc-rs` bring. How it
+/// connects is what [`bowline::tokio::dial`] does: all addresses of a name, proxies, TLS. See [`dial`](Self::dial). It does not
+/// follow redirects.
 pub struct EventSource {
     template: Template,
     dial: Dial,
@@ -84,7 +86,7 @@ struct Reading {
 }
 
 impl EventSource {
-    /// A source that asks with GET for this `http` URL.
+    /// A source that asks with GET for this `http` or `https` URL.
     ///
     /// # Errors
     ///
@@ -104,19 +106,16 @@ impl EventSource {
     ///
     /// # Errors
     ///
-    /// If the URL is not an absolute `http` URL. For `https`, see [`over`](Self::over).
+    /// If the URL is not an absolute `http` or `https` URL, or an `https` one without the feature `rustls`.
     pub fn new(request: Request<Bytes>) -> Result<Self, InvalidRequest> {
-        if request.uri().scheme_str() == Some("https") {
+        if !cfg!(feature = "rustls") && request.uri().scheme_str() == Some("https") {
             return Err(InvalidRequest::Tls);
         }
-        let host = request.uri().host().ok_or(InvalidRequest::Url)?;
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        let place = (String::from(host), request.uri().port_u16().unwrap_or(80));
-        Self::with(request, open::tcp(place))
+        Self::with(request, Dial::Own(None))
     }
 
-    /// A source like [`new`](Self::new), over streams that the closure opens for each attempt, with all that they need: TLS,
-    /// a proxy, a Unix socket. The URL may be an `https` one. Its host and port are only sent.
+    /// A source like [`new`](Self::new), over streams that the closure opens for each attempt, with TLS if they need it. The
+    /// URL may be an `https` one. Its host and port are only sent.
     ///
     /// ```no_run
     /// use bowline_sse::client::EventSource;
@@ -147,7 +146,7 @@ impl EventSource {
             });
             opening
         };
-        Self::with(request, Box::new(dial))
+        Self::with(request, Dial::Given(Box::new(dial)))
     }
 
     fn with(request: Request<Bytes>, dial: Dial) -> Result<Self, InvalidRequest> {
@@ -165,6 +164,34 @@ impl EventSource {
             retry: None,
             state: State::Waiting(None),
         })
+    }
+
+    /// Sets how to connect: through which proxy, with which TLS, from or to which address. The closure gets a request for the host of
+    /// the URL before each attempt, and gives it back with what it wants.
+    ///
+    /// ```no_run
+    /// use bowline_sse::bowline::handshake::Proxies;
+    /// use bowline_sse::client::EventSource;
+    ///
+    /// # fn client() -> Result<(), Box<dyn std::error::Error>> {
+    /// let proxies = Proxies::from_env();
+    /// let source = EventSource::get("http://example.com/feed")?.dial(move |to| to.proxy(proxies.clone()));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// These have an effect: [`proxy`](ClientRequest::proxy), `tls_config`, [`connect_to`](ClientRequest::connect_to) with a Unix
+    /// socket too, [`local_address`](ClientRequest::local_address), [`configure_socket`](ClientRequest::configure_socket), and
+    /// [`timeout`](ClientRequest::timeout), which takes the place of [`connect_timeout`](Self::connect_timeout) until the stream
+    /// is open. Headers are those of the request of [`new`](Self::new). A source of [`over`](Self::over) never calls this.
+    pub fn dial(
+        mut self,
+        settings: impl FnMut(ClientRequest) -> ClientRequest + Send + 'static,
+    ) -> Self {
+        if let Dial::Own(own) = &mut self.dial {
+            *own = Some(Box::new(settings));
+        }
+        self
     }
 
     /// Sets when to connect again, and when to give up.
@@ -275,7 +302,9 @@ impl EventSource {
         let now = self.now();
         self.retries.start(now);
         let request = self.template.request(&self.last_event_id);
-        let opening = open::open((self.dial)(), request, self.connect_timeout);
+        let deadline = self.connect_timeout.and_then(|most| Instant::now().checked_add(most));
+        let dialing = self.dial.dial(&self.template.url, deadline);
+        let opening = open::open(dialing, request, deadline);
         self.state = State::Opening(Box::pin(opening));
     }
 
@@ -292,7 +321,7 @@ impl EventSource {
         let now = self.now();
         // RFC 9110 §9.2.2: "A client SHOULD NOT automatically retry a request with a non-idempotent method unless it has some
         // means to know that the request semantics are actually idempotent".
-        let may_repeat = !was_sent || self.repeat || self.template.method().is_safe();
+        let may_repeat = !was_sent || self.repeat || self.template.method.is_safe();
         let Some(outcome) = end.outcome().filter(|_| may_repeat) else {
             self.state = State::Over(end);
             return;
@@ -361,7 +390,6 @@ fn later(time: impl Into<Option<Duration>>) -> Option<Pin<Box<Sleep>>> {
 
 impl fmt::Debug for EventSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let method: &Method = self.template.method();
-        f.debug_struct("EventSource").field("method", method).finish_non_exhaustive()
+        f.debug_struct("EventSource").field("method", &self.template.method).finish_non_exhaustive()
     }
 }

@@ -1,23 +1,23 @@
 //! One attempt: a connection, a request, and the head of the answer.
 
 use alloc::borrow::ToOwned;
+use alloc::format;
 use alloc::string::String;
 use core::pin::{Pin, pin};
 use core::task::Context;
-use core::time::Duration;
 use std::boxed::Box;
-use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use ::http::header::{ACCEPT, CACHE_CONTROL, HOST};
-use ::http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use ::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use bowline::Config;
+use bowline::handshake::{ClientRequest, ConnectError};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{Connection, SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
 
 use super::{End, InvalidRequest};
 use crate::server::{CONTENT_TYPE, LAST_EVENT_ID};
@@ -27,61 +27,107 @@ pub(super) trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Io for S {}
 
-pub(super) type Dialing = Pin<Box<dyn Future<Output = io::Result<Box<dyn Io>>> + Send>>;
+pub(super) type Dialing = Pin<Box<dyn Future<Output = Result<Box<dyn Io>, bowline::Error>> + Send>>;
 
-/// Opens a stream to the server.
-pub(super) type Dial = Box<dyn FnMut() -> Dialing + Send>;
+/// Opens streams to the server.
+pub(super) enum Dial {
+    /// As bowline does, with the settings of the program.
+    Own(Option<Box<dyn FnMut(ClientRequest) -> ClientRequest + Send>>),
+    /// As the program does.
+    Given(Box<dyn FnMut() -> Dialing + Send>),
+}
 
-/// Dials a host and a port. All addresses of the name are tried in turn.
-pub(super) fn tcp((host, port): (String, u16)) -> Dial {
-    Box::new(move || {
-        let host = host.clone();
-        Box::pin(async move {
-            let stream = TcpStream::connect((&host[..], port)).await?;
-            stream.set_nodelay(true)?;
-            let stream: Box<dyn Io> = Box::new(stream);
-            Ok(stream)
-        })
-    })
+impl Dial {
+    /// Begins to open a stream to the host of this URL.
+    pub(super) fn dial(&mut self, url: &Uri, deadline: Option<Instant>) -> Dialing {
+        match self {
+            Self::Own(settings) => {
+                let to = place(url).map(|to| match settings {
+                    Some(settings) => settings(to),
+                    None => to,
+                });
+                Box::pin(async move {
+                    let now = Instant::now();
+                    let left = deadline.map(|deadline| deadline.saturating_duration_since(now));
+                    let config = Config::default().handshake_timeout(left);
+                    let stream: Box<dyn Io> = Box::new(bowline::tokio::dial(&to?, config).await?);
+                    Ok(stream)
+                })
+            }
+            Self::Given(dial) => {
+                let dialing = dial();
+                Box::pin(async move { in_time(deadline, dialing).await.unwrap_or_else(late) })
+            }
+        }
+    }
+}
+
+fn late<T>() -> Result<T, bowline::Error> {
+    Err(ConnectError::TimedOut.into())
+}
+
+/// `None` if the deadline comes first.
+async fn in_time<F: Future>(deadline: Option<Instant>, future: F) -> Option<F::Output> {
+    match deadline {
+        Some(deadline) => timeout_at(deadline, future).await.ok(),
+        None => Some(future.await),
+    }
+}
+
+/// Where the stream for this URL goes. Only its scheme, host and port matter.
+pub(super) fn place(url: &Uri) -> Result<ClientRequest, bowline::Error> {
+    let (scheme, host) = (url.scheme_str().unwrap_or_default(), host(url));
+    Ok(ClientRequest::new(&format!("{scheme}://{host}/"))?)
+}
+
+/// The host and the port, without credentials.
+fn host(url: &Uri) -> &str {
+    let authority = url.authority().map_or("", |authority| authority.as_str());
+    authority.rsplit_once('@').map_or(authority, |(_, host)| host)
 }
 
 /// The request, without what changes from attempt to attempt.
-pub(super) struct Template(Request<Full<Bytes>>);
+#[derive(Clone)]
+pub(super) struct Template {
+    pub(super) method: Method,
+    /// An absolute URL, which may have credentials.
+    pub(super) url: Uri,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+}
 
 impl Template {
     pub(super) fn new(request: Request<Bytes>) -> Result<Self, InvalidRequest> {
-        let (mut parts, body) = request.into_parts();
-        if !matches!(parts.uri.scheme_str(), Some("http" | "https")) {
+        let (parts, body) = request.into_parts();
+        let is_http = matches!(parts.uri.scheme_str(), Some("http" | "https"));
+        if !is_http || place(&parts.uri).is_err() {
             return Err(InvalidRequest::Url);
         }
-        // Credentials in a URL are no part of the host.
-        let authority = parts.uri.authority().ok_or(InvalidRequest::Url)?.as_str();
-        let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-        let host = HeaderValue::from_str(host).map_err(|_| InvalidRequest::Url)?;
-        parts.headers.entry(HOST).or_insert(host);
-        // 9.2.2: "User agents may set (`Accept`, `text/event-stream`) in request's header list. Set request's cache mode to
-        // `no-store`."
-        parts.headers.entry(ACCEPT).or_insert(HeaderValue::from_static(CONTENT_TYPE));
-        parts.headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-        // RFC 9112 §3.2.1: a server is sent the path and the query.
-        let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
-        parts.uri = path.parse::<Uri>().map_err(|_| InvalidRequest::Url)?;
-        Ok(Self(Request::from_parts(parts, Full::new(body))))
-    }
-
-    pub(super) fn method(&self) -> &Method {
-        self.0.method()
+        Ok(Self { method: parts.method, url: parts.uri, headers: parts.headers, body })
     }
 
     pub(super) fn request(&self, last_event_id: &str) -> Request<Full<Bytes>> {
-        let mut request = self.0.clone();
+        let mut request = Request::new(Full::new(self.body.clone()));
+        *request.method_mut() = self.method.clone();
+        // RFC 9112 §3.2.1: a server is sent the path and the query.
+        let path = self.url.path_and_query().cloned();
+        *request.uri_mut() = path.map_or_else(|| Uri::from_static("/"), Uri::from);
+        let headers = request.headers_mut();
+        headers.clone_from(&self.headers);
+        if let Ok(host) = HeaderValue::from_str(host(&self.url)) {
+            headers.entry(HOST).or_insert(host);
+        }
+        // 9.2.2: "User agents may set (`Accept`, `text/event-stream`) in request's header list. Set request's cache mode to
+        // `no-store`."
+        headers.entry(ACCEPT).or_insert(HeaderValue::from_static(CONTENT_TYPE));
+        headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
         // 9.2.3: "If the `EventSource` object's last event ID string is not the empty string: Let lastEventIDValue be the
         // `EventSource` object's last event ID string, encoded as UTF-8. Set (`Last-Event-ID`, lastEventIDValue) in request's
         // header list." An id with control characters cannot be a header.
         if !last_event_id.is_empty()
             && let Ok(id) = HeaderValue::from_bytes(last_event_id.as_bytes())
         {
-            request.headers_mut().insert(LAST_EVENT_ID, id);
+            headers.insert(LAST_EVENT_ID, id);
         }
         request
     }
@@ -119,24 +165,19 @@ pub(super) struct Failure {
 pub(super) async fn open(
     dialing: Dialing,
     request: Request<Full<Bytes>>,
-    timeout: Option<Duration>,
+    deadline: Option<Instant>,
 ) -> Result<Opened, Failure> {
-    let was_sent = AtomicBool::new(false);
-    let attempt = async {
-        let stream = dialing.await.map_err(End::unreachable)?;
-        was_sent.store(true, Ordering::Relaxed);
-        ask(stream, request).await
+    let stream = match dialing.await {
+        Ok(stream) => stream,
+        Err(error) => return Err(Failure { end: End::unreachable(error), was_sent: false }),
     };
-    let result = match timeout {
-        None => attempt.await,
-        Some(timeout) => tokio::time::timeout(timeout, attempt).await.unwrap_or(Err(End::TimedOut)),
-    };
-    result.map_err(|end| Failure { end, was_sent: was_sent.load(Ordering::Relaxed) })
+    let answer = in_time(deadline, ask(stream, request)).await.unwrap_or(Err(End::TimedOut));
+    answer.map_err(|end| Failure { end, was_sent: true })
 }
 
 async fn ask(stream: Box<dyn Io>, request: Request<Full<Bytes>>) -> Result<Opened, End> {
     let (mut sender, connection) =
-        handshake(TokioIo::new(stream)).await.map_err(End::unreachable)?;
+        handshake(TokioIo::new(stream)).await.map_err(End::unanswered)?;
     let mut connection = Some(Box::pin(connection));
     let response = {
         let mut answer = pin!(sender.send_request(request));
@@ -149,7 +190,7 @@ async fn ask(stream: Box<dyn Io>, request: Request<Full<Bytes>>) -> Result<Opene
             answer.as_mut().poll(cx)
         })
         .await
-        .map_err(End::unreachable)?
+        .map_err(End::unanswered)?
     };
     check(&response)?;
     Ok(Opened { body: response.into_body(), connection, _sender: sender })

@@ -103,9 +103,7 @@ async fn the_policy_says_when_to_give_up() {
     let (source, log) = get(answers);
     let (mut source, ends) = ends(source.reconnect(Reconnect::default().max_attempts(3)));
     let end = end(&mut source).await;
-    assert!(
-        matches!(&end, End::Unreachable(error) if error.kind() == std::io::ErrorKind::ConnectionRefused)
-    );
+    assert!(matches!(&end, End::Unreachable(error) if error.to_string().contains("refused")));
     assert_eq!((log.attempts(), ends.lock().unwrap().len()), (3, 2));
     let told: Vec<_> = ends.lock().unwrap().iter().map(|(_, wait)| wait.as_millis()).collect();
     let waited: Vec<_> = log.waits().iter().map(Duration::as_millis).collect();

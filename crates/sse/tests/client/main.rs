@@ -2,8 +2,12 @@
 
 mod again;
 mod answers;
+mod dialing;
 mod requests;
 mod sockets;
+#[cfg(feature = "ring")]
+#[path = "../../../../tests/support/tls.rs"]
+mod tls;
 
 use std::collections::VecDeque;
 use std::io;

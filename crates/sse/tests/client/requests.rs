@@ -57,10 +57,20 @@ fn only_absolute_http_urls_are_taken() {
     {
         assert_eq!(EventSource::get(url).unwrap_err(), InvalidRequest::Url, "{url}");
     }
-    let error = EventSource::get("https://example.com/").unwrap_err();
-    assert_eq!(error, InvalidRequest::Tls);
-    assert!(error.to_string().contains("EventSource::over"));
+    for port in ["0x50", "65536", "-1"] {
+        assert!(EventSource::get(&format!("http://example.com:{port}/")).is_err(), "{port}");
+    }
     assert!(EventSource::get("http://example.com").is_ok());
+}
+
+#[test]
+fn https_needs_tls() {
+    let source = EventSource::get("https://example.com/");
+    assert_eq!(source.is_ok(), cfg!(feature = "rustls"));
+    if let Err(error) = source {
+        assert_eq!(error, InvalidRequest::Tls);
+        assert!(error.to_string().contains("EventSource::over"));
+    }
 }
 
 #[test]
