@@ -9,6 +9,7 @@ use std::sync::Arc;
 use ::http::StatusCode;
 use bowline::Outcome;
 
+use super::redirect::Unfollowed;
 use crate::ParseError;
 
 type Cause = Box<dyn core::error::Error + Send + Sync>;
@@ -46,6 +47,16 @@ pub enum End {
     Refused(StatusCode),
     /// The answer is no stream of events: its content type is this, or it has none.
     NotEvents(Option<String>),
+    /// The answer is a redirect that was not followed.
+    #[non_exhaustive]
+    Redirected {
+        /// 301, 302, 303, 307 or 308.
+        status: StatusCode,
+        /// The `Location`, as the server sent it. What is not UTF-8 in it is U+FFFD.
+        location: String,
+        /// Why it was not followed.
+        why: Unfollowed,
+    },
     /// A line or an event exceeds the limits.
     TooLong(ParseError),
 }
@@ -81,6 +92,8 @@ impl End {
             // 9.2.2: "Otherwise, if res's status is not 200, or if res's `Content-Type` is not `text/event-stream`, then fail the
             // connection."
             Self::Stopped | Self::Refused(_) | Self::NotEvents(_) | Self::TooLong(_) => None,
+            // A network error by the Fetch standard. The next attempt would go the same way.
+            Self::Redirected { .. } => None,
         }
     }
 }
@@ -103,6 +116,9 @@ impl fmt::Display for End {
             }
             Self::NotEvents(Some(found)) => {
                 write!(f, "the answer is of type {found:?}; text/event-stream was expected")
+            }
+            Self::Redirected { status, location, why } => {
+                write!(f, "the server redirects with status {status} to {location:.200?}: {why}")
             }
             Self::TooLong(error) => error.fmt(f),
         }

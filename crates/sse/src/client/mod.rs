@@ -2,6 +2,7 @@
 
 mod end;
 mod open;
+mod redirect;
 
 use alloc::string::String;
 use core::fmt;
@@ -22,10 +23,12 @@ use hyper::body::Body as _;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use self::open::{Dial, Opened, Template};
+use self::open::{Dial, Failure, Opened, Template};
+use self::redirect::{REDIRECTS, Rules};
 use crate::{Event, Item, Limits, Parser};
 
 pub use self::end::{End, InvalidRequest};
+pub use self::redirect::Unfollowed;
 
 /// A stream of events that goes on when its connection breaks.
 ///
@@ -46,8 +49,8 @@ pub use self::end::{End, InvalidRequest};
 /// ```
 ///
 /// It speaks HTTP/1.1. `https` needs the feature `rustls` and a crypto provider, which the features `ring` and `aws-lc-rs` bring. How it
-/// connects is what [`bowline::tokio::dial`] does: all addresses of a name, proxies, TLS. See [`dial`](Self::dial). It does not
-/// follow redirects.
+/// connects is what [`bowline::tokio::dial`] does: all addresses of a name, proxies, TLS. See [`dial`](Self::dial). It follows
+/// [redirects](Self::redirects).
 pub struct EventSource {
     template: Template,
     dial: Dial,
@@ -55,6 +58,7 @@ pub struct EventSource {
     connect_timeout: Option<Duration>,
     idle_timeout: Option<Duration>,
     repeat: bool,
+    rules: Rules,
     on_wait: Option<OnWait>,
     retries: Retries,
     /// The clock of `retries` begins here.
@@ -62,7 +66,20 @@ pub struct EventSource {
     last_event_id: String,
     /// What the server asked for.
     retry: Option<Duration>,
+    /// The attempt under way, until its answer is a good one.
+    attempt: Option<Attempt>,
     state: State,
+}
+
+/// An attempt: one request, and those that follow its redirects.
+struct Attempt {
+    /// When the head of the last answer has to be there.
+    deadline: Option<Instant>,
+    /// The request after a redirect.
+    next: Option<Template>,
+    followed: u32,
+    /// One of its requests may have reached a server.
+    was_sent: bool,
 }
 
 type OnWait = Box<dyn FnMut(&End, Duration) + Send>;
@@ -70,7 +87,7 @@ type OnWait = Box<dyn FnMut(&End, Duration) + Send>;
 /// Where the source is. It lives here and not in a future, so that a future that is dropped loses nothing.
 enum State {
     Waiting(Option<Pin<Box<Sleep>>>),
-    Opening(Pin<Box<dyn Future<Output = Result<Opened, open::Failure>> + Send>>),
+    Opening(Pin<Box<dyn Future<Output = Result<Opened, Failure>> + Send>>),
     Open(Box<Reading>),
     Over(End),
 }
@@ -115,7 +132,7 @@ impl EventSource {
     }
 
     /// A source like [`new`](Self::new), over streams that the closure opens for each attempt, with TLS if they need it. The
-    /// URL may be an `https` one. Its host and port are only sent.
+    /// URL may be an `https` one. Its host and port are only sent. [`dial`](Self::dial) has no effect.
     ///
     /// ```no_run
     /// use bowline_sse::client::EventSource;
@@ -150,8 +167,11 @@ impl EventSource {
     }
 
     fn with(request: Request<Bytes>, dial: Dial) -> Result<Self, InvalidRequest> {
+        let elsewhere = matches!(dial, Dial::Own(_));
         Ok(Self {
             template: Template::new(request)?,
+            rules: Rules { most: REDIRECTS, insecure: false, elsewhere },
+            attempt: None,
             dial,
             limits: Limits::default(),
             connect_timeout: Some(Duration::from_secs(10)),
@@ -167,7 +187,8 @@ impl EventSource {
     }
 
     /// Sets how to connect: through which proxy, with which TLS, from or to which address. The closure gets a request for the host of
-    /// the URL before each attempt, and gives it back with what it wants.
+    /// the URL before each connection, and gives it back with what it wants. After a redirect the host may be another one: look at
+    /// [`host`](ClientRequest::host) if a setting, such as `connect_to` or a client certificate, is for one host alone.
     ///
     /// ```no_run
     /// use bowline_sse::bowline::handshake::Proxies;
@@ -232,6 +253,34 @@ impl EventSource {
         self
     }
 
+    /// Sets how many redirects one attempt follows. Default 20, as browsers have it. With 0, a redirect stops the source. So does one
+    /// that is not followed for another reason: see [`Unfollowed`].
+    ///
+    /// 301, 302, 303, 307 and 308 with a `Location` are redirects, and followed as the Fetch standard says:
+    ///
+    /// - After 303, and for a POST after 301 and 302, the next request is a GET without a body. Otherwise the method and the body stay. A
+    ///   POST is sent again after 307 and 308, because the server says with these that it did nothing.
+    /// - From `https` to `http` it takes [`insecure_redirects`](Self::insecure_redirects).
+    /// - To another origin (scheme, host or port) no header of the program is sent, but for `Accept`, `Accept-Language`, `Cache-Control`, `DNT`, `Pragma`,
+    ///   `User-Agent` and what describes the body (`Content-Type` and the like). A name does not tell whether a header holds a secret. The
+    ///   `Last-Event-ID`, the path and the body are sent.
+    /// - All requests of an attempt together have [`connect_timeout`](Self::connect_timeout).
+    /// - Each attempt begins at the URL of the source, after a permanent redirect too. Browsers go on with the last URL, since 9.2.3
+    ///   fetches the same request again. But that one no longer has the headers of the program, and may be a server that is gone.
+    /// - A POST that was redirected was sent, so its end is final: see [`repeat`](Self::repeat).
+    ///
+    /// A source of [`over`](Self::over) follows redirects within its origin alone.
+    pub fn redirects(mut self, most: u32) -> Self {
+        self.rules.most = most;
+        self
+    }
+
+    /// Follows redirects from `https` to `http` too. Default: no. Who reads the network then reads the events, and can send others.
+    pub fn insecure_redirects(mut self, follow: bool) -> Self {
+        self.rules.insecure = follow;
+        self
+    }
+
     /// Sets the last event id that an earlier source had. The first request sends it.
     pub fn resume(mut self, last_event_id: impl Into<String>) -> Self {
         self.last_event_id = last_event_id.into();
@@ -283,7 +332,7 @@ impl EventSource {
                 }
                 State::Opening(opening) => match ready!(opening.as_mut().poll(cx)) {
                     Ok(opened) => self.opened(opened),
-                    Err(open::Failure { end, was_sent }) => self.ended(end, was_sent),
+                    Err(failure) => self.failed(failure),
                 },
                 State::Open(reading) => match ready!(reading.poll_event(cx, self.idle_timeout)) {
                     Ok(event) => return Poll::Ready(Ok(event)),
@@ -301,14 +350,44 @@ impl EventSource {
     fn begin(&mut self) {
         let now = self.now();
         self.retries.start(now);
-        let request = self.template.request(&self.last_event_id);
         let deadline = self.connect_timeout.and_then(|most| Instant::now().checked_add(most));
-        let dialing = self.dial.dial(&self.template.url, deadline);
-        let opening = open::open(dialing, request, deadline);
+        self.ask(Attempt { deadline, next: None, followed: 0, was_sent: false });
+    }
+
+    /// Sends the next request of the attempt.
+    fn ask(&mut self, attempt: Attempt) {
+        let template = attempt.next.as_ref().unwrap_or(&self.template);
+        let request = template.request(&self.last_event_id);
+        let dialing = self.dial.dial(&template.url, attempt.deadline);
+        let opening = open::open(dialing, request, attempt.deadline);
+        self.attempt = Some(attempt);
         self.state = State::Opening(Box::pin(opening));
     }
 
+    fn failed(&mut self, failure: Failure) {
+        let Some(mut attempt) = self.attempt.take() else { return };
+        match failure {
+            Failure::Unsent(end) => self.ended(end, attempt.was_sent),
+            Failure::Sent(end) => self.ended(end, true),
+            Failure::Redirect(status, location) => {
+                let from = attempt.next.as_ref().unwrap_or(&self.template);
+                match self.rules.follow(from, attempt.followed, status, location.as_bytes()) {
+                    Ok(next) => {
+                        attempt.next = Some(next);
+                        (attempt.followed, attempt.was_sent) = (attempt.followed + 1, true);
+                        self.ask(attempt);
+                    }
+                    Err(why) => {
+                        let location = String::from_utf8_lossy(location.as_bytes()).into_owned();
+                        self.ended(End::Redirected { status, location, why }, true);
+                    }
+                }
+            }
+        }
+    }
+
     fn opened(&mut self, opened: Opened) {
+        self.attempt = None;
         let now = self.now();
         self.retries.opened(now);
         let parser = Parser::new().limits(self.limits).resume(self.last_event_id.as_str());

@@ -19,7 +19,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout_at};
 
-use super::{End, InvalidRequest};
+use super::{End, InvalidRequest, redirect};
 use crate::server::{CONTENT_TYPE, LAST_EVENT_ID};
 
 /// What a connection is made of.
@@ -81,7 +81,7 @@ pub(super) fn place(url: &Uri) -> Result<ClientRequest, bowline::Error> {
 }
 
 /// The host and the port, without credentials.
-fn host(url: &Uri) -> &str {
+pub(super) fn host(url: &Uri) -> &str {
     let authority = url.authority().map_or("", |authority| authority.as_str());
     authority.rsplit_once('@').map_or(authority, |(_, host)| host)
 }
@@ -155,11 +155,14 @@ impl Opened {
     }
 }
 
-/// Why an attempt gave no events.
-pub(super) struct Failure {
-    pub(super) end: End,
+/// Why a request gave no events.
+pub(super) enum Failure {
+    /// No connection came about, and nothing was sent.
+    Unsent(End),
     /// The request may have reached the server.
-    pub(super) was_sent: bool,
+    Sent(End),
+    /// The server answered that it is elsewhere.
+    Redirect(StatusCode, HeaderValue),
 }
 
 pub(super) async fn open(
@@ -169,13 +172,25 @@ pub(super) async fn open(
 ) -> Result<Opened, Failure> {
     let stream = match dialing.await {
         Ok(stream) => stream,
-        Err(error) => return Err(Failure { end: End::unreachable(error), was_sent: false }),
+        Err(error) => return Err(Failure::Unsent(End::unreachable(error))),
     };
-    let answer = in_time(deadline, ask(stream, request)).await.unwrap_or(Err(End::TimedOut));
-    answer.map_err(|end| Failure { end, was_sent: true })
+    let answer = in_time(deadline, ask(stream, request)).await;
+    let (opened, response) = answer.unwrap_or(Err(End::TimedOut)).map_err(Failure::Sent)?;
+    // Fetch, "HTTP-redirect fetch": "If locationURL is null, then return response." So its status counts then.
+    if redirect::is_redirect(response.status())
+        && let Some(location) = response.headers().get(header::LOCATION)
+    {
+        return Err(Failure::Redirect(response.status(), location.clone()));
+    }
+    check(&response).map_err(Failure::Sent)?;
+    Ok(opened)
 }
 
-async fn ask(stream: Box<dyn Io>, request: Request<Full<Bytes>>) -> Result<Opened, End> {
+/// Sends the request, and gives the head of the answer.
+async fn ask(
+    stream: Box<dyn Io>,
+    request: Request<Full<Bytes>>,
+) -> Result<(Opened, Response<()>), End> {
     let (mut sender, connection) =
         handshake(TokioIo::new(stream)).await.map_err(End::unanswered)?;
     let mut connection = Some(Box::pin(connection));
@@ -192,8 +207,8 @@ async fn ask(stream: Box<dyn Io>, request: Request<Full<Bytes>>) -> Result<Opene
         .await
         .map_err(End::unanswered)?
     };
-    check(&response)?;
-    Ok(Opened { body: response.into_body(), connection, _sender: sender })
+    let (head, body) = response.into_parts();
+    Ok((Opened { body, connection, _sender: sender }, Response::from_parts(head, ())))
 }
 
 /// Whether the answer is a stream of events.

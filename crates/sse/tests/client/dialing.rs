@@ -13,9 +13,9 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::{HEAD, chunk, end, ends, take};
 
 /// What servers and proxies were asked: the heads.
-type Heads = Arc<Mutex<Vec<String>>>;
+pub(crate) type Heads = Arc<Mutex<Vec<String>>>;
 
-async fn read_head(stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
+pub(crate) async fn read_head(stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(stream.read_u8().await.ok()?);
@@ -34,7 +34,7 @@ async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, heads: Heads) {
 }
 
 /// Does this with each connection, as long as the test runs.
-async fn serve<F: Future<Output = ()> + Send + 'static>(
+pub(crate) async fn serve<F: Future<Output = ()> + Send + 'static>(
     each: impl Fn(TcpStream) -> F + Send + 'static,
 ) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -47,7 +47,7 @@ async fn serve<F: Future<Output = ()> + Send + 'static>(
     address
 }
 
-async fn event_server() -> (SocketAddr, Heads) {
+pub(crate) async fn event_server() -> (SocketAddr, Heads) {
     let heads = Heads::default();
     let told = heads.clone();
     (serve(move |stream| answer(stream, told.clone())).await, heads)
@@ -83,7 +83,7 @@ fn through(source: EventSource, at: SocketAddr) -> EventSource {
     source.dial(move |to| to.proxy(proxy.clone()))
 }
 
-fn get(url: &str) -> EventSource {
+pub(crate) fn get(url: &str) -> EventSource {
     let policy = Reconnect::default().max_delay(Duration::ZERO).max_attempts(2);
     EventSource::get(url).unwrap().reconnect(policy)
 }
@@ -163,7 +163,7 @@ async fn a_source_connects_where_the_program_says() {
 }
 
 #[cfg(feature = "ring")]
-mod secure {
+pub(crate) mod secure {
     use std::io::{Read, Write};
     use std::thread;
 
@@ -174,14 +174,19 @@ mod secure {
     use super::*;
     use crate::tls::Authority;
 
-    /// Answers on TLS, for this name, with one event on each connection, and a 204 to a client that has had it.
-    fn secure_server(authority: &Authority, name: &str) -> SocketAddr {
+    /// Answers each request on TLS, for this name.
+    fn serve(
+        authority: &Authority,
+        name: &str,
+        answer: impl Fn(&str) -> String + Send + Sync + 'static,
+    ) -> SocketAddr {
         let config = Arc::new(authority.server(&[name]));
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
+        let answer = Arc::new(answer);
         thread::spawn(move || {
             for socket in listener.incoming().flatten() {
-                let config = config.clone();
+                let (config, answer) = (config.clone(), answer.clone());
                 thread::spawn(move || {
                     let mut stream = TlsStream::new(ServerConnection::new(config).unwrap(), socket);
                     let (mut head, mut byte) = (Vec::new(), [0]);
@@ -191,17 +196,28 @@ mod secure {
                         }
                         head.push(byte[0]);
                     }
-                    let head = String::from_utf8(head).unwrap();
-                    let answer = match head.contains("last-event-id: 1\r\n") {
-                        true => "HTTP/1.1 204 No Content\r\n\r\n".to_owned(),
-                        false => format!("{HEAD}{}", chunk("id: 1\ndata: a\n\n")),
-                    };
+                    let answer = answer(&String::from_utf8(head).unwrap());
                     stream.write_all(answer.as_bytes()).unwrap();
                     stream.flush().unwrap();
                 });
             }
         });
         address
+    }
+
+    /// Gives one event, and a 204 to a client that has had it.
+    fn secure_server(authority: &Authority, name: &str) -> SocketAddr {
+        serve(authority, name, |head| match head.contains("last-event-id: 1\r\n") {
+            true => "HTTP/1.1 204 No Content\r\n\r\n".to_owned(),
+            false => format!("{HEAD}{}", chunk("id: 1\ndata: a\n\n")),
+        })
+    }
+
+    /// Sends each request on to this URL.
+    pub(crate) fn redirecting(authority: &Authority, name: &str, to: String) -> SocketAddr {
+        serve(authority, name, move |_| {
+            format!("HTTP/1.1 302 Found\r\nLocation: {to}\r\nContent-Length: 0\r\n\r\n")
+        })
     }
 
     fn trusting(source: EventSource, authority: &Authority, at: SocketAddr) -> EventSource {

@@ -3,6 +3,7 @@
 mod again;
 mod answers;
 mod dialing;
+mod redirects;
 mod requests;
 mod sockets;
 #[cfg(feature = "ring")]
@@ -52,6 +53,12 @@ fn cut(events: &str) -> Answer {
 
 fn hold(events: &str) -> Answer {
     Answer::Hold(format!("{HEAD}{}", chunk(events)).into())
+}
+
+/// Says that the stream is elsewhere.
+fn redirect(status: u16, location: &str) -> Answer {
+    let head = format!("HTTP/1.1 {status} X\r\nLocation: {location}\r\nContent-Length: 3\r\n\r\n");
+    Answer::Hold(format!("{head}moved").into())
 }
 
 fn chunk(events: &str) -> String {
