@@ -8,6 +8,8 @@ extern crate std;
 
 mod event;
 mod parser;
+mod scan;
+mod text;
 
 #[cfg(feature = "client")]
 pub mod client;

@@ -3,6 +3,9 @@
 //! The standard decodes the stream to characters and then takes it apart. Here it is the other way round: lines are found
 //! among the bytes, and each value is decoded by itself. The result is the same. Line ends and colons are ASCII, and the
 //! decoder never takes an ASCII byte into a broken sequence: it gives U+FFFD, and reads that byte again.
+//!
+//! Most lines are data, so these have a way of their own. What has come of a data line goes to the data of the event at
+//! once, and of a comment only its length is kept. All other lines are kept until their end has come.
 
 use alloc::borrow::Cow;
 use alloc::string::String;
@@ -11,6 +14,11 @@ use core::fmt;
 use core::time::Duration;
 
 use crate::Event;
+use crate::scan::find_line_end;
+use crate::text::{Text, text_of};
+
+/// How a line of data begins.
+const DATA: &[u8] = b"data:";
 
 const BOM: &[u8] = b"\xEF\xBB\xBF";
 
@@ -64,19 +72,20 @@ pub enum Item {
 /// # Ok::<(), bowline_sse::ParseError>(())
 /// ```
 ///
-/// It holds at most one unfinished line and one unfinished event, within the [`Limits`]. It looks at each byte a fixed
-/// number of times, however the stream is cut.
+/// It holds at most one unfinished line and one unfinished event, within the [`Limits`]. A byte that is not UTF-8 may take three
+/// until its line is over. It looks at each byte a fixed number of times, however the stream is cut.
 #[derive(Clone, Debug, Default)]
 pub struct Parser {
     limits: Limits,
     comments: bool,
-    /// The start of a line whose end has not come.
+    /// The start of a line whose end has not come, if it is of neither kind that `long` has.
     line: Vec<u8>,
+    long: Long,
     /// A CR ended the last line, so an LF that comes next belongs to it.
     after_cr: bool,
     /// The first line is over: there is no byte order mark any more.
     started: bool,
-    data: String,
+    data: Text,
     event: String,
     /// What this event's own `id` field said.
     id: Option<String>,
@@ -88,6 +97,38 @@ pub struct Parser {
     /// How many bytes were looked at, for the test that counts them.
     #[cfg(test)]
     work: usize,
+}
+
+/// A line whose start has come, and need not be kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Long {
+    #[default]
+    None,
+    /// A comment that nobody asked for.
+    Comment {
+        /// The bytes that have come.
+        len: usize,
+    },
+    /// A line of data. Its value is in `Parser::data`.
+    Data {
+        /// The bytes that have come.
+        len: usize,
+        /// How long the event would be with them. The value may count three times as much once it is decoded.
+        event: usize,
+        /// A space may come that does not belong to the value.
+        space: bool,
+    },
+}
+
+/// What `Parser::take_lines` has left.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Next {
+    /// A blank line was the last that it took.
+    Blank,
+    /// Anything.
+    Line,
+    /// A part of a line, without its end.
+    Part,
 }
 
 impl Parser {
@@ -128,9 +169,13 @@ impl Parser {
         if let Some(error) = self.failed {
             return Err(error);
         }
-        let result = self.read_on(input);
-        self.failed = result.as_ref().err().copied();
-        result
+        match self.read_on(input) {
+            Ok(item) => Ok(item),
+            Err(error) => {
+                self.failed = Some(error);
+                Err(error)
+            }
+        }
     }
 
     /// The id of the last event that was given, or that came without data. A client sends it in `Last-Event-ID` when it
@@ -150,10 +195,15 @@ impl Parser {
     /// 9.2.6: "Once the end of the file is reached, any pending data must be discarded. (If the file ends in the middle of
     /// an event, before the final empty line, the incomplete event is not dispatched.)"
     pub fn is_unfinished(&self) -> bool {
-        !(self.line.is_empty() && self.data.is_empty() && self.event.is_empty())
-            || self.id.is_some()
+        !self.line.is_empty() || self.long != Long::None || self.has_fields()
     }
 
+    /// Whether an event has begun, or an id that holds without one.
+    fn has_fields(&self) -> bool {
+        !self.data.is_empty() || !self.event.is_empty() || self.id.is_some()
+    }
+
+    #[inline]
     fn read_on(&mut self, input: &mut &[u8]) -> Result<Option<Item>, ParseError> {
         while !input.is_empty() {
             // 9.2.6: "a U+000D CARRIAGE RETURN U+000A LINE FEED (CRLF) character pair, a single U+000A LINE FEED (LF)
@@ -166,25 +216,165 @@ impl Parser {
                 *input = rest;
                 continue;
             }
-            let end = find_line_end(input);
+            let is_start = self.long == Long::None && self.line.is_empty();
+            let next = if is_start { self.take_lines(input) } else { Next::Line };
+            if next == Next::Blank {
+                // "If the line is empty (a blank line): Dispatch the event".
+                match self.dispatch() {
+                    None => continue,
+                    item => return Ok(item),
+                }
+            }
+            let long = match self.long {
+                Long::None => self.begin_line(input)?,
+                long => long,
+            };
+            let end = if next == Next::Part { None } else { find_line_end(input) };
             let (part, rest) = input.split_at(end.unwrap_or(input.len()));
             #[cfg(test)]
             {
                 self.work += part.len() + 1;
             }
-            self.check_line(part)?;
             let Some((&line_end, rest)) = rest.split_first() else {
-                self.line.extend_from_slice(part);
                 *input = rest;
+                self.keep(part, long)?;
                 break;
             };
             *input = rest;
             self.after_cr = line_end == b'\r';
-            if let Some(item) = self.end_line(part)? {
-                return Ok(Some(item));
+            self.long = Long::None;
+            let item = match long {
+                Long::None => self.end_line(part)?,
+                Long::Comment { len } => {
+                    self.check_line_len(len + part.len())?;
+                    None
+                }
+                Long::Data { len, event, space } => {
+                    self.push_data(part, len, event, space)?;
+                    self.end_data()?;
+                    None
+                }
+            };
+            if item.is_some() {
+                return Ok(item);
             }
         }
         Ok(None)
+    }
+
+    /// At the start of a line: takes data and comments as long as their lines are whole and within the limits, as most lines are.
+    /// Takes one blank line after them as well. What is left is taken the long way, which has the rules for such lines too:
+    /// `begin_line`, `push_data` and `end_data`.
+    #[inline]
+    fn take_lines(&mut self, input: &mut &[u8]) -> Next {
+        let Limits { max_line, max_event } = self.limits;
+        loop {
+            let (name, value) = match **input {
+                [b'd', b'a', b't', b'a', b':', ref value @ ..] => (DATA.len(), value),
+                [b':', ref text @ ..] if !self.comments => (1, text),
+                [line_end @ (b'\n' | b'\r'), ref rest @ ..] => {
+                    *input = rest;
+                    (self.started, self.after_cr) = (true, line_end == b'\r');
+                    return Next::Blank;
+                }
+                _ => return Next::Line,
+            };
+            let Some(end) = find_line_end(value) else { return Next::Part };
+            let (value, rest) = value.split_at(end);
+            #[cfg(test)]
+            {
+                self.work += value.len() + 1;
+            }
+            if name + value.len() > max_line {
+                return Next::Line;
+            }
+            if name == DATA.len() {
+                let value = value.strip_prefix(b" ").unwrap_or(value);
+                // 9.2.6: with an LF after each line but the last.
+                let event = self.event_len() + usize::from(!self.data.is_empty()) + value.len();
+                if event > max_event || !self.data.push_line(value) {
+                    return Next::Line;
+                }
+            }
+            self.started = true;
+            self.after_cr = rest == b"\r";
+            *input = match rest {
+                // A blank line follows at once, as it mostly does.
+                [b'\n', b'\n', rest @ ..] => {
+                    *input = rest;
+                    return Next::Blank;
+                }
+                [b'\r', b'\n', rest @ ..] | [_, rest @ ..] => rest,
+                [] => rest,
+            };
+        }
+    }
+
+    /// Looks at the start of a line, and takes it if it says that the line is data.
+    #[inline]
+    fn begin_line(&mut self, input: &mut &[u8]) -> Result<Long, ParseError> {
+        let data = if self.line.is_empty() {
+            // A line that may begin with a byte order mark is kept.
+            self.started |= input.first() != BOM.first();
+            if input.first() == Some(&b':') && !self.comments {
+                return Ok(Long::Comment { len: 0 });
+            }
+            input.strip_prefix(DATA)
+        } else {
+            // The cut may be in the name.
+            DATA.strip_prefix(&self.line[..]).and_then(|missing| input.strip_prefix(missing))
+        };
+        let Some(rest) = data else { return Ok(Long::None) };
+        *input = rest;
+        self.line.clear();
+        self.check_line_len(DATA.len())?;
+        let event = self.event_len() + usize::from(!self.data.is_empty());
+        self.check_event(event)?;
+        Ok(Long::Data { len: DATA.len(), event, space: true })
+    }
+
+    /// The input ends in the middle of a line.
+    fn keep(&mut self, part: &[u8], long: Long) -> Result<(), ParseError> {
+        match long {
+            Long::None => {
+                self.check_line(part)?;
+                self.line.extend_from_slice(part);
+            }
+            Long::Comment { len } => {
+                let len = len + part.len();
+                self.check_line_len(len)?;
+                self.long = Long::Comment { len };
+            }
+            Long::Data { len, event, space } => {
+                let (len, event) = self.push_data(part, len, event, space)?;
+                self.long = Long::Data { len, event, space: space && part.is_empty() };
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a part of the value of a data line. Gives the length of the line and of the event.
+    #[inline]
+    fn push_data(
+        &mut self,
+        mut part: &[u8],
+        mut len: usize,
+        mut event: usize,
+        space: bool,
+    ) -> Result<(usize, usize), ParseError> {
+        // "If value starts with a U+0020 SPACE character, remove it from value."
+        if space && let Some(value) = part.strip_prefix(b" ") {
+            (part, len) = (value, len + 1);
+        }
+        (len, event) = (len + part.len(), event + part.len());
+        // Both end here, so the limit that was crossed first is the one with more bytes beyond it.
+        let beyond = event.saturating_sub(self.limits.max_event);
+        if beyond <= len.saturating_sub(self.limits.max_line) {
+            self.check_line_len(len)?;
+        }
+        self.check_event(event)?;
+        self.data.push(part);
+        Ok((len, event))
     }
 
     /// Whether the line stays within its limit when `part` is added to it.
@@ -198,12 +388,17 @@ impl Parser {
                 len -= same;
             }
         }
+        self.check_line_len(len)
+    }
+
+    fn check_line_len(&self, len: usize) -> Result<(), ParseError> {
         let max = self.limits.max_line;
         if len > max { Err(ParseError::LineTooLong { max }) } else { Ok(()) }
     }
 
     /// A line is over: what is kept of it, and then `part`.
     fn end_line(&mut self, part: &[u8]) -> Result<Option<Item>, ParseError> {
+        self.check_line(part)?;
         if self.line.is_empty() {
             return self.process(part);
         }
@@ -239,7 +434,7 @@ impl Parser {
         let value = value.strip_prefix(b" ").unwrap_or(value);
         if name.is_empty() {
             // "If the line starts with a U+003A COLON character (:): Ignore the line."
-            let comment = || Item::Comment(String::from_utf8_lossy(value).into_owned());
+            let comment = || Item::Comment(text_of(value));
             return Ok(self.comments.then(comment));
         }
         self.field(name, value)?;
@@ -250,27 +445,25 @@ impl Parser {
         match name {
             // "If the field name is `event`: Set the event type buffer to field value."
             b"event" => {
-                let value = String::from_utf8_lossy(value);
+                let value = text_of(value);
                 self.check_event(self.event_len() - self.event.len() + value.len())?;
-                self.event = value.into_owned();
+                self.event = value;
             }
             // "If the field name is `data`: Append the field value to the data buffer, then append a single U+000A LINE FEED
             // (LF) character to the data buffer."
             b"data" => {
-                let value = String::from_utf8_lossy(value);
                 let before = usize::from(!self.data.is_empty());
                 self.check_event(self.event_len() + before + value.len())?;
-                self.data.reserve(value.len() + 1);
-                self.data.push_str(&value);
-                self.data.push('\n');
+                self.data.push(value);
+                self.end_data()?;
             }
             // "If the field name is `id`: If the field value does not contain U+0000 NULL, then set the last event ID buffer
             // to the field value. Otherwise, ignore the field."
             b"id" if !value.contains(&0) => {
-                let value = String::from_utf8_lossy(value);
+                let value = text_of(value);
                 let old = self.id.as_ref().map_or(0, String::len);
                 self.check_event(self.event_len() - old + value.len())?;
-                self.id = Some(value.into_owned());
+                self.id = Some(value);
             }
             // "If the field name is `retry`: If the field value consists of only ASCII digits, then interpret the field value
             // as an integer in base ten, and set the event stream's reconnection time to that integer. Otherwise, ignore the
@@ -285,6 +478,13 @@ impl Parser {
         Ok(())
     }
 
+    /// The value of a `data` field is over.
+    fn end_data(&mut self) -> Result<(), ParseError> {
+        self.data.end_line();
+        // Bytes that are no UTF-8 have become more.
+        self.check_event(self.event_len())
+    }
+
     /// How many bytes the event would have if it were over. The last LF is taken away then, so it does not count.
     fn event_len(&self) -> usize {
         let id = self.id.as_ref().map_or(0, String::len);
@@ -296,38 +496,30 @@ impl Parser {
         if len > max { Err(ParseError::EventTooLong { max }) } else { Ok(()) }
     }
 
+    #[inline]
     fn dispatch(&mut self) -> Option<Item> {
-        let (id, retry) = (self.id.take(), self.event_retry.take());
-        let event = core::mem::take(&mut self.event);
-        let mut data = core::mem::take(&mut self.data);
-        // "Set the last event ID string of the event source to the value of the last event ID buffer." So it holds without
-        // data too.
-        if let Some(id) = &id {
-            self.last_event_id.clone_from(id);
+        if !self.has_fields() {
+            self.event_retry = None;
+            return None;
         }
         // "If the data buffer is an empty string, set the data buffer and the event type buffer to the empty string and
         // return." One `data` field without a value is not that: it has put LF there.
         //
         // "If the data buffer's last character is a U+000A LINE FEED (LF) character, then remove the last character".
-        data.pop()?;
+        let data = self.data.take();
+        let (id, retry) = (self.id.take(), self.event_retry.take());
+        // "Set the last event ID string of the event source to the value of the last event ID buffer." So it holds without
+        // data too.
+        if let Some(id) = &id {
+            self.last_event_id.clone_from(id);
+        }
+        let event = core::mem::take(&mut self.event);
+        let data = data?;
         // "Initialize event's type attribute to `message`", and "if the event type buffer has a value other than the empty
         // string, change the type of the newly created event to equal the value".
         let event = if event.is_empty() { Cow::Borrowed("message") } else { Cow::Owned(event) };
         Some(Item::Event(Event { event, data, id, retry }))
     }
-}
-
-/// Where the first LF or CR is.
-///
-/// Whole blocks are looked at without a branch for each byte, which compilers turn into vector instructions.
-fn find_line_end(bytes: &[u8]) -> Option<usize> {
-    const BLOCK: usize = 32;
-    let is_end = |byte: &u8| matches!(byte, b'\n' | b'\r');
-    let has_end =
-        |block: &[u8; BLOCK]| block.iter().fold(false, |found, byte| found | is_end(byte));
-    let (blocks, _) = bytes.as_chunks::<BLOCK>();
-    let skipped = blocks.iter().take_while(|block| !has_end(block)).count() * BLOCK;
-    bytes[skipped..].iter().position(is_end).map(|at| skipped + at)
 }
 
 /// The number, of digits alone. What a `u64` cannot hold is its maximum.
@@ -382,19 +574,6 @@ mod tests {
         items
     }
 
-    #[test]
-    fn a_line_end_is_found_at_any_place() {
-        for len in 0..100 {
-            let mut bytes = vec![b'x'; len];
-            assert_eq!(find_line_end(&bytes), None);
-            for at in (0..len).rev() {
-                bytes[at] = if at % 2 == 0 { b'\n' } else { b'\r' };
-                // Those after it stay.
-                assert_eq!(find_line_end(&bytes), Some(at));
-            }
-        }
-    }
-
     /// Work that grows with the square of a line would show: a megabyte byte by byte.
     #[test]
     fn each_byte_is_looked_at_once_however_the_stream_is_cut() {
@@ -411,16 +590,20 @@ mod tests {
 
     #[test]
     fn memory_follows_the_bytes_that_came() {
-        let mut parser = Parser::new();
-        assert_eq!(parser.line.capacity() + parser.data.capacity(), 0);
-        for sent in 1..=20_000 {
-            feed(&mut parser, if sent == 1 { b"data:x" } else { b"x" });
-            assert!(parser.line.capacity() <= 2 * (sent + 6), "{sent}");
+        for (start, is_kept) in [("data:x", true), ("foo:x", true), (":x", false)] {
+            let mut parser = Parser::new();
+            let held = |parser: &Parser| parser.line.capacity() + parser.data.capacity();
+            assert_eq!(held(&parser), 0);
+            for sent in 1..=20_000 {
+                feed(&mut parser, if sent == 1 { start.as_bytes() } else { b"x" });
+                assert!(held(&parser) <= 2 * (sent + 7), "{start} {sent}");
+            }
+            assert_eq!(held(&parser) > 0, is_kept, "{start}");
+            feed(&mut parser, b"\n");
+            assert_eq!(parser.line.capacity(), 0, "a long line is freed");
+            feed(&mut parser, b"\n");
+            assert_eq!(parser.data.capacity(), 0, "an event takes its data along");
         }
-        feed(&mut parser, b"\n");
-        assert_eq!(parser.line.capacity(), 0, "a long line is freed");
-        feed(&mut parser, b"\n");
-        assert_eq!(parser.data.capacity(), 0, "an event takes its data along");
     }
 
     #[test]

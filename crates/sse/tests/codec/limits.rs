@@ -99,3 +99,20 @@ fn errors_say_the_limit_and_what_to_do() {
     let error = ParseError::EventTooLong { max: 5 }.to_string();
     assert!(error.contains("max_event of 5 bytes"), "{error}");
 }
+
+#[test]
+fn of_two_limits_the_one_that_is_crossed_first_counts() {
+    let line = Some(ParseError::LineTooLong { max: 12 });
+    let event = |max| Some(ParseError::EventTooLong { max });
+    assert_eq!(read(12, 6, "data:123456789\n\n").error, event(6));
+    assert_eq!(read(12, 7, "data:123456789\n\n").error, line, "both at the same byte");
+    assert_eq!(read(12, 6, "data: 123456789\n\n").error, line, "the space is no part of the event");
+    assert_eq!(read(12, 5, "data: 123456789\n\n").error, event(5));
+    // What came before counts for the event alone.
+    assert_eq!(read(12, 10, "data:1234\ndata:123456789\n\n").error, event(10));
+    // The LF before the second line is too much by itself, and its name comes before its end.
+    assert_eq!(read(12, 5, "data:12345\ndata:123456789\n\n").error, event(5));
+    let short = Some(ParseError::LineTooLong { max: 4 });
+    assert_eq!(read(4, 0, "data\ndata:\n\n").error, short);
+    assert_eq!(read(4, 0, "data:1\n\n").error, short);
+}
