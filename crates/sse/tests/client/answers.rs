@@ -21,6 +21,29 @@ async fn any_other_status_stops_the_source() {
     }
 }
 
+/// The subjects of the three `format-mime-*` files in web-platform-tests. `tests/codec/documents.rs` has the twenty others.
+mod documents {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn mime_bogus() {
+        let (mut source, _) = get([typed("Content-Type: x bogus\r\n")]);
+        assert!(matches!(end(&mut source).await, End::NotEvents(Some(_))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn mime_trailing_semicolon() {
+        let (mut source, _) = get([typed("Content-Type: text/event-stream;\r\n")]);
+        assert_eq!(take(&mut source, 1).await, ["a"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn mime_valid_bogus() {
+        let (mut source, _) = get([typed("Content-Type: text/event-stream;x bogus\r\n")]);
+        assert_eq!(take(&mut source, 1).await, ["a"]);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_content_type_is_compared_without_parameters_and_case() {
     for good in [

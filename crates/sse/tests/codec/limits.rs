@@ -15,6 +15,7 @@ fn a_line_may_be_as_long_as_its_limit() {
     assert_eq!(read(10, 100, "data:123456\n\n").error, error);
     assert_eq!(read(10, 100, "data:123456").error, error, "without a wait for its end");
     assert_eq!(read(10, 100, ":1234567890\n").error, error, "comments too");
+    assert_eq!(read(10, 100, ":1234567890").error, error, "without their end as well");
     assert_eq!(read(10, 100, "1234567890a\n").error, error, "fields that nobody knows too");
 }
 
@@ -112,6 +113,7 @@ fn of_two_limits_the_one_that_is_crossed_first_counts() {
     assert_eq!(read(12, 10, "data:1234\ndata:123456789\n\n").error, event(10));
     // The LF before the second line is too much by itself, and its name comes before its end.
     assert_eq!(read(12, 5, "data:12345\ndata:123456789\n\n").error, event(5));
+    assert_eq!(read(5, 0, "data:\ndata: 1\n\n").error, event(0));
     let short = Some(ParseError::LineTooLong { max: 4 });
     assert_eq!(read(4, 0, "data\ndata:\n\n").error, short);
     assert_eq!(read(4, 0, "data:1\n\n").error, short);
