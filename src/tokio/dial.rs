@@ -139,8 +139,8 @@ pub async fn connect_over<S: AsyncRead + AsyncWrite + Unpin>(
     Handshake::client(request).opening(Box::pin(opening)).await
 }
 
-/// Opens the stream that a WebSocket of this request would run over, and sends no request on it. It is for other protocols
-/// to the same servers: HTTP/1.1 with an `http` or `https` URL, for example.
+/// Opens the stream that a WebSocket of this request would run over, and sends no request on it. It is for other protocols to
+/// the same servers: HTTP/1.1 with an `http` or `https` URL, for example.
 ///
 /// ```no_run
 /// use bowline::{Config, handshake::{ClientRequest, Proxies}};
@@ -155,13 +155,13 @@ pub async fn connect_over<S: AsyncRead + AsyncWrite + Unpin>(
 /// # }
 /// ```
 ///
-/// It goes the way of [`connect_with`]: the same addresses, proxies, local address, hook for sockets and Unix sockets. With
-/// a `wss` or `https` URL the stream has TLS for the host of the URL, with `http/1.1` as its only ALPN protocol. The headers, the
+/// It goes the way of [`connect_with`]: the same addresses, proxies, local address, hook for sockets and Unix sockets. With a
+/// `wss` or `https` URL the stream has TLS for the host of the URL, with `http/1.1` as its only ALPN protocol. The headers, the
 /// subprotocols and the redirects of the request have no effect, and neither has its path.
 ///
 /// The names, the connections, the proxy and TLS together take at most [`Config::handshake_timeout`], or the request's own
-/// [`timeout`](ClientRequest::timeout). [`Config::max_head_size`] and [`Config::max_headers`] limit the answer of a proxy. The rest of
-/// `config` has no effect. `TCP_NODELAY` is set.
+/// [`timeout`](ClientRequest::timeout). [`Config::max_head_size`] and [`Config::max_headers`] limit the answer of a proxy. The
+/// rest of `config` has no effect. `TCP_NODELAY` is set.
 ///
 /// # Errors
 ///
@@ -169,7 +169,8 @@ pub async fn connect_over<S: AsyncRead + AsyncWrite + Unpin>(
 /// - [`Error::Proxy`] if the proxy gave none, and `Error::ProxyTls` if TLS with it failed. It is
 ///   [`ProxyError::EarlyBytes`] if the server spoke first without TLS: those bytes would be lost.
 /// - `Error::Tls`, and [`Error::TlsNotBuiltIn`] for a secure URL without the feature `rustls`.
-/// - [`Error::Connect`] with [`ConnectError::TimedOut`] if the time ran out, or with [`ConnectError::Gone`] if the server left during TLS.
+/// - [`Error::Connect`] with [`ConnectError::TimedOut`] if the time ran out, or with [`ConnectError::Gone`] if the server left
+///   during TLS.
 /// - [`Error::Invalid`] if a variable of the environment names an invalid proxy.
 ///
 /// # Cancel safety

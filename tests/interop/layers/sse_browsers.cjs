@@ -27,6 +27,9 @@ const BROWSERS = {
 // What a page gets for U+0000 in data. Firefox 153 ESR leaves it out, against 9.2.6.
 const NUL = { Chromium: "\0", Firefox: "" };
 
+// Where it connects again after it was redirected from /first to /second.
+const AFTER_REDIRECT = { Chromium: "/second", Firefox: "/first" };
+
 // What the page does: it tells what it gets, in order.
 const page = feed => `<!doctype html><meta charset="utf-8"><title>feed</title><script>
 let telling = Promise.resolve();
@@ -186,5 +189,23 @@ for (const browser of Object.keys(BROWSERS)) {
     const feed = await open(t, browser, `${proxy.url}/nothing`);
     equal(await feed.next(event => event.type === "error"), { type: "error", state: 2 });
   };
+
+  // By the letter, 9.2.3 fetches the same request again, which the redirect has changed. The client of bowline-sse does as Firefox.
+  all[`${browser}: after a redirect it begins anew at ${AFTER_REDIRECT[browser]}`] = async t => {
+    const asked = [];
+    const server = http.createServer((request, response) => {
+      const { pathname } = new URL(request.url, "http://localhost");
+      asked.push(`${pathname} ${request.headers["last-event-id"] ?? ""}`.trim());
+      const cors = { "Access-Control-Allow-Origin": "*" };
+      if (pathname === "/first") response.writeHead(307, { ...cors, Location: "/second" }).end();
+      else if (asked.length > 3) response.writeHead(204, cors).end();
+      else response.writeHead(200, { ...cors, "Content-Type": "text/event-stream" }).end("retry: 1\nid: 7\ndata: a\n\n");
+    });
+    await within("a server", new Promise(done => server.listen(0, "127.0.0.1", done)));
+    t.defer(() => { server.closeAllConnections(); server.close(); });
+    const feed = await open(t, browser, `http://127.0.0.1:${server.address().port}/first`);
+    await feed.next(event => event.type === "error" && event.state === 2);
+    equal(asked, ["/first", "/second", `${AFTER_REDIRECT[browser]} 7`, "/second 7"]);
+  };
 }
-cases("sse_browsers", 6, all);
+cases("sse_browsers", 8, all);

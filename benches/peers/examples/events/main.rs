@@ -1,8 +1,10 @@
 //! How fast streams of server-sent events are read: bowline-sse, and two others from crates.io.
 //!
-//! `cargo run --release -p peers --example events` prints the table of `crates/sse/README.md`. Each library gets the same pieces from
-//! a stream in memory that is always ready, and gives owned events. `--seconds 0.004` is the length of one measurement, which is shorter
-//! than what a scheduler gives to a program at once, and `--rounds 201` how many there are of each. They take turns, and medians count. `--rows WORD` measures the rows whose names contain it.
+//! `cargo run --release -p peers --example events` prints the table of `crates/sse/README.md`. Each library gets the same pieces
+//! from a stream in memory that is always ready, and gives owned events.
+//!
+//! `--seconds 0.004` is the length of one measurement, which is shorter than a scheduler's slice. `--rounds 201` is how many
+//! there are of each. They take turns, and medians count. `--rows WORD` measures the rows whose names contain it.
 
 use std::convert::Infallible;
 use std::hint::black_box;

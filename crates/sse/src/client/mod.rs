@@ -48,9 +48,9 @@ pub use self::redirect::Unfollowed;
 /// # }
 /// ```
 ///
-/// It speaks HTTP/1.1. `https` needs the feature `rustls` and a crypto provider, which the features `ring` and `aws-lc-rs` bring. How it
-/// connects is what [`bowline::tokio::dial`] does: all addresses of a name, proxies, TLS. See [`dial`](Self::dial). It follows
-/// [redirects](Self::redirects).
+/// It speaks HTTP/1.1. `https` needs the feature `rustls` and a crypto provider: the features `ring` and `aws-lc-rs` bring one.
+/// It connects with [`bowline::tokio::dial`], so it tries all addresses of a name and knows proxies: see [`dial`](Self::dial). It
+/// follows [redirects](Self::redirects).
 pub struct EventSource {
     template: Template,
     dial: Dial,
@@ -186,9 +186,9 @@ impl EventSource {
         })
     }
 
-    /// Sets how to connect: through which proxy, with which TLS, from or to which address. The closure gets a request for the host of
-    /// the URL before each connection, and gives it back with what it wants. After a redirect the host may be another one: look at
-    /// [`host`](ClientRequest::host) if a setting, such as `connect_to` or a client certificate, is for one host alone.
+    /// Sets how to connect: through which proxy, with which TLS, from or to which address. Before each connection the closure
+    /// gets a request for the host of the URL, and gives it back with what it wants. After a redirect the host may be another
+    /// one. Look at [`host`](ClientRequest::host) if a setting, such as `connect_to` or a client certificate, is for one host.
     ///
     /// ```no_run
     /// use bowline_sse::bowline::handshake::Proxies;
@@ -201,8 +201,8 @@ impl EventSource {
     /// # }
     /// ```
     ///
-    /// These have an effect: [`proxy`](ClientRequest::proxy), `tls_config`, [`connect_to`](ClientRequest::connect_to) with a Unix
-    /// socket too, [`local_address`](ClientRequest::local_address), [`configure_socket`](ClientRequest::configure_socket), and
+    /// These have an effect: [`proxy`](ClientRequest::proxy), `tls_config`, [`connect_to`](ClientRequest::connect_to),
+    /// [`local_address`](ClientRequest::local_address), [`configure_socket`](ClientRequest::configure_socket), and
     /// [`timeout`](ClientRequest::timeout), which takes the place of [`connect_timeout`](Self::connect_timeout) until the stream
     /// is open. Headers are those of the request of [`new`](Self::new). A source of [`over`](Self::over) never calls this.
     pub fn dial(
@@ -253,20 +253,21 @@ impl EventSource {
         self
     }
 
-    /// Sets how many redirects one attempt follows. Default 20, as browsers have it. With 0, a redirect stops the source. So does one
-    /// that is not followed for another reason: see [`Unfollowed`].
+    /// Sets how many redirects one attempt follows. Default 20, as browsers have it. With 0, a redirect stops the source. So
+    /// does one that is not followed for another reason: see [`Unfollowed`].
     ///
     /// 301, 302, 303, 307 and 308 with a `Location` are redirects, and followed as the Fetch standard says:
     ///
-    /// - After 303, and for a POST after 301 and 302, the next request is a GET without a body. Otherwise the method and the body stay. A
-    ///   POST is sent again after 307 and 308, because the server says with these that it did nothing.
+    /// - After 303, and for a POST after 301 and 302, the next request is a GET without a body. Otherwise the method and the
+    ///   body stay. A POST is sent again after 307 and 308, because the server says with these that it did nothing.
     /// - From `https` to `http` it takes [`insecure_redirects`](Self::insecure_redirects).
-    /// - To another origin (scheme, host or port) no header of the program is sent, but for `Accept`, `Accept-Language`, `Cache-Control`, `DNT`, `Pragma`,
-    ///   `User-Agent` and what describes the body (`Content-Type` and the like). A name does not tell whether a header holds a secret. The
-    ///   `Last-Event-ID`, the path and the body are sent.
+    /// - To another origin (scheme, host or port) few headers of the program are sent: `Accept`, `Accept-Language`,
+    ///   `Cache-Control`, `DNT`, `Pragma`, `User-Agent`, and those that describe the body, such as `Content-Type`. A name does not
+    ///   tell whether a header holds a secret. The `Last-Event-ID` and the body are sent.
     /// - All requests of an attempt together have [`connect_timeout`](Self::connect_timeout).
-    /// - Each attempt begins at the URL of the source, after a permanent redirect too. Browsers go on with the last URL, since 9.2.3
-    ///   fetches the same request again. But that one no longer has the headers of the program, and may be a server that is gone.
+    /// - Each attempt begins at the URL of the source, after a permanent redirect too. Firefox does the same. Chromium goes on
+    ///   with the last URL, because 9.2.3 fetches the same request again. But that one no longer has the headers of the program,
+    ///   and it may go to a server that is gone.
     /// - A POST that was redirected was sent, so its end is final: see [`repeat`](Self::repeat).
     ///
     /// A source of [`over`](Self::over) follows redirects within its origin alone.
@@ -275,7 +276,7 @@ impl EventSource {
         self
     }
 
-    /// Follows redirects from `https` to `http` too. Default: no. Who reads the network then reads the events, and can send others.
+    /// Follows redirects from `https` to `http` too. Default: no. Then anybody on the way can read the events, and send others.
     pub fn insecure_redirects(mut self, follow: bool) -> Self {
         self.rules.insecure = follow;
         self

@@ -27,8 +27,8 @@ pub enum Unfollowed {
     TooMany(u32),
     /// It goes from `https` to `http`: see `EventSource::insecure_redirects`.
     Insecure,
-    /// The `Location` is no URL with `http` or `https`, or has credentials (RFC 9110 §4.2.4: a recipient "SHOULD parse for userinfo and
-    /// treat its presence as an error").
+    /// The `Location` is no URL with `http` or `https`, or has credentials (RFC 9110 §4.2.4: a recipient "SHOULD parse for
+    /// userinfo and treat its presence as an error").
     Location,
     /// It goes to another scheme, host or port, and the program opens the streams: see `EventSource::over`.
     Elsewhere,
@@ -86,9 +86,10 @@ impl Rules {
             return Err(Unfollowed::Elsewhere);
         }
         let mut next = Template { url, ..from.clone() };
-        // Fetch, "HTTP-redirect fetch": "If one of the following is true: internalResponse's status is 301 or 302 and request's method is `POST`;
-        // internalResponse's status is 303 and request's method is not `GET` or `HEAD`; then: Set request's method to `GET` and
-        // request's body to null. For each headerName of request-body-header name, delete headerName from request's header list."
+        // Fetch, "HTTP-redirect fetch": "If one of the following is true: internalResponse's status is 301 or 302 and request's
+        // method is `POST`; internalResponse's status is 303 and request's method is not `GET` or `HEAD`; then: Set request's
+        // method to `GET` and request's body to null. For each headerName of request-body-header name, delete headerName from
+        // request's header list."
         let becomes_get = match status.as_u16() {
             301 | 302 => from.method == Method::POST,
             303 => from.method != Method::GET && from.method != Method::HEAD,

@@ -1,6 +1,6 @@
-//! The subjects of the `format-*` files in web-platform-tests, folder `eventsource`, written anew from the standard. Each of the twenty
-//! files about the stream has a test of its name. `tests/client/answers.rs` has the three about content types, which
-//! concern a client.
+//! The subjects of the `format-*` files in web-platform-tests, folder `eventsource`, written anew from the standard. Each of
+//! the twenty files about the stream has a test of its name. `tests/client/answers.rs` has the three about content types,
+//! which concern a client.
 
 use crate::{data, events, read};
 
