@@ -11,10 +11,15 @@ use crate::proxies::{GRANTED, http_proxy, proxy, socks_proxy};
 
 /// Dials, and gives what the server answers to one line.
 fn ask(request: &ClientRequest) -> Result<String, Error> {
+    // Its own timeout has to be enough.
+    ask_with(request, Config::default().handshake_timeout(None))
+}
+
+fn ask_with(request: &ClientRequest, config: Config) -> Result<String, Error> {
     let request = request.clone();
     in_time("dialing", move || {
         block_on(async {
-            let mut stream = bowline::tokio::dial(&request, Config::default()).await?;
+            let mut stream = bowline::tokio::dial(&request, config).await?;
             stream.write_all(b"Hello\n").await?;
             stream.flush().await?;
             let mut answer = String::new();
@@ -94,9 +99,13 @@ fn each_address_of_a_stream_that_failed_has_its_own_error() {
 #[test]
 fn dialing_ends_at_the_timeout() {
     let silent = Silent::new();
-    let error = ask(&request("http://h/").connect_to(silent.address).timeout(SHORT)).unwrap_err();
-    let attempts = error.unreachable().expect("the address is named").attempts();
-    assert_eq!(attempts[0].error.kind(), ErrorKind::TimedOut);
+    let there = request("http://h/").connect_to(silent.address);
+    let own = ask(&there.clone().timeout(SHORT));
+    let of_config = ask_with(&there, Config::default().handshake_timeout(SHORT));
+    for error in [own.unwrap_err(), of_config.unwrap_err()] {
+        let attempts = error.unreachable().expect("the address is named").attempts();
+        assert_eq!(attempts[0].error.kind(), ErrorKind::TimedOut);
+    }
     // A proxy that takes the connection and says nothing.
     let hanging = serve(|mut socket| drop(socket.read_to_end(&mut Vec::new())));
     let through = request("http://h/").timeout(SHORT).proxy(proxy(format!("http://{hanging}")));
