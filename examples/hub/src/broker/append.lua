@@ -8,6 +8,9 @@ local stream, meta, keys = KEYS[1], KEYS[1] .. ':meta', KEYS[1] .. ':key:'
 local key, from, data, epoch, history, window = unpack(ARGV)
 if redis.call('HSETNX', meta, 'epoch', epoch) == 0 then
     epoch = redis.call('HGET', meta, 'epoch')
+else
+    -- Redis may have thrown away the one key and not the other, if it was short of memory.
+    redis.call('DEL', stream)
 end
 if key ~= '' then
     local before = redis.call('GET', keys .. key)

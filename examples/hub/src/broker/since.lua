@@ -3,6 +3,9 @@ local stream, meta = KEYS[1], KEYS[1] .. ':meta'
 local after, most, epoch = ARGV[1], ARGV[2], ARGV[3]
 if redis.call('HSETNX', meta, 'epoch', epoch) == 0 then
     epoch = redis.call('HGET', meta, 'epoch')
+else
+    -- Redis may have thrown away the one key and not the other, if it was short of memory.
+    redis.call('DEL', stream)
 end
 local last = redis.call('HGET', meta, 'last') or '0'
 local oldest = redis.call('XRANGE', stream, '-', '+', 'COUNT', 1)

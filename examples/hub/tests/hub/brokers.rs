@@ -388,6 +388,38 @@ async fn it_hangs_and_goes_on(server: Server) {
     assert_eq!(heard(&mut bob).await, (Some(2), "two".into()));
 }
 
+#[tokio::test]
+async fn redis_may_throw_away_any_key() {
+    let Some(server) = Server::start(Kind::Redis) else { return };
+    let hub = server.hub().await;
+    let mut ada = hub.join("a").await;
+    say(&hub, "a", "one").await;
+    let before = at(say(&hub, "a", "two").await);
+    let delete = |key: &str| {
+        let port = server.port.to_string();
+        let status = Command::new("redis-cli")
+            .args(["-p", &port, "del", key])
+            .stdout(Stdio::null())
+            .status();
+        assert!(status.expect("redis-cli").success());
+    };
+    delete("hub:{a}");
+    assert_eq!(history(&hub, "a", None, 9).await.1, []);
+    let third = at(say(&hub, "a", "three").await);
+    assert_eq!((third.epoch, third.offset), (before.epoch, 3));
+    delete("hub:{a}:meta");
+    let anew = at(say(&hub, "a", "anew").await);
+    assert_ne!(anew.epoch, before.epoch);
+    assert_eq!(anew.offset, 1);
+    assert_eq!(history(&hub, "a", None, 9).await.1, numbered(&["anew"]));
+    let told = |event: &Event| {
+        matches!(event, Event::CatchUp(position) if *position == anew).then_some(())
+    };
+    until(&mut ada, told).await;
+    delete("hub:{a}:meta");
+    assert_eq!(history(&hub, "a", Some(anew), 9).await, (true, vec![]));
+}
+
 macro_rules! over_both {
     ($($test:ident),* $(,)?) => {
         mod redis {
