@@ -25,11 +25,13 @@ mod event;
 mod member;
 mod node;
 mod presence;
+mod seats;
 mod topic;
 
 pub use event::{Draft, Event, Message, ParsePositionError, Person, Position, Published};
 pub use member::Member;
 pub use node::{Connect, History, Hub, Settings};
+pub use seats::Seats;
 
 /// The broker cannot be reached, or did not answer in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
