@@ -105,6 +105,11 @@ async fn main() {
     if apps.is_empty() {
         server.fail(2, "no app: --app ID:KEY:SECRET; see --help");
     }
+    for (i, app) in apps.iter().enumerate() {
+        if apps[..i].iter().any(|other| other.id == app.id || other.key == app.key) {
+            server.fail(2, format_args!("two apps have the ID {} or the KEY {}", app.id, app.key));
+        }
+    }
     // What nodes ask each other has a hub of its own: its history is short, and nothing of it is for clients.
     let connect = async |history| {
         let settings = Settings { history, early: history, ..Settings::default() };

@@ -66,6 +66,8 @@ pub async fn serve(
     pusher: Pusher,
     app: Result<Arc<App>, Fault>,
 ) -> Result<(), Error> {
+    // Until this is dropped the server waits: others have to know that the session is over, and the client why.
+    let mut stop = pusher.stop.subscribe();
     let opened = app.and_then(|app| {
         let most = pusher.limits.max_connections;
         let connection = pusher.registry.connect(&app, most).ok_or(Fault::Full)?;
@@ -84,7 +86,7 @@ pub async fn serve(
                 events: Bucket::new(pusher.limits.client_events),
             };
             // The session is over with this: others see at once that it is gone, and not only when the client has answered.
-            match session.run(&mut ws).await? {
+            match session.run(&mut ws, &mut stop).await? {
                 Some(fault) => fault,
                 None => return Ok(()),
             }
@@ -101,9 +103,12 @@ pub async fn serve(
 
 impl Session<'_> {
     /// Until the client leaves, or has to: why.
-    async fn run(mut self, ws: &mut WebSocket) -> Result<Option<Fault>, Error> {
+    async fn run(
+        mut self,
+        ws: &mut WebSocket,
+        stop: &mut watch::Receiver<bool>,
+    ) -> Result<Option<Fault>, Error> {
         let limits = &self.pusher.limits;
-        let mut stop = self.pusher.stop.subscribe();
         let begun = Instant::now();
         let subscribe_until = limits.subscribe_within.map(|within| begun + within);
         let (mut silent_until, mut pinged) = (begun + limits.activity_timeout, false);
@@ -139,7 +144,7 @@ impl Session<'_> {
                     return Ok(Some(Fault::NoSubscription));
                 }
                 () = self.connection.terminated() => return Ok(Some(Fault::Terminated)),
-                () = stopped(&mut stop) => return Ok(Some(Fault::Restart)),
+                () = stopped(stop) => return Ok(Some(Fault::Restart)),
             }
         }
     }

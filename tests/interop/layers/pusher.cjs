@@ -478,7 +478,7 @@ loaded.then(() => cases("pusher", 75, {
     await enter("1");
   },
   "presence: who is closed by the server is gone at once": async t => {
-    const server = await start(t, ...flags("--activity-timeout 0.3 --pong-timeout 0.1"));
+    const server = await start(t, ...flags("--activity-timeout 0.2 --pong-timeout 1"));
     const ada = await enter(t, server, "Ada");
     const raw = await peer(t, server);
     await raw.subscribe(raw.signed("presence-room", user("7")));
@@ -568,7 +568,7 @@ loaded.then(() => cases("pusher", 75, {
     await second.until("connected");
   },
   "codes from 4200: the client comes back at once": async t => {
-    const server = await start(t, ...flags("--subscribe-within 0.3"));
+    const server = await start(t, ...flags("--subscribe-within 1"));
     const echo = await connected(t, server);
     const id = echo.socketId();
     await echo.until("error 4202");
@@ -632,7 +632,7 @@ loaded.then(() => cases("pusher", 75, {
   "a client that hears nothing connects again": async t => {
     const server = await start(t);
     const relay = await t.relay(server.port);
-    const echo = await connected(t, relay, "Ada", { activityTimeout: 100, pongTimeout: 200 });
+    const echo = await connected(t, relay, "Ada", { activityTimeout: 100, pongTimeout: 500 });
     const news = await subscribed(echo.channel("news"));
     relay.stall();
     await echo.until("connecting");
@@ -642,7 +642,7 @@ loaded.then(() => cases("pusher", 75, {
     equal(await news.gets("e"), "again");
   },
   "a client that is lost leaves presence": async t => {
-    const server = await start(t, ...flags("--activity-timeout 0.2 --pong-timeout 0.2"));
+    const server = await start(t, ...flags("--activity-timeout 0.2 --pong-timeout 1"));
     const relay = await t.relay(server.port);
     const ada = await enter(t, server, "Ada");
     await enter(t, relay, "Bob");
@@ -651,7 +651,7 @@ loaded.then(() => cases("pusher", 75, {
     equal(await removed(ada), "Bob");
   },
   "a peer whose system is gone is closed by WebSocket's own pings": async t => {
-    const server = await start(t, ...flags("--ping-every 0.1 --pong-within 0.2"));
+    const server = await start(t, ...flags("--ping-every 0.1 --pong-within 1"));
     const [ada, raw] = [await enter(t, server, "Ada"), await peer(t, server, { autoPong: false })];
     await raw.subscribe(raw.signed("presence-room", user("Bob")));
     equal([await added(ada), await removed(ada)], ["Bob", "Bob"]);
@@ -946,6 +946,7 @@ loaded.then(() => cases("pusher", 75, {
     const fails = async (...args) => t.start("pusher", ...args).then(() => "it runs", error => error.message);
     equal((await fails()).includes("ended with 2: pusher: no app"), true);
     equal((await fails("--app", "1:key")).includes("ended with 2"), true);
+    for (const other of ["1:other:secret", "2:key:secret"]) equal((await fails(...APP, "--app", other)).includes("ended with 2: pusher: two apps"), true);
     equal((await fails(...APP, "--broker", "redis://127.0.0.1:1")).includes("ended with 1"), true);
   },
 }));
