@@ -7,7 +7,7 @@ use crate::protocol::Ignored;
 
 const MAX_NAME: usize = 40;
 const MAX_TEXT: usize = 2000;
-/// So many missed messages are sent at once.
+/// How many missed messages are sent at once.
 const MAX_MISSED: usize = 100;
 
 /// A subscription's channel, with its parameters.

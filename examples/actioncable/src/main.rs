@@ -37,7 +37,7 @@ Options:
   --token TOKEN          clients have to know it, as ?token=TOKEN
   --admin TOKEN          the Bearer token of POST requests; without it there are none
   --max-subscriptions N  how many subscriptions a connection may have [default: 32]
-  --subscribe-within SECONDS  how long a client may stay without any subscription [default: 60]
+  --join-within SECONDS  how long a client may stay without any subscription [default: 60]
   --beat SECONDS         how often to send pings of Action Cable; clients leave after 6 seconds without [default: 3]";
 
 /// How long connections may take to say goodbye after Ctrl-C.
@@ -64,7 +64,7 @@ async fn main() {
             "token" => token = Some(parser.value()?.string()?),
             "admin" => admin = Some(parser.value()?.string()?),
             "beat" => beat = serve::seconds(parser.value()?)?.max(Duration::from_millis(1)),
-            "subscribe-within" => subscribe_within = serve::seconds(parser.value()?)?,
+            "join-within" => subscribe_within = serve::seconds(parser.value()?)?,
             "max-subscriptions" => max_subscriptions = parser.value()?.parse()?,
             _ => return Ok(false),
         }

@@ -94,7 +94,7 @@ pub fn welcome() -> String {
     json!({"type": "welcome"}).to_string()
 }
 
-/// Rails sends the seconds since 1970. The client looks only at when it comes.
+/// As in Rails, the message is the seconds since 1970. The client ignores it: what counts is when the ping comes.
 pub fn ping(seconds: u64) -> String {
     json!({"type": "ping", "message": seconds}).to_string()
 }

@@ -14,7 +14,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use crate::channel::{Channel, Refused, connections};
 use crate::protocol::{self, Command, Ignored, Reason};
 
-/// So many ignored messages of a connection are written to the log.
+/// How many ignored messages of a connection are written to the log.
 const MAX_LOGGED: u32 = 3;
 
 /// What all connections have in common.
@@ -71,7 +71,7 @@ pub async fn serve(mut ws: WebSocket, cable: Cable, viewer: Option<String>) -> R
 }
 
 impl Session<'_> {
-    /// Until the client leaves, or has to: why, and whether it may come back.
+    /// Runs until the client leaves, or has to leave. Then it gives the reason, and whether the client may come back.
     async fn run(
         mut self,
         ws: &mut WebSocket,
@@ -83,7 +83,7 @@ impl Session<'_> {
         beat.reset();
         let subscribe_until = Instant::now() + self.cable.subscribe_within;
         loop {
-            // What is fed is written by the next `recv`. A client that does not read is waited for here, and then the hub drops its
+            // The next `recv` writes what was fed. A client that does not read is waited for here, and then the hub drops its
             // members.
             tokio::select! {
                 message = ws.recv() => match message? {

@@ -63,7 +63,7 @@ pub enum FromClient {
 }
 
 impl FromClient {
-    /// Reads a message. What is not valid closes the connection.
+    /// Reads a message. One that is not valid closes the connection.
     pub fn parse(message: &Message) -> Result<Self, Refusal> {
         // The official server takes binary messages too.
         let value = match message {
@@ -85,7 +85,7 @@ impl FromClient {
                 let payload = object(&mut message, "payload")?.ok_or(Refusal::Invalid)?;
                 Ok(Self::Subscribe { id, request: Box::new(request(payload)?) })
             }
-            // Also what only a server sends.
+            // Messages that only a server sends are refused as well.
             _ => Err(Refusal::Invalid),
         }
     }
@@ -114,7 +114,7 @@ fn request(mut payload: Map<String, Value>) -> Result<Request, Refusal> {
     if !payload.get("query").is_some_and(Value::is_string) {
         return Err(Refusal::Invalid);
     }
-    // Null is as good as nothing, which async-graphql has otherwise.
+    // Null means the same as nothing.
     for name in ["variables", "extensions"] {
         if let Some(object) = object(&mut payload, name)? {
             payload.insert(name.into(), object.into());

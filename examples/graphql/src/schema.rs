@@ -9,17 +9,17 @@ use tokio::sync::broadcast::{self, error::RecvError};
 
 pub type Chat = Schema<Query, Mutation, Said>;
 
-/// A query may nest so deep. The query with which tools ask for the schema has 13 levels.
+/// How deep a query may nest. The query with which tools ask for the schema fits.
 const MAX_DEPTH: usize = 15;
-/// A query may ask for so many fields, where a list counts as often as it is long.
-const MAX_COMPLEXITY: usize = 2000;
+/// How many fields a query may ask for. The fields of a list count once for each entry.
+const MAX_COMPLEXITY: usize = 1000;
 
 const MAX_ROOMS: usize = 1000;
 const MAX_NAME: usize = 40;
 const MAX_TEXT: usize = 2000;
-/// A room keeps so many messages.
+/// How many messages a room keeps.
 const KEPT: usize = 100;
-/// A subscription that is so far behind is ended, and loses nothing that is kept: it can ask again, with `after`.
+/// A subscription that has this many messages to catch up with is ended. The client can subscribe again, with `after`.
 const MAX_BEHIND: usize = 256;
 
 /// Who asks, as `connection_init` or the header `X-Name` says.
@@ -59,8 +59,8 @@ impl Rooms {
 fn room<'a>(rooms: &'a mut HashMap<String, Room>, name: &str) -> Result<&'a mut Room> {
     check("a room's name", name, MAX_NAME)?;
     if rooms.len() >= MAX_ROOMS && !rooms.contains_key(name) {
-        // A room that has been silent and that nobody listens to can go.
-        rooms.retain(|_, room| room.last > 0 || room.said.receiver_count() > 0);
+        // Rooms that nobody listens to are forgotten. Otherwise a client that makes up a thousand names would keep new ones out.
+        rooms.retain(|_, room| room.said.receiver_count() > 0);
         if rooms.len() >= MAX_ROOMS {
             return Err(Error::new(format!("there are {MAX_ROOMS} rooms already")));
         }
@@ -208,5 +208,42 @@ impl Said {
             return Err(Error::new("counts from at most 100"));
         }
         Ok(stream::iter((0..=from).rev()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rooms_without_listeners_make_room() {
+        let mut rooms = HashMap::new();
+        let mut listeners = Vec::new();
+        for i in 0..MAX_ROOMS {
+            let room = room(&mut rooms, &i.to_string()).expect("a room");
+            if i != 7 {
+                listeners.push(room.said.subscribe());
+            }
+        }
+        assert!(room(&mut rooms, "one more").is_ok_and(|room| room.last == 0));
+        assert!(!rooms.contains_key("7"));
+        listeners.push(rooms["one more"].said.subscribe());
+        assert!(room(&mut rooms, "7").is_err());
+        assert!(room(&mut rooms, "8").is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_room_keeps_the_newest() {
+        let schema = schema();
+        for i in 1..=KEPT + 5 {
+            let query = format!(r#"mutation {{ say(room: "a", text: "{i}") {{ id }} }}"#);
+            let request = async_graphql::Request::new(query).data(Viewer("Ada".into()));
+            assert!(schema.execute(request).await.is_ok());
+        }
+        let response =
+            schema.execute(r#"{ room(name: "a") { messages(last: 1000) { text } } }"#).await;
+        let data = response.data.into_json().expect("JSON");
+        let messages = data["room"]["messages"].as_array().expect("a list");
+        assert_eq!((messages.len(), &messages[0]["text"]), (KEPT, &"6".into()));
     }
 }

@@ -68,10 +68,10 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Until the client closes, or has to be closed.
+    /// Runs until the client closes, or has to be closed.
     async fn run(mut self, ws: &mut WebSocket) -> Result<Option<Refusal>, Error> {
         loop {
-            // An operation that is fed is written by the next `recv`. If the client does not read, `feed` waits, and so do its
+            // The next `recv` writes what was fed. If the client does not read, `feed` waits, and so do its
             // operations, until `Config::send_timeout` ends the connection.
             let result = tokio::select! {
                 message = ws.recv() => match message? {

@@ -10,7 +10,7 @@ use crate::{Event, Member};
 #[derive(Debug)]
 pub struct Seats<K> {
     seats: Vec<(K, Member)>,
-    /// Who is asked first. It moves on, so that a busy topic does not hide the others.
+    /// Which member is asked first. It moves on, so that a busy topic does not hide the others.
     turn: usize,
 }
 

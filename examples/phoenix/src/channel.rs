@@ -11,7 +11,7 @@ use crate::serializer::Payload;
 const MAX_NAME: usize = 40;
 const MAX_TEXT: usize = 2000;
 const MAX_BLOB: usize = 16 << 10;
-/// So many missed messages come with a join.
+/// How many missed messages come with a join.
 const MAX_MISSED: usize = 100;
 
 /// The kind of a topic.
@@ -165,7 +165,7 @@ pub async fn missed(hub: &Hub, member: &Member, topic: &str, parameters: &Payloa
     }
     let after = parameters["after"].as_str().and_then(|after| after.parse::<Position>().ok());
     let Ok(history) = hub.history(topic, after, MAX_MISSED).await else { return json!({}) };
-    // What is later comes as events.
+    // Later messages come as events.
     let until = member.position().map_or(0, |position| position.offset);
     let offset = |message: &hub::Message| message.position.map_or(0, |position| position.offset);
     let messages = history.messages.iter().filter(|message| offset(message) <= until);

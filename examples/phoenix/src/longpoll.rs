@@ -20,7 +20,7 @@ const MAX_QUEUE: usize = 1000;
 const MAX_QUEUE_BYTES: usize = 1 << 20;
 /// As for a message of a WebSocket.
 const MAX_MESSAGE: usize = 64 << 10;
-/// As many as the client sends at once, and some.
+/// The client sends at most 100 at once.
 const MAX_BATCH: usize = 200;
 /// How fast a client may send. Beyond that it has to wait for the answer of its `POST`.
 const PER_SECOND: u32 = 50;
@@ -37,7 +37,7 @@ pub struct Sessions {
 #[derive(Clone)]
 struct Session {
     commands: mpsc::Sender<Command>,
-    /// Until when what it sent counts against its rate.
+    /// When a client that sends at its rate would have sent all that it did.
     busy_until: Instant,
 }
 
@@ -55,7 +55,7 @@ impl Sessions {
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ends all. Who polls is told that the session is gone.
+    /// Ends all sessions. A poll that waits is told that its session is gone.
     pub fn clear(&self) {
         self.lock().clear();
     }
@@ -126,7 +126,7 @@ impl Sessions {
         }
     }
 
-    /// Counts messages against the rate of a session. They have to wait so long.
+    /// Counts messages against the rate of a session. Gives how long they have to wait.
     fn reserve(&self, token: &str, count: usize) -> Option<(Session, Duration)> {
         let mut all = self.lock();
         let session = all.get_mut(token)?;
@@ -175,7 +175,7 @@ impl Task {
         Self { socket, inbox, window, queue, queued, waiting, seen }
     }
 
-    /// Until the client has not polled for one and a half windows, or lets too much wait, or the session is removed.
+    /// Runs until the client has not polled for one and a half windows, or lets too much wait, or the session is removed.
     async fn run(mut self) {
         while self.queue.len() <= MAX_QUEUE && self.queued <= MAX_QUEUE_BYTES {
             self.deliver();
@@ -187,7 +187,7 @@ impl Task {
                 command = self.inbox.recv() => match command {
                     Some(Command::Poll(answer)) => {
                         self.seen = Instant::now();
-                        // Who polled before gets nothing.
+                        // The poll before it gets nothing.
                         if let Some((before, _)) = self.waiting.replace((answer, self.seen + self.window)) {
                             let _ = before.send(Vec::new());
                         }

@@ -40,7 +40,7 @@ Options:
   --token TOKEN          clients have to know it, as authToken
   --max-channels N       how many channels a client may have joined [default: 32]
   --join-within SECONDS  how long a client may stay without joining any channel [default: 60]
-  --timeout SECONDS      close a client that has sent nothing for so long, not even a heartbeat [default: 60]
+  --timeout SECONDS      close a client that sends nothing in this time, not even a heartbeat [default: 60]
   --poll-window SECONDS  how long a poll waits for messages [default: 10]";
 
 /// The token of a client is one of its subprotocols, since a browser sends no headers of its own.
@@ -143,7 +143,7 @@ async fn serve(
     let begun = Instant::now();
     let (join_until, mut silent_until) = (begun + join_within, begun + silence);
     let (code, reason) = loop {
-        // What is fed is written by the next `recv`. A client that does not read is waited for here, and then the hub drops its members.
+        // The next `recv` writes what was fed. A client that does not read is waited for here, and then the hub drops its members.
         let outs = tokio::select! {
             message = ws.recv() => match message?.as_ref().map(Push::read) {
                 Some(Ok(push)) => {
@@ -227,7 +227,7 @@ fn may_connect(config: &Config, headers: &HeaderMap) -> bool {
     Request::from_parts("GET", "/", asked).is_ok_and(|request| request.upgrade(config).is_ok())
 }
 
-/// Lets a page of another origin read the answer. That it may is known by now.
+/// Lets a page of another origin read the answer. Call it only after `may_connect`.
 fn allowing(headers: &HeaderMap, response: impl IntoResponse) -> Response {
     let mut response = response.into_response();
     if let Some(origin) = headers.get(header::ORIGIN) {

@@ -157,7 +157,7 @@ impl Socket {
         let mut next = Some(first);
         while let Some(event) = next.take() {
             let (event, payload) = match event {
-                // Those who come and go at one time are in one message, so that who changes a status does not seem to leave.
+                // Those who come and go at one time are in one message, so that nobody seems to leave by changing a status.
                 Event::Came(_) | Event::Left(_) => {
                     let (mut joins, mut leaves) = (Vec::new(), Vec::new());
                     next = Some(event);

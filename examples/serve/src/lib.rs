@@ -16,12 +16,12 @@ use lexopt::prelude::*;
 use tokio::net::TcpListener;
 
 /// The part of `--help` that is the same for all.
-pub const HELP: &str = "\
-  --listen ADDR          where to listen; port 0 picks one [default: 127.0.0.1:9001]
+pub const HELP: &str =
+    "  --listen ADDR          where to listen; port 0 picks one [default: 127.0.0.1:9001]
   --allow-origin ORIGIN  let pages of this origin connect as well, not only its own (repeatable)
   --max-connections N    clients beyond that get status 503 [default: 1000]
-  --ping-every SECONDS   ping a client that has been silent for so long [default: 30]
-  --pong-within SECONDS  close a client that has not answered by then [default: 20]
+  --ping-every SECONDS   ping a client after this much silence [default: 30]
+  --pong-within SECONDS  close a client that does not answer the ping in this time [default: 20]
   -h, --help             print this";
 
 /// How long clients and handlers may take to end after Ctrl-C.
@@ -49,7 +49,7 @@ impl Server {
             .rate_limit(rate)
             // Proxies end silent connections, and a peer that is gone has to leave its topics.
             .ping_interval(Duration::from_secs(30));
-        // An error of one connection ends nothing else. Those of the network are everyday.
+        // An error ends only its own connection. Errors of the network happen every day.
         let group = Group::new().max_connections(1000).on_end(move |ended| {
             if let Err(error) = &ended.result {
                 eprintln!("{name}: {error}");

@@ -2,7 +2,7 @@
 // builds: actioncable
 "use strict";
 
-const { cases, equal, Inbox, refusal, request, WebSocket } = require("./harness.cjs");
+const { cases, equal, Inbox, refusal, request, usage, WebSocket } = require("./harness.cjs");
 
 // What the client expects of a browser.
 globalThis.addEventListener = globalThis.removeEventListener = () => {};
@@ -10,7 +10,7 @@ const cable = require("@rails/actioncable");
 cable.adapters.WebSocket = WebSocket;
 cable.Connection.reopenDelay = 20;
 
-// After so many seconds of silence the client connects again. It is the client's default, or less where a case needs it.
+// How many seconds of silence the client waits before it connects again. It is the client's default, or less where a case needs it.
 const PATIENT = 6, HASTY = 0.2;
 // A server for a hasty client.
 const BEATING = ["--beat", "0.05"];
@@ -62,7 +62,8 @@ const disconnect = (server, name, reconnect, token = "secret") =>
     method: "POST", headers: { authorization: `Bearer ${token}` },
   });
 
-cases("actioncable", 39, {
+cases("actioncable", 41, {
+  "options are explained, and wrong ones named": () => usage("actioncable", "broker", "token", "admin", "max-subscriptions", "join-within", "beat"),
   "the client connects, and is welcome": async t => {
     const consumer = connect(t, await t.start("actioncable"), "Ada");
     await chat(consumer).until("connected");
@@ -348,7 +349,7 @@ cases("actioncable", 39, {
     equal(await raw.told(), { identifier, type: "confirm_subscription" });
   },
   "a client that subscribes to nothing is sent away, and one that did is not": async t => {
-    const server = await t.start("actioncable", "--subscribe-within", "0.2");
+    const server = await t.start("actioncable", "--join-within", "0.2");
     const raw = await peer(t, server);
     await raw.confirmed();
     raw.command("unsubscribe");
@@ -384,7 +385,7 @@ cases("actioncable", 39, {
     await slow.confirmed(inbox("Slow"));
     slow.socket.pause();
     const tell = JSON.stringify({ action: "tell", to: "Slow", text: "\u{1f422}".repeat(2000) });
-    await Promise.all(Array.from({ length: 14 }, async () => {
+    await Promise.all(Array.from({ length: 8 }, async () => {
       const ada = await peer(t, server);
       await ada.confirmed(inbox("Ada"));
       for (let i = 0; i < 190; i += 1) ada.command("message", inbox("Ada"), tell);
@@ -394,16 +395,16 @@ cases("actioncable", 39, {
     slow.socket.resume();
     equal(await slow.json(({ type }) => type === "disconnect"), { type: "disconnect", reason: "remote", reconnect: true });
   },
-  "two nodes share a room over Redis": async t => {
-    const redis = await t.redis();
-    const servers = [await t.start("actioncable", "--broker", redis), await t.start("actioncable", "--broker", redis)];
+  ...Object.fromEntries(["redis", "nats"].map(kind => [`two nodes share a room over ${kind}`, async t => {
+    const url = await t.broker(kind);
+    const servers = [await t.start("actioncable", "--broker", url), await t.start("actioncable", "--broker", url)];
     const [ada, bob] = [await enter(t, servers[0], "Ada"), await enter(t, servers[1], "Bob")];
     ada.perform("speak", { text: "over there" });
     equal((await bob.gets("text")).text, "over there");
     bob.perform("speak", { text: "and back" });
     await ada.gets("text");
     equal((await ada.gets("text")).text, "and back");
-  },
+  }])),
   "a broker that is not there is an error at once": async t => {
     const error = await t.start("actioncable", "--broker", "redis://127.0.0.1:1").then(() => "it runs", error => error.message);
     equal(error.includes("ended with 1"), true);

@@ -2,8 +2,8 @@
 // builds: graphql
 "use strict";
 
+const { cases, equal, Inbox, refusal, request, usage, WebSocket } = require("./harness.cjs");
 const { createClient } = require("graphql-ws");
-const { cases, equal, Inbox, refusal, request, WebSocket } = require("./harness.cjs");
 
 const PROTOCOL = "graphql-transport-ws";
 
@@ -66,7 +66,8 @@ async function peer(t, server, { init = true } = {}) {
 const closes = async (raw, code, reason) => equal(await raw.closed(), { code, reason });
 const FOREVER = 'subscription { said(room: "x") { id } }';
 
-cases("graphql", 41, {
+cases("graphql", 42, {
+  "options are explained, and wrong ones named": () => usage("graphql", "token", "init-within", "max-operations"),
   "the client connects, with the subprotocol": async t => {
     const server = await t.start("graphql");
     const ada = client(t, server);

@@ -8,14 +8,18 @@
 "use strict";
 
 const assert = require("node:assert/strict");
-const { spawn } = require("node:child_process");
-const { mkdtempSync, rmSync } = require("node:fs");
+const { execFile, spawn } = require("node:child_process");
+const { mkdtempSync } = require("node:fs");
+const { rm } = require("node:fs/promises");
 const http = require("node:http");
 const net = require("node:net");
 const { tmpdir } = require("node:os");
 const path = require("node:path");
 const { createInterface } = require("node:readline");
 const { inspect } = require("node:util");
+// Where `run` installs packages, if this is started without it. So a part requires this first.
+process.env.NODE_PATH ??= path.resolve(__dirname, "../.cache/node-layers/node_modules");
+require("node:module").Module._initPaths();
 const WebSocket = require("ws");
 
 const ROOT = path.resolve(__dirname, "../../..");
@@ -195,22 +199,36 @@ async function relay(port) {
   });
 }
 
-// A Redis of its own on a free port, without a file.
-async function redis() {
+// A broker of the case's own, on a free port: `redis` without a file, `nats` with a folder for JetStream.
+async function broker(kind) {
   const probe = net.createServer();
   await new Promise(done => probe.listen(0, "127.0.0.1", done));
   const port = String(probe.address().port);
   await new Promise(done => probe.close(done));
-  const child = spawn("redis-server", ["--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"], {
-    stdio: ["ignore", "pipe", "ignore"], cwd: tmpdir(),
+  const folder = mkdtempSync(path.join(tmpdir(), "layers-"));
+  const [program, ready, flags] = {
+    redis: ["redis-server", "Ready to accept connections", ["--bind", "127.0.0.1", "--port", port, "--save", "", "--appendonly", "no"]],
+    nats: ["nats-server", "Server is ready", ["-a", "127.0.0.1", "-p", port, "-js", "-sd", folder]],
+  }[kind];
+  // Debian has some servers where only root looks.
+  const child = spawn(program, flags, {
+    stdio: ["ignore", "pipe", "pipe"], cwd: folder, env: { ...process.env, PATH: `${process.env.PATH}:/usr/sbin` },
   });
   children.add(child);
-  const lines = new Inbox("redis-server");
-  createInterface(child.stdout).on("line", lines.push);
+  const exit = new Promise(done => child.on("exit", done)).finally(() => children.delete(child));
+  const lines = new Inbox(program);
+  for (const stream of [child.stdout, child.stderr]) createInterface(stream).on("line", lines.push);
   const missing = new Promise((_, reject) => child.on("error", reject));
   missing.catch(() => {});
-  await Promise.race([lines.next(line => line.includes("Ready to accept connections")), missing]);
-  return { url: `redis://127.0.0.1:${port}`, kill: () => { child.kill("SIGKILL"); children.delete(child); } };
+  await Promise.race([lines.next(line => line.includes(ready)), missing]);
+  return {
+    url: `${kind}://127.0.0.1:${port}`,
+    close: async () => {
+      child.kill("SIGKILL");
+      await within(`the end of ${program}`, exit);
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
 }
 
 // A headless Chromium for all cases of the process, with commands of its debugging protocol.
@@ -222,7 +240,7 @@ async function browser() {
     "--disable-sync", "--remote-debugging-port=0", `--user-data-dir=${profile}`, "about:blank",
   ], { stdio: ["ignore", "ignore", "pipe"] });
   children.add(child);
-  process.on("exit", () => { child.kill("SIGKILL"); rmSync(profile, { recursive: true, force: true, maxRetries: 3 }); });
+  const exit = new Promise(done => child.on("exit", done)).finally(() => children.delete(child));
   const lines = new Inbox("chromium");
   createInterface(child.stderr).on("line", lines.push);
   const missing = new Promise((_, reject) => child.on("error", reject));
@@ -233,18 +251,25 @@ async function browser() {
   const answers = new Inbox("the debugger");
   socket.on("message", data => { const answer = JSON.parse(data); if (answer.id) answers.push(answer); });
   let calls = 0;
-  return async (method, params = {}, sessionId = undefined) => {
+  const call = async (method, params = {}, sessionId = undefined) => {
     const id = calls += 1;
     socket.send(JSON.stringify({ id, method, params, sessionId }));
     const answer = await answers.next(answer => answer.id === id);
     if (answer.error) throw new Error(`${method}: ${answer.error.message}`);
     return answer.result;
   };
+  // In an orderly way: its processes still write to the profile for a while after a signal.
+  const close = async () => {
+    await call("Browser.close");
+    await within("the end of Chromium", exit);
+    await rm(profile, { recursive: true, force: true, maxRetries: 5 });
+  };
+  return { call, close };
 }
 
 // A tab that shows `url`. `evaluate` gives the value of an expression, and waits if it is a promise.
 async function page(url) {
-  const call = await (chromium ??= browser());
+  const { call } = await (chromium ??= browser());
   const { targetId } = await call("Target.createTarget", { url: "about:blank" });
   const { sessionId } = await call("Target.attachToTarget", { targetId, flatten: true });
   await call("Page.enable", {}, sessionId);
@@ -289,6 +314,25 @@ function request(url, { method = "GET", headers = {}, body } = {}) {
   }));
 }
 
+// Options of a program: what is wrong is named, with status 2, and --help names each.
+async function usage(program, ...options) {
+  const run = (...flags) => within(program, new Promise((resolve, reject) => {
+    const child = execFile(path.join(PROGRAMS, program), flags, (_, stdout, stderr) => resolve({ status: child.exitCode, stdout, stderr }));
+    child.on("error", reject);
+  }));
+  const { status, stdout } = await run("--help");
+  equal(status, 0);
+  for (const option of ["listen", "allow-origin", "max-connections", "ping-every", "pong-within", ...options]) {
+    if (!stdout.includes(`  --${option} `)) throw new Error(`--help does not name --${option}`);
+    const missing = await run(`--${option}`);
+    equal([missing.status, missing.stderr.includes(`'--${option}'`)], [2, true], option);
+  }
+  for (const flags of [["--nonsense"], ["nonsense"], ["--listen=nonsense"], ["--ping-every=-1"], ["--allow-origin=nonsense"]]) {
+    const wrong = await run(...flags);
+    equal([wrong.status, wrong.stderr.startsWith(`${program}: `)], [flags[0].includes("listen") ? 1 : 2, true], flags[0]);
+  }
+}
+
 // Runs the cases one after the other, and ends the process. With a word as argument, only those with the word in their name.
 async function cases(part, atLeast, all) {
   const word = process.argv[2];
@@ -311,9 +355,9 @@ async function cases(part, atLeast, all) {
       raw: async (...args) => { const peer = await raw(...args); defer(peer.end); return peer; },
       page: async url => { const shown = await page(url); defer(shown.close); return shown; },
       site: async contents => { const served = await site(contents); defer(served.close); return served; },
-      redis: async () => {
-        const found = await redis();
-        defer(found.kill);
+      broker: async kind => {
+        const found = await broker(kind);
+        defer(found.close);
         return found.url;
       },
       relay: async port => { const between = await relay(port); defer(() => between.close()); return between; },
@@ -341,6 +385,11 @@ async function cases(part, atLeast, all) {
       console.log(`ok      ${part}: ${name} (${Date.now() - begun} ms)`);
     }
   }
+  try {
+    await (await chromium)?.close();
+  } catch (error) {
+    console.log(`Chromium: ${error.message}`);
+  }
   console.log(`${passed} passed, ${failed} failed`);
   if (!word && passed + failed < atLeast) {
     console.log(`${part}: only ${passed + failed} cases ran, expected ${atLeast}`);
@@ -349,4 +398,4 @@ async function cases(part, atLeast, all) {
   process.exit(failed || !passed ? 1 : 0);
 }
 
-module.exports = { cases, equal, within, Inbox, start, raw, refusal, relay, request, WebSocket, PROGRAMS, DEADLINE };
+module.exports = { cases, equal, within, Inbox, start, raw, refusal, relay, request, usage, WebSocket, PROGRAMS, DEADLINE };

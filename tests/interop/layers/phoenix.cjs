@@ -2,9 +2,9 @@
 // builds: phoenix
 "use strict";
 
+const { cases, equal, within, Inbox, refusal, request, usage, WebSocket } = require("./harness.cjs");
 const { readFileSync } = require("node:fs");
 const { Socket, LongPoll, Presence } = require("phoenix");
-const { cases, equal, within, Inbox, refusal, request, WebSocket } = require("./harness.cjs");
 
 class Storage {
   items = {};
@@ -173,8 +173,7 @@ const shared = (kind, options) => ({
     }
   },
   [`${kind}: the client comes back after the server was restarted, with what it missed`]: async t => {
-    const redis = await t.redis();
-    const flags = ["--broker", redis];
+    const flags = ["--broker", await t.broker("redis")];
     const server = await t.start("phoenix", ...flags);
     let last;
     const socket = connect(t, server, "Ada", options);
@@ -201,9 +200,9 @@ const shared = (kind, options) => ({
     await say(ada, "again");
     await ada.gets("new_msg");
   },
-  [`${kind}: two nodes share a room and presence over Redis`]: async t => {
-    const redis = await t.redis();
-    const servers = [await t.start("phoenix", "--broker", redis), await t.start("phoenix", "--broker", redis)];
+  ...Object.fromEntries(["redis", "nats"].map(broker => [`${kind}: two nodes share a room and presence over ${broker}`, async t => {
+    const url = await t.broker(broker);
+    const servers = [await t.start("phoenix", "--broker", url), await t.start("phoenix", "--broker", url)];
     const ada = channel(connect(t, servers[0], "Ada", options));
     const { until } = presence(ada);
     await reply(ada.join());
@@ -214,7 +213,7 @@ const shared = (kind, options) => ({
     await say(bob, "and back");
     await ada.gets("new_msg");
     equal((await ada.gets("new_msg")).text, "and back");
-  },
+  }])),
 });
 
 // A page of another origin with the client, and what it needs to say what it was told.
@@ -262,7 +261,8 @@ async function pages(t) {
   return { show, flags: ["--allow-origin", site.url] };
 }
 
-cases("phoenix", 68, {
+cases("phoenix", 71, {
+  "options are explained, and wrong ones named": () => usage("phoenix", "broker", "token", "max-channels", "join-within", "timeout", "poll-window"),
   ...shared("websocket", {}),
   ...shared("longpoll", polling),
   "heartbeats are answered": async t => {
@@ -488,7 +488,7 @@ cases("phoenix", 68, {
     await slow.ask("1", "1", "user:Slow", "phx_join", {});
     slow.socket.pause();
     const text = "\u{1f422}".repeat(2000);
-    await Promise.all(Array.from({ length: 14 }, async () => {
+    await Promise.all(Array.from({ length: 8 }, async () => {
       const ada = await peer(t, server);
       await ada.ask("1", "1", "user:Ada", "phx_join", {});
       for (let i = 0; i < 190; i += 1) ada.send(["1", String(i), "user:Ada", "tell", { to: "Slow", text }]);

@@ -240,7 +240,7 @@ fn hear(counts: &Counts, delays: &mpsc::UnboundedSender<f64>, number: usize, tex
     }
     let heard = counts.heard.fetch_add(1, Ordering::Relaxed);
     // One in sixteen is enough for the percentiles.
-    if (heard + number) % 16 != 0 {
+    if !(heard + number).is_multiple_of(16) {
         return;
     }
     let Ok(said) = serde_json::from_str::<serde_json::Value>(text) else { return };
