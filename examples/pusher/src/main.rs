@@ -47,7 +47,7 @@ Options:
   --demo                 log in anybody at /broadcasting/auth, for the first app
   --activity-timeout SECONDS  ask a client that has sent nothing for so long [default: 120]
   --pong-timeout SECONDS      close it when it has sent nothing by then [default: 30]
-  --subscribe-within SECONDS  close a client that has subscribed to nothing by then [default: never]
+  --join-within SECONDS       close a client that has subscribed to nothing by then [default: never]
   --client-events N      events that a client may send to others in a second; 0 for none [default: 10]
   --max-channels N       channels of a connection [default: 100]
   --max-users N          users of a presence channel [default: 100]
@@ -79,7 +79,7 @@ async fn main() {
     let mut limits = Limits {
         activity_timeout: Duration::from_secs(120),
         pong_timeout: Duration::from_secs(30),
-        subscribe_within: None,
+        join_within: None,
         max_connections: 900,
         max_channels: 100,
         max_users: 100,
@@ -92,7 +92,7 @@ async fn main() {
             "demo" => demo = true,
             "activity-timeout" => limits.activity_timeout = seconds(parser)?,
             "pong-timeout" => limits.pong_timeout = seconds(parser)?,
-            "subscribe-within" => limits.subscribe_within = Some(seconds(parser)?),
+            "join-within" => limits.join_within = Some(seconds(parser)?),
             "client-events" => limits.client_events = parser.value()?.parse()?,
             "max-channels" => limits.max_channels = parser.value()?.parse()?,
             "max-users" => limits.max_users = parser.value()?.parse()?,

@@ -33,7 +33,7 @@ pub struct Limits {
     /// And then has so long to say something.
     pub pong_timeout: Duration,
     /// How long a client may stay without ever having had a subscription. None: for ever.
-    pub subscribe_within: Option<Duration>,
+    pub join_within: Option<Duration>,
     pub max_connections: usize,
     pub max_channels: usize,
     /// Of one presence channel.
@@ -110,7 +110,7 @@ impl Session<'_> {
     ) -> Result<Option<Fault>, Error> {
         let limits = &self.pusher.limits;
         let begun = Instant::now();
-        let subscribe_until = limits.subscribe_within.map(|within| begun + within);
+        let join_until = limits.join_within.map(|within| begun + within);
         let (mut silent_until, mut pinged) = (begun + limits.activity_timeout, false);
         ws.feed(protocol::established(self.connection.socket_id(), limits.activity_timeout))
             .await?;
@@ -138,8 +138,8 @@ impl Session<'_> {
                     (silent_until, pinged) = (Instant::now() + limits.pong_timeout, true);
                     ws.feed(protocol::beat("pusher:ping")).await?;
                 }
-                () = sleep_until(subscribe_until.unwrap_or(begun)),
-                    if subscribe_until.is_some() && !self.ever_subscribed =>
+                () = sleep_until(join_until.unwrap_or(begun)),
+                    if join_until.is_some() && !self.ever_subscribed =>
                 {
                     return Ok(Some(Fault::NoSubscription));
                 }

@@ -2,11 +2,13 @@
 // builds: pusher
 "use strict";
 
+const { execFileSync } = require("node:child_process");
 const crypto = require("node:crypto");
+const path = require("node:path");
 const { pathToFileURL } = require("node:url");
+const { cases, equal, Inbox, refusal, request, PROGRAMS } = require("./harness.cjs");
 const Back = require("pusher");
 const Client = require("pusher-js");
-const { cases, equal, within, Inbox, refusal, request, WebSocket } = require("./harness.cjs");
 
 // Its package calls a script for require a module, so node takes only the module.
 let Echo;
@@ -125,7 +127,100 @@ function api(server, path, { method = "POST", body = "", at = Date.now() / 1000 
 
 const event = (more = {}) => JSON.stringify({ name: "e", channel: "news", data: "{}", ...more });
 
-loaded.then(() => cases("pusher", 75, {
+const nodes = kind => ({
+  [`two nodes over ${kind}: events and client events`]: async t => {
+    const url = await t.broker(kind);
+    const servers = [await start(t, "--broker", url), await start(t, "--broker", url)];
+    const [ada, bob] = [await connected(t, servers[0]), await connected(t, servers[1], "Bob")];
+    const [mine, other] = [await subscribed(ada.private("chat")), await subscribed(bob.private("chat"))];
+    for (const server of servers) {
+      await back(server).trigger("private-chat", "e", server.port);
+      for (const channel of [mine, other]) equal(await channel.gets("e"), server.port);
+    }
+    mine.whisper("typing", { name: "Ada" });
+    equal(await other.gets("client-typing"), { name: "Ada" });
+    // Excluded, although the request came to the other node.
+    await back(servers[1]).trigger("private-chat", "e", "to others", { socket_id: ada.socketId() });
+    await back(servers[1]).trigger("private-chat", "e", "to all");
+    equal([await other.gets("e"), await other.gets("e"), await mine.gets("e")], ["to others", "to all", "to all"]);
+    equal(mine.told.values, []);
+  },
+  [`two nodes over ${kind}: presence`]: async t => {
+    const url = await t.broker(kind);
+    const servers = [await start(t, "--broker", url), await start(t, "--broker", url)];
+    const ada = await enter(t, servers[0], "Ada");
+    const [one, two] = [await connected(t, servers[0], "Bob"), await connected(t, servers[1], "Bob")];
+    await join(one);
+    equal(await added(ada), "Bob");
+    const his = await join(two);
+    // The node has nobody else there, and hears of the others at once.
+    if (here(his) !== "Ada Bob") await his.told.next(() => here(his) === "Ada Bob");
+    // Who knows of Cid knows of the second Bob.
+    await enter(t, servers[1], "Cid");
+    equal(await ada.told.next(), ["pusher:member_added", { id: "Cid", info: { name: "Cid" } }]);
+    one.disconnect();
+    await enter(t, servers[0], "Dan");
+    equal(await ada.told.next(), ["pusher:member_added", { id: "Dan", info: { name: "Dan" } }]);
+    equal(here(ada), "Ada Bob Cid Dan");
+    // The end of the second node is told as well.
+    await servers[1].stop();
+    equal([await removed(ada), await removed(ada)].sort(), ["Bob", "Cid"]);
+  },
+  [`two nodes over ${kind}: the HTTP API counts all, and ends connections of all`]: async t => {
+    const url = await t.broker(kind);
+    const servers = [await start(t, "--broker", url), await start(t, "--broker", url)];
+    const echoes = [await connected(t, servers[0]), await connected(t, servers[1]), await connected(t, servers[1], "Bob")];
+    for (const echo of echoes) await join(echo);
+    for (const server of servers) {
+      equal(await got(server, "/channels/presence-room", { info: "user_count,subscription_count" }), {
+        occupied: true, user_count: 2, subscription_count: 3,
+      });
+      equal(await got(server, "/channels/presence-room/users"), { users: [{ id: "Ada" }, { id: "Bob" }] });
+    }
+    await back(servers[0]).terminateUserConnections("Ada");
+    for (const echo of echoes.slice(0, 2)) await echo.until("disconnected");
+    await servers[1].stop();
+    equal(await got(servers[0], "/channels"), { channels: {} });
+  },
+  [`two nodes over ${kind}: what was published while the broker was away comes later`]: async t => {
+    const url = await t.broker(kind);
+    const relay = await t.relay(Number(new URL(url).port));
+    const servers = [await start(t, "--broker", url), await start(t, "--broker", `${kind}://127.0.0.1:${relay.port}`)];
+    const [ada, bob] = [await connected(t, servers[0]), await connected(t, servers[1], "Bob")];
+    const [mine, other] = [await subscribed(ada.channel("news")), await subscribed(bob.channel("news"))];
+    await back(servers[0]).trigger("news", "e", "before");
+    equal([await mine.gets("e"), await other.gets("e")], ["before", "before"]);
+    relay.refuse();
+    relay.cut();
+    await back(servers[0]).trigger("news", "e", "here");
+    equal(await mine.gets("e"), "here");
+    // A node without its broker goes on for its own clients. What it cannot know, it does not say.
+    await back(servers[1]).trigger("news", "e", "there");
+    equal(await other.gets("e"), "there");
+    equal(await status(back(servers[1]).get({ path: "/channels" })), 503);
+    relay.refuse(false);
+    equal([await other.gets("e"), await mine.gets("e")], ["here", "there"]);
+    await back(servers[0]).trigger("news", "e", "after");
+    equal([await mine.gets("e"), await other.gets("e")], ["after", "after"]);
+    equal([mine.told.values, other.told.values], [[], []]);
+  },
+  [`two nodes over ${kind}: presence after the broker was away`]: async t => {
+    const url = await t.broker(kind);
+    const relay = await t.relay(Number(new URL(url).port));
+    const servers = [await start(t, "--broker", url), await start(t, "--broker", `${kind}://127.0.0.1:${relay.port}`)];
+    const ada = await enter(t, servers[0], "Ada");
+    await enter(t, servers[1], "Bob");
+    equal(await added(ada), "Bob");
+    relay.refuse();
+    relay.cut();
+    await enter(t, servers[1], "Cid");
+    relay.refuse(false);
+    equal(await added(ada), "Cid");
+    equal(here(ada), "Ada Bob Cid");
+  },
+});
+
+loaded.then(() => cases("pusher", 80, {
   "the client connects, and is given an id": async t => {
     const echo = await connected(t, await start(t));
     equal(/^\d+\.\d+$/.test(echo.socketId()), true);
@@ -568,7 +663,7 @@ loaded.then(() => cases("pusher", 75, {
     await second.until("connected");
   },
   "codes from 4200: the client comes back at once": async t => {
-    const server = await start(t, ...flags("--subscribe-within 1"));
+    const server = await start(t, ...flags("--join-within 1"));
     const echo = await connected(t, server);
     const id = echo.socketId();
     await echo.until("error 4202");
@@ -843,110 +938,27 @@ loaded.then(() => cases("pusher", 75, {
     equal((await ask((await t.start("pusher", ...APP)).url, { authorization: "Bearer Ada" })).status, 404);
   },
 
-  "two nodes over Redis: events and client events": async t => {
-    const redis = await t.redis();
-    const servers = [await start(t, "--broker", redis), await start(t, "--broker", redis)];
-    const [ada, bob] = [await connected(t, servers[0]), await connected(t, servers[1], "Bob")];
-    const [mine, other] = [await subscribed(ada.private("chat")), await subscribed(bob.private("chat"))];
-    for (const server of servers) {
-      await back(server).trigger("private-chat", "e", server.port);
-      for (const channel of [mine, other]) equal(await channel.gets("e"), server.port);
-    }
-    mine.whisper("typing", { name: "Ada" });
-    equal(await other.gets("client-typing"), { name: "Ada" });
-    // Excluded, although the request came to the other node.
-    await back(servers[1]).trigger("private-chat", "e", "to others", { socket_id: ada.socketId() });
-    await back(servers[1]).trigger("private-chat", "e", "to all");
-    equal([await other.gets("e"), await other.gets("e"), await mine.gets("e")], ["to others", "to all", "to all"]);
-    equal(mine.told.values, []);
-  },
-  "two nodes over Redis: presence": async t => {
-    const redis = await t.redis();
-    const servers = [await start(t, "--broker", redis), await start(t, "--broker", redis)];
-    const ada = await enter(t, servers[0], "Ada");
-    const [one, two] = [await connected(t, servers[0], "Bob"), await connected(t, servers[1], "Bob")];
-    await join(one);
-    equal(await added(ada), "Bob");
-    const his = await join(two);
-    // The node has nobody else there, and hears of the others at once.
-    if (here(his) !== "Ada Bob") await his.told.next(() => here(his) === "Ada Bob");
-    // Who knows of Cid knows of the second Bob.
-    await enter(t, servers[1], "Cid");
-    equal(await ada.told.next(), ["pusher:member_added", { id: "Cid", info: { name: "Cid" } }]);
-    one.disconnect();
-    await enter(t, servers[0], "Dan");
-    equal(await ada.told.next(), ["pusher:member_added", { id: "Dan", info: { name: "Dan" } }]);
-    equal(here(ada), "Ada Bob Cid Dan");
-    // The end of the second node is told as well.
-    await servers[1].stop();
-    equal([await removed(ada), await removed(ada)].sort(), ["Bob", "Cid"]);
-  },
-  "two nodes over Redis: the HTTP API counts all, and ends connections of all": async t => {
-    const redis = await t.redis();
-    const servers = [await start(t, "--broker", redis), await start(t, "--broker", redis)];
-    const echoes = [await connected(t, servers[0]), await connected(t, servers[1]), await connected(t, servers[1], "Bob")];
-    for (const echo of echoes) await join(echo);
-    for (const server of servers) {
-      equal(await got(server, "/channels/presence-room", { info: "user_count,subscription_count" }), {
-        occupied: true, user_count: 2, subscription_count: 3,
-      });
-      equal(await got(server, "/channels/presence-room/users"), { users: [{ id: "Ada" }, { id: "Bob" }] });
-    }
-    await back(servers[0]).terminateUserConnections("Ada");
-    for (const echo of echoes.slice(0, 2)) await echo.until("disconnected");
-    await servers[1].stop();
-    equal(await got(servers[0], "/channels"), { channels: {} });
-  },
-  "two nodes over Redis: what was published while the broker was away comes later": async t => {
-    const redis = await t.redis();
-    const relay = await t.relay(Number(new URL(redis).port));
-    const servers = [await start(t, "--broker", redis), await start(t, "--broker", `redis://127.0.0.1:${relay.port}`)];
-    const [ada, bob] = [await connected(t, servers[0]), await connected(t, servers[1], "Bob")];
-    const [mine, other] = [await subscribed(ada.channel("news")), await subscribed(bob.channel("news"))];
-    await back(servers[0]).trigger("news", "e", "before");
-    equal([await mine.gets("e"), await other.gets("e")], ["before", "before"]);
-    relay.refuse();
-    relay.cut();
-    await back(servers[0]).trigger("news", "e", "here");
-    equal(await mine.gets("e"), "here");
-    // A node without its broker goes on for its own clients. What it cannot know, it does not say.
-    await back(servers[1]).trigger("news", "e", "there");
-    equal(await other.gets("e"), "there");
-    equal(await status(back(servers[1]).get({ path: "/channels" })), 503);
-    relay.refuse(false);
-    equal([await other.gets("e"), await mine.gets("e")], ["here", "there"]);
-    await back(servers[0]).trigger("news", "e", "after");
-    equal([await mine.gets("e"), await other.gets("e")], ["after", "after"]);
-    equal([mine.told.values, other.told.values], [[], []]);
-  },
-  "two nodes over Redis: presence after the broker was away": async t => {
-    const redis = await t.redis();
-    const relay = await t.relay(Number(new URL(redis).port));
-    const servers = [await start(t, "--broker", redis), await start(t, "--broker", `redis://127.0.0.1:${relay.port}`)];
-    const ada = await enter(t, servers[0], "Ada");
-    await enter(t, servers[1], "Bob");
-    equal(await added(ada), "Bob");
-    relay.refuse();
-    relay.cut();
-    await enter(t, servers[1], "Cid");
-    relay.refuse(false);
-    equal(await added(ada), "Cid");
-    equal(here(ada), "Ada Bob Cid");
-  },
+  ...nodes("redis"),
+  ...nodes("nats"),
   "another program publishes to Redis": async t => {
-    const redis = await t.redis();
+    const redis = await t.broker("redis");
     const server = await start(t, "--broker", redis);
     const news = await subscribed((await connected(t, server)).channel("news"));
-    const { execFileSync } = require("node:child_process");
     const data = JSON.stringify({ event: "e", channel: "news", data: '"from outside"' });
     execFileSync("redis-cli", ["-u", redis, "publish", "hub:{pusher:1:news}", data]);
     equal(await news.gets("e"), "from outside");
   },
-  "wrong options are errors at once": async t => {
-    const fails = async (...args) => t.start("pusher", ...args).then(() => "it runs", error => error.message);
-    equal((await fails()).includes("ended with 2: pusher: no app"), true);
-    equal((await fails("--app", "1:key")).includes("ended with 2"), true);
-    for (const other of ["1:other:secret", "2:key:secret"]) equal((await fails(...APP, "--app", other)).includes("ended with 2: pusher: two apps"), true);
-    equal((await fails(...APP, "--broker", "redis://127.0.0.1:1")).includes("ended with 1"), true);
+  "options are explained, and wrong ones named": async t => {
+    const help = String(execFileSync(path.join(PROGRAMS, "pusher"), ["--help"]));
+    const fails = (...args) => t.start("pusher", ...args).then(() => "it runs", error => error.message);
+    for (const option of flags("app broker activity-timeout pong-timeout join-within client-events max-channels max-users max-app-connections")) {
+      equal([help.includes(`  --${option} `), (await fails(...APP, `--${option}`)).includes(`'--${option}'`)], [true, true], option);
+    }
+    const says = async (error, ...args) => equal((await fails(...args)).includes(error), true, error);
+    await says("ended with 2: pusher: no app");
+    await says("ended with 2: pusher: invalid option '--nonsense'", ...APP, "--nonsense");
+    for (const wrong of ["1:key", "1:key:", "a b:key:secret"]) await says("ended with 2", "--app", wrong);
+    for (const other of ["1:other:secret", "2:key:secret"]) await says("ended with 2: pusher: two apps", ...APP, "--app", other);
+    await says("ended with 1", ...APP, "--broker", "redis://127.0.0.1:1");
   },
 }));
