@@ -50,9 +50,7 @@ impl Nodes {
             return Err(Away);
         }
         let mut all = self.registry.occupied(app, &which);
-        let people = self.hub.people(TOPIC).await;
-        let others = people.iter().map(|node| node.key.clone());
-        let mut missing: HashSet<String> = others.filter(|node| node != self.hub.node()).collect();
+        let mut missing = self.others().await;
         if missing.is_empty() {
             return Ok(all);
         }
@@ -67,13 +65,14 @@ impl Nodes {
         }
         let until = Instant::now() + PATIENCE;
         while !missing.is_empty() {
-            let answer = timeout_at(until, answers.recv()).await;
-            let (node, channels) = answer.ok().flatten().ok_or(Away)?;
+            let Ok(Some((node, channels))) = timeout_at(until, answers.recv()).await else { break };
             if missing.remove(&node) {
                 merge(&mut all, channels);
             }
         }
-        Ok(all)
+        // Who has left meanwhile has no channels any more.
+        let others = self.others().await;
+        if missing.is_disjoint(&others) { Ok(all) } else { Err(Away) }
     }
 
     /// Ends the connections of a user on all nodes.
@@ -89,6 +88,13 @@ impl Nodes {
             let _ = listening.await;
         }
         self.hub.flush().await;
+    }
+
+    async fn others(&self) -> HashSet<String> {
+        let mut nodes: HashSet<_> =
+            self.hub.people(TOPIC).await.iter().map(|node| node.key.clone()).collect();
+        nodes.remove(self.hub.node());
+        nodes
     }
 
     async fn publish(&self, note: &Note) -> Result<(), Away> {

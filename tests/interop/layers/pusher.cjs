@@ -182,6 +182,15 @@ const nodes = kind => ({
     await servers[1].stop();
     equal(await got(servers[0], "/channels"), { channels: {} });
   },
+  [`two nodes over ${kind}: without an answer of the other, the HTTP API does not count`]: async t => {
+    const url = await t.broker(kind);
+    const servers = [await start(t, "--broker", url), await start(t, "--broker", url)];
+    await subscribed((await connected(t, servers[1])).channel("news"));
+    process.kill(servers[1].pid, "SIGSTOP");
+    equal(await status(back(servers[0]).get({ path: "/channels" })), 503);
+    process.kill(servers[1].pid, "SIGCONT");
+    equal(await got(servers[0], "/channels"), { channels: { news: {} } });
+  },
   [`two nodes over ${kind}: what was published while the broker was away comes later`]: async t => {
     const url = await t.broker(kind);
     const relay = await t.relay(Number(new URL(url).port));
@@ -220,7 +229,7 @@ const nodes = kind => ({
   },
 });
 
-loaded.then(() => cases("pusher", 80, {
+loaded.then(() => cases("pusher", 82, {
   "the client connects, and is given an id": async t => {
     const echo = await connected(t, await start(t));
     equal(/^\d+\.\d+$/.test(echo.socketId()), true);
