@@ -25,7 +25,7 @@ impl App {
         hex::encode(self.mac(text).finalize().into_bytes())
     }
 
-    /// Whether `KEY:SIGNATURE` is what this app says of a text. It takes as long for each wrong signature.
+    /// Whether `KEY:SIGNATURE` is what this app says of a text. The comparison takes constant time.
     pub fn verifies(&self, auth: &str, text: &str) -> bool {
         auth.split_once(':')
             .is_some_and(|(key, signature)| key == self.key && self.has_signed(signature, text))
@@ -95,7 +95,7 @@ impl FromStr for App {
     }
 }
 
-/// Whether this can be the id of a connection. Who signs for a client has to look. With a colon in it, the signature would be one for
+/// Whether this can be the id of a connection. Check it before you sign for a client: with a colon in it, the signature would be valid for
 /// another channel.
 pub fn is_socket_id(id: &str) -> bool {
     let is_number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());

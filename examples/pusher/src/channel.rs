@@ -8,16 +8,16 @@ use serde_json::{Map, Value, json};
 use crate::auth::App;
 use crate::{auth, protocol};
 
-/// Of the names of channels and events.
+/// Bytes in the name of a channel or an event.
 pub const MAX_NAME: usize = 200;
-/// Of the data of an event.
+/// Bytes in the data of an event.
 pub const MAX_DATA: usize = 10 << 10;
 pub const MAX_USER_ID: usize = 128;
 const MAX_USER_INFO: usize = 1 << 10;
 /// A channel that is for one signed-in user.
 const TO_USER: &str = "#server-to-user-";
 
-/// The kind of a channel. Its name says it.
+/// The kind of a channel, which its name tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Public,
@@ -29,7 +29,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// None: this is no name of a channel.
+    /// None: this is not the name of a channel.
     pub fn of(name: &str) -> Option<Self> {
         if let Some(user) = name.strip_prefix(TO_USER) {
             return is_user_id(user).then_some(Self::ToUser);

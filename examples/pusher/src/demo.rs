@@ -1,5 +1,5 @@
-//! What an app's own back end does, to try the server without one: it says who may subscribe to what. It is on with `--demo` alone, and
-//! lets anybody say any name.
+//! Stands in for an app's own back end, so that the server can be tried without one. It says who may subscribe to what. It is on only with
+//! `--demo`, and believes any name.
 
 use std::sync::Arc;
 

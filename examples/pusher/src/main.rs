@@ -123,7 +123,7 @@ async fn main() {
     let registry = Registry::default();
     let nodes = Nodes::join(asking, registry.clone()).await;
     if broker.is_some() {
-        // The other nodes say that they are there. Until then this one would count without them.
+        // The other nodes answer that they are there. Before that, this one would count without them.
         sleep(MEETING).await;
     }
     let stop = watch::Sender::new(false);

@@ -44,7 +44,7 @@ impl Nodes {
         nodes
     }
 
-    /// The occupied channels of an app, on all nodes. It fails if a node does not answer: a part would look like the whole.
+    /// The occupied channels of an app, on all nodes. It fails if a node does not answer, because a part would look like the whole.
     pub async fn occupied(&self, app: &str, which: Which) -> Result<Channels, Away> {
         if !*self.hub.reachable().borrow() {
             return Err(Away);
@@ -59,7 +59,7 @@ impl Nodes {
         lock(&self.waiting).insert(id.clone(), sender);
         let _forget = Forget(self, id.clone());
         self.publish(&Note::Ask { id, app: app.into(), which }).await?;
-        // It may have been noticed just now.
+        // Publishing may have found out that the broker is away.
         if !*self.hub.reachable().borrow() {
             return Err(Away);
         }
@@ -70,7 +70,7 @@ impl Nodes {
                 merge(&mut all, channels);
             }
         }
-        // Who has left meanwhile has no channels any more.
+        // A node that has left meanwhile has no channels.
         let others = self.others().await;
         if missing.is_disjoint(&others) { Ok(all) } else { Err(Away) }
     }
@@ -112,7 +112,7 @@ impl Nodes {
         loop {
             while let Some(event) = member.next().await {
                 if let Event::Message(message) = event {
-                    // Who else publishes there is no node.
+                    // Other programs can publish there too. They are not nodes.
                     if let Ok(note) = serde_json::from_slice(&message.data) {
                         self.hear(&message.from, note).await;
                     }
@@ -127,7 +127,7 @@ impl Nodes {
         match note {
             Note::Ask { id, app, which } if from != self.hub.node() => {
                 let channels = self.registry.occupied(&app, &which);
-                // If it fails, the other node waits in vain and says so.
+                // If this fails, the other node gets no answer, and reports that.
                 let _ = self.publish(&Note::Answer { id, channels }).await;
             }
             Note::Ask { .. } => {}

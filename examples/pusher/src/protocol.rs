@@ -38,7 +38,7 @@ pub enum Command {
     Other,
 }
 
-/// What is told a client, or why it is closed.
+/// What a client is told, or why it is closed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
     NoApp,
@@ -208,7 +208,7 @@ pub fn text_event(name: &str, channel: Option<&str>, data: &str) -> String {
     fields.to_string()
 }
 
-/// What one client tells the others. Its data stays as it came. The user is known in presence channels alone.
+/// What one client tells the others. Its data stays as it came. Only presence channels know the user.
 pub fn client_event(name: &str, channel: &str, data: &RawValue, user_id: Option<&str>) -> String {
     #[derive(serde::Serialize)]
     struct Fields<'a> {

@@ -10,7 +10,7 @@ const { cases, equal, Inbox, refusal, request, PROGRAMS } = require("./harness.c
 const Back = require("pusher");
 const Client = require("pusher-js");
 
-// Its package calls a script for require a module, so node takes only the module.
+// The package marks its CommonJS build as a module, which node refuses. So this imports the module.
 let Echo;
 const loaded = import(pathToFileURL(require.resolve("laravel-echo").replace("echo.common.js", "echo.js"))).then(echo => { Echo = echo.default; });
 
@@ -23,7 +23,7 @@ function connect(t, server, name = "Ada", options = {}) {
   const echo = new Echo({
     broadcaster: "reverb", Pusher: Client, key: "key", wsHost: "127.0.0.1", wsPort: server.port, forceTLS: false, enabledTransports: ["ws"],
     authEndpoint: `${server.url}/broadcasting/auth`, bearerToken: name, disableStats: true,
-    // Without headers of its own, all instances would share one object for them.
+    // Without this, all instances of Echo share one object for their headers.
     auth: { headers: {} },
     userAuthentication: { endpoint: `${server.url}/broadcasting/user-auth`, headers: {} }, ...options,
   });
@@ -46,7 +46,7 @@ async function connected(...args) {
   return echo;
 }
 
-// The client connects again without a wait. It announces one all the same, as after each end, but does not keep to it.
+// The client connects again without a wait. pusher-js still announces one, as after each end, but does not keep to it.
 async function atOnce(echo) {
   const told = [];
   while (told.at(-1) !== "connecting") told.push(await echo.events.next());
@@ -102,7 +102,7 @@ async function peer(t, server, { path = PATH, established = true, ...options } =
     return answer.data;
   };
   raw.error = async (code, message) => equal(await raw.told(), { event: "pusher:error", data: { code, message } });
-  // What was sent before is answered by now, if it is answered.
+  // By then all that was sent before has been answered, if it is answered at all.
   raw.alive = async () => {
     raw.event("pusher:ping", {});
     equal(await raw.told(), { event: "pusher:pong", data: {} });
