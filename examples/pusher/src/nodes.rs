@@ -35,11 +35,10 @@ pub struct Nodes {
 }
 
 impl Nodes {
-    /// This node answers from now on, and the others know. The hub is for this alone.
+    /// This node answers from now on, and the others hear of it at once. The hub is for this alone.
     pub async fn join(hub: Hub, registry: Registry) -> Self {
         let nodes = Self { hub, registry, waiting: Arc::default(), listening: Arc::default() };
         let member = nodes.enter().await;
-        nodes.hub.flush().await;
         *lock(&nodes.listening) = Some(tokio::spawn(nodes.clone().listen(member)));
         nodes
     }

@@ -268,7 +268,7 @@ mod tests {
             "",
             "{",
             "[]",
-            r#"["pusher:ping"]"#,
+            r#"["pusher:ping",null,null]"#,
             "7",
             "{}",
             r#"{"event":7}"#,

@@ -6,7 +6,7 @@ const { execFileSync } = require("node:child_process");
 const crypto = require("node:crypto");
 const path = require("node:path");
 const { pathToFileURL } = require("node:url");
-const { cases, equal, Inbox, refusal, request, PROGRAMS } = require("./harness.cjs");
+const { cases, equal, within, Inbox, refusal, request, PROGRAMS } = require("./harness.cjs");
 const Back = require("pusher");
 const Client = require("pusher-js");
 
@@ -229,7 +229,7 @@ const nodes = kind => ({
   },
 });
 
-loaded.then(() => cases("pusher", 82, {
+loaded.then(() => cases("pusher", 83, {
   "the client connects, and is given an id": async t => {
     const echo = await connected(t, await start(t));
     equal(/^\d+\.\d+$/.test(echo.socketId()), true);
@@ -764,7 +764,7 @@ loaded.then(() => cases("pusher", 82, {
   "malformed messages are told, and the connection stays": async t => {
     const raw = await peer(t, await start(t));
     for (const message of [
-      "", "{", "[]", "7", "null", "{}", '{"event":7}', '["pusher:ping"]', '{"event":"pusher:nonsense"}', '{"event":"pusher:subscribe"}',
+      "", "{", "[]", "7", "null", "{}", '{"event":7}', '["pusher:ping",null,null]', '{"event":"pusher:nonsense"}', '{"event":"pusher:subscribe"}',
       '{"event":"pusher:subscribe","data":{}}', '{"event":"pusher:subscribe","data":"x"}', '{"event":"pusher:subscribe","data":{"channel":7}}',
       '{"event":"pusher:subscribe","data":{"channel":"a","auth":{}}}', '{"event":"pusher:unsubscribe"}', '{"event":"pusher:signin","data":{}}',
       '{"event":"client-a","data":{}}', Buffer.from('{"event":"pusher:ping"}'),
@@ -949,6 +949,16 @@ loaded.then(() => cases("pusher", 82, {
 
   ...nodes("redis"),
   ...nodes("nats"),
+  "one node whose broker is away does not count, because there may be others": async t => {
+    const relay = await t.relay(Number(new URL(await t.broker("redis")).port));
+    const server = await start(t, "--broker", `redis://127.0.0.1:${relay.port}`);
+    const until = async code => { while ((await api(server, "/apps/1/channels", { method: "GET" })).status !== code); };
+    relay.refuse();
+    relay.cut();
+    await within("503", until(503));
+    relay.refuse(false);
+    await within("200", until(200));
+  },
   "another program publishes to Redis": async t => {
     const redis = await t.broker("redis");
     const server = await start(t, "--broker", redis);
