@@ -176,7 +176,9 @@ impl Broker for Nats {
     }
 
     async fn tell(&self, topic: &str, note: Bytes) -> Result<(), Away> {
-        self.client.publish(format!("hub.note.{}", token(topic)), note).await.map_err(log)
+        self.client.publish(format!("hub.note.{}", token(topic)), note).await.map_err(log)?;
+        // At the end of a program, the last note would stay in the client's buffer.
+        self.client.flush().await.map_err(log)
     }
 
     async fn watch(&self, topic: &str) -> Result<(), Away> {
