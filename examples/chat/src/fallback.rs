@@ -210,10 +210,8 @@ impl Pollers {
         let mut each = interval(GONE / 4);
         loop {
             each.tick().await;
-            self.all().retain(|_, poller| {
-                let is_polling = Arc::strong_count(poller) > 1;
-                is_polling || poller.used().is_some_and(|used| used.elapsed() < GONE)
-            });
+            // A poll takes less than this.
+            self.all().retain(|_, poller| poller.used().is_some_and(|used| used.elapsed() < GONE));
         }
     }
 }
@@ -235,9 +233,7 @@ pub async fn poll(State(app): State<App>, Json(poll): Json<Poll>) -> Response {
             Ok(poller) => {
                 // If the client has given up a poll before, that one ends when its connection does.
                 let mut state = poller.state.lock().await;
-                let answer = state.answer(&app.rooms, &poll).await;
-                poller.touch();
-                answer
+                state.answer(&app.rooms, &poll).await
             }
             Err(why) => Err(why),
         },

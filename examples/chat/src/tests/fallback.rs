@@ -207,6 +207,11 @@ async fn a_poll_waits_for_news_and_an_answer_that_was_lost_comes_again() {
         heard.extend(server.poll("Bob", None, third.turn(), 20).await.said());
     }
     assert_eq!(heard, [(1, "one".into()), (2, "two".into())]);
+    let here = |message: &&Value| message["type"] == "here";
+    assert_eq!(
+        third.messages().iter().find(here).expect("who is here")["names"],
+        json!(["Ada", "Bob"])
+    );
     // With its last id, it gets only what follows.
     let id = server.id(1).await;
     let fourth = server.poll("Bob", Some(&id), first.turn(), 0).await;
@@ -253,6 +258,47 @@ async fn a_client_may_change_the_way_and_nobody_sees_it() {
     }
     drop(socket);
     assert_eq!(ada.next().await, json!({"type": "left", "name": "Bob"}));
+}
+
+#[tokio::test]
+async fn who_polled_and_has_a_stream_now_leaves_with_it() {
+    let server = Server::start().await;
+    let mut ada = server.enter("lobby", "Ada", None).await;
+    server.poll("Bob", None, 0, 0).await;
+    let mut stream = server.events("name=Bob&secret=Bob", "").await;
+    stream.until("here").await;
+    assert_eq!(ada.next().await, json!({"type": "came", "name": "Bob"}));
+    drop(stream);
+    assert_eq!(ada.next().await, json!({"type": "left", "name": "Bob"}));
+}
+
+#[tokio::test]
+async fn a_room_holds_two_hundred() {
+    let server = Server::start().await;
+    for number in 0..200 {
+        assert_eq!(
+            server.poll(&number.to_string(), None, 0, 0).await.messages()[0]["type"],
+            "welcome"
+        );
+    }
+    assert_eq!(server.poll("200", None, 0, 0).await.messages()[0]["why"], "room_full");
+}
+
+#[tokio::test]
+async fn what_other_programs_publish_is_checked() {
+    let server = Server::start().await;
+    let mut ada = server.enter("lobby", "Ada", None).await;
+    for bad in [
+        "nonsense".to_owned(),
+        json!({"at": 1, "name": "Cron"}).to_string(),
+        json!({"at": 1, "name": "\u{202e}", "text": "x"}).to_string(),
+        json!({"at": 1, "name": "Cron", "text": "a\0b"}).to_string(),
+    ] {
+        server.hub.publish("lobby", hub::Draft::new(bad)).await.expect("it is kept");
+    }
+    let good = json!({"at": 1, "name": "Cron", "text": "good"});
+    server.hub.publish("lobby", hub::Draft::new(good.to_string())).await.expect("it is kept");
+    assert_eq!(ada.next().await["text"], "good");
 }
 
 #[tokio::test]
