@@ -260,6 +260,10 @@ async def check_broker_away(ada, bob, relay, folder, servers):
         for page in ada, bob:
             await until(page, f"!({shown}) && {has('before', 'meanwhile', 'me too')} && {waiting}.length === 0")
             equal(await page.evaluate("document.querySelectorAll('#outbox > *').length"), 0)
+        # Another program may say something that is not kept, also twice.
+        for _ in range(2):
+            await broker.publish_now("lobby", json.dumps({"at": 1, "name": "Cron", "text": "now"}))
+        await until(bob, f"{has('before', 'meanwhile', 'me too', 'now', 'now')} && {waiting}.length === 0")
     finally:
         broker.stop()
 
