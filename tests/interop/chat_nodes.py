@@ -67,6 +67,10 @@ class Broker:
 
     def hang(self):
         self.process.send_signal(signal.SIGSTOP)
+        # Its threads go on to run for a moment. The state follows the name, which is in parentheses.
+        threads = pathlib.Path(f"/proc/{self.process.pid}/task")
+        while any((thread / "stat").read_text().rsplit(")", 1)[1].split()[0] != "T" for thread in threads.iterdir()):
+            pass
 
     def go_on(self):
         self.process.send_signal(signal.SIGCONT)
