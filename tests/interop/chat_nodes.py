@@ -351,6 +351,31 @@ async def the_broker_stops_and_comes_back(cluster, how="stop"):
     equal(ada.fresh, 1)
 
 
+async def who_comes_back_while_the_broker_is_away_misses_nothing(cluster):
+    ada, bob, cid = clients = await cluster.enter("Ada", "Bob", "Cid")
+    await bob.say("before")
+    for client in clients:
+        await client.has("before")
+    await cid.leave()
+    await bob.say("while Cid was gone")
+    for client in ada, bob:
+        await client.has("while Cid was gone")
+    cluster.broker.stop()
+    for client in ada, bob:
+        await client.until(lambda: client.reachable is False)
+    # To one of the three nodes, none of which can say what he missed.
+    cid.task = asyncio.create_task(cid.run())
+    await cid.until(lambda: cid.people and cid.reachable is False)
+    for client in clients:
+        await client.say(f"{client.name} alone")
+    await cluster.broker.start()
+    for client in clients:
+        await client.has("while Cid was gone", "Ada alone", "Bob alone", "Cid alone")
+        await client.until(lambda: client.reachable)
+        equal(client.early, {})
+    check_order(*clients)
+
+
 async def the_broker_hangs(cluster):
     await the_broker_stops_and_comes_back(cluster, "hang")
 
@@ -478,6 +503,7 @@ async def who_polls_may_come_to_any_node(cluster):
 
 CASES = [
     all_have_one_order, others_may_publish, the_broker_stops_and_comes_back, the_broker_hangs, the_broker_loses_its_data,
+    who_comes_back_while_the_broker_is_away_misses_nothing,
     a_node_is_killed, a_node_is_replaced, one_name_is_one_person_on_all_nodes, who_polls_may_come_to_any_node,
 ]  # fmt: skip
 if FULL:

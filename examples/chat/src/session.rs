@@ -41,6 +41,8 @@ pub struct Session {
     behind: Option<Behind>,
     /// The client has the messages up to here, or they are ready.
     at: Option<Position>,
+    /// The broker was away when what follows this was to be read.
+    unread: Option<Option<Position>>,
     /// Whether the hub reaches other nodes, as the client was told.
     reachable: bool,
     people: BTreeMap<Arc<str>, Arc<Person>>,
@@ -78,6 +80,7 @@ impl Session {
             ready: VecDeque::new(),
             behind: Some(Behind::Since(since)),
             at: None,
+            unread: None,
             reachable: member.reachable(),
             people,
             member,
@@ -140,11 +143,17 @@ impl Session {
         let who = self.who.clone();
         let welcome = |fresh| FromServer::Welcome { room: &who.room, name: &who.name, fresh };
         let Ok(History { fresh, messages, end }) = history else {
-            // Nobody knows what was missed. When the broker is back, the hub says from where on.
+            // Nobody knows what was missed. It is read when the broker is back.
+            let since = match behind {
+                Behind::Since(since) => since,
+                Behind::Welcomed(position) => Some(position),
+            };
+            (self.at, self.unread) = (since, Some(since));
             self.push(&welcome(false));
             self.here();
             return;
         };
+        self.unread = None;
         if fresh || matches!(behind, Behind::Since(_)) {
             self.push(&welcome(fresh));
         }
@@ -155,7 +164,7 @@ impl Session {
             self.ready.push_back(Out { json, id: reached.map(|position| position.to_string()) });
         }
         if fresh || messages.len() < BATCH {
-            self.at = Some(end);
+            self.at = Some(reached.unwrap_or(end));
             self.here();
         } else {
             self.behind = reached.map(Behind::Welcomed);
@@ -189,6 +198,9 @@ impl Session {
             Event::Reachable(yes) => {
                 self.reachable = yes;
                 self.push(&FromServer::Reachable { yes });
+                if yes {
+                    self.behind = self.unread.map(Behind::Since).or(self.behind);
+                }
             }
         }
         Ok(())
@@ -196,6 +208,10 @@ impl Session {
 
     fn said(&mut self, message: &Message) {
         if let Some(position) = message.position {
+            // It will be in what was missed.
+            if self.unread.is_some() {
+                return;
+            }
             // It was in what was missed.
             if self.at.is_some_and(|at| at.epoch == position.epoch && position.offset <= at.offset)
             {

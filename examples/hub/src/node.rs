@@ -217,13 +217,15 @@ impl Hub {
         let known = after.is_some_and(|after| {
             after.epoch == page.epoch && after.offset <= page.last && page.first <= after.offset + 1
         });
+        let page = if known {
+            page
+        } else {
+            let newest = page.last.saturating_sub(most as u64);
+            // More may have been said meanwhile, so what is read now counts.
+            self.0.ask(self.0.broker.since(topic, newest, most)).await?
+        };
         let end = Position { epoch: page.epoch, offset: page.last };
-        if known {
-            return Ok(History { fresh: false, messages: page.messages, end });
-        }
-        let newest = page.last.saturating_sub(most as u64);
-        let page = self.0.ask(self.0.broker.since(topic, newest, most)).await?;
-        Ok(History { fresh: true, messages: page.messages, end })
+        Ok(History { fresh: !known, messages: page.messages, end })
     }
 }
 
@@ -234,7 +236,7 @@ pub struct History {
     pub fresh: bool,
     /// In order.
     pub messages: Vec<Arc<Message>>,
-    /// The position of the newest message of the topic.
+    /// The position of the newest message of the topic when these were read. There is more if the last of these has another one.
     pub end: Position,
 }
 

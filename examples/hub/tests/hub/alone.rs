@@ -1,8 +1,11 @@
 //! One node, with the history in memory.
 
-use hub::broker::{Broker, Memory};
-use hub::{Draft, Event, Hub, Position, Published, Settings};
+use std::sync::Arc;
+
+use hub::broker::{Appended, Broker, Memory, Page};
+use hub::{Away, Draft, Event, Hub, Position, Published, Settings};
 use serde_json::json;
+use tokio::sync::mpsc::unbounded_channel;
 
 use crate::{at, draft, heard, history, in_time, keys, next, numbered, say, until};
 
@@ -128,6 +131,36 @@ async fn presence_is_told_and_who_comes_knows_it() {
     ada.exit();
     assert!(matches!(next(&mut ada).await, Event::Left(person) if person.key == "Ada"));
     assert_eq!(keys(&hub, "a").await, [""; 0]);
+}
+
+/// A history in which somebody says something after each look.
+struct Busy(Memory);
+
+#[async_trait::async_trait]
+impl Broker for Busy {
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    async fn append(&self, topic: &str, draft: &Draft) -> Result<Appended, Away> {
+        self.0.append(topic, draft).await
+    }
+
+    async fn since(&self, topic: &str, after: u64, most: usize) -> Result<Page, Away> {
+        let page = self.0.since(topic, after, most).await;
+        self.0.append(topic, &Draft::new("more")).await?;
+        page
+    }
+}
+
+#[tokio::test]
+async fn the_end_of_a_history_is_where_its_messages_end() {
+    let hub = Hub::with(Arc::new(Busy(Memory::new(9))), Settings::default(), unbounded_channel().1);
+    for text in ["one", "two", "three"] {
+        say(&hub, "a", text).await;
+    }
+    let history = in_time(hub.history("a", None, 9)).await.expect("a history");
+    assert_eq!(history.messages.last().and_then(|last| last.position), Some(history.end));
 }
 
 #[tokio::test]
