@@ -16,6 +16,7 @@ pub struct Member {
     pub(crate) events: mpsc::Receiver<Event>,
     pub(crate) topic: mpsc::UnboundedSender<Command>,
     pub(crate) position: Option<Position>,
+    pub(crate) skip: Option<Position>,
     pub(crate) reachable: bool,
     pub(crate) people: Vec<Arc<Person>>,
 }
@@ -25,12 +26,33 @@ impl Member {
     ///
     /// Cancel safe: no event is lost.
     pub async fn next(&mut self) -> Option<Event> {
-        self.events.recv().await
+        loop {
+            let event = self.events.recv().await?;
+            if !self.is_skipped(&event) {
+                return Some(event);
+            }
+        }
     }
 
     /// The next event if there is one already.
     pub fn next_now(&mut self) -> Option<Event> {
-        self.events.try_recv().ok()
+        loop {
+            let event = self.events.try_recv().ok()?;
+            if !self.is_skipped(&event) {
+                return Some(event);
+            }
+        }
+    }
+
+    /// Leaves out the messages up to this position. A client that comes from another node may have messages that this node does not have
+    /// yet. They come to all members, but it has them.
+    pub fn skip_until(&mut self, position: Position) {
+        self.skip = Some(position);
+    }
+
+    fn is_skipped(&self, event: &Event) -> bool {
+        let (Event::Message(message), Some(skip)) = (event, self.skip) else { return false };
+        message.position.is_some_and(|at| at.epoch == skip.epoch && at.offset <= skip.offset)
     }
 
     /// Whose messages these are: unique on all nodes.

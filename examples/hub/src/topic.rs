@@ -157,6 +157,7 @@ impl Topic {
             events,
             topic,
             position: self.last,
+            skip: None,
             reachable: self.up,
             people: self.presence.all(),
         };

@@ -158,13 +158,16 @@ pub fn event_of(message: &hub::Message) -> Option<(String, Payload)> {
 }
 
 /// The response to a join: with `after` in its parameters, what was said since. Binary messages are left out.
-pub async fn missed(hub: &Hub, member: &Member, topic: &str, parameters: &Payload) -> Value {
+pub async fn missed(hub: &Hub, member: &mut Member, topic: &str, parameters: &Payload) -> Value {
     let Payload::Json(parameters) = parameters else { return json!({}) };
     if parameters["after"].is_null() {
         return json!({});
     }
     let after = parameters["after"].as_str().and_then(|after| after.parse::<Position>().ok());
     let Ok(history) = hub.history(topic, after, MAX_MISSED).await else { return json!({}) };
+    if let Some(after) = after.filter(|_| !history.fresh) {
+        member.skip_until(after);
+    }
     // Later messages come as events.
     let until = member.position().map_or(0, |position| position.offset);
     let offset = |message: &hub::Message| message.position.map_or(0, |position| position.offset);
@@ -192,13 +195,32 @@ mod tests {
         let mut member = hub.join("room:a").await;
         say("after").await;
         let parameters = Payload::Json(json!({"after": "0-0"}));
-        let response = missed(&hub, &member, "room:a", &parameters).await;
+        let response = missed(&hub, &mut member, "room:a", &parameters).await;
         let texts = |value: &Value| value["payload"]["text"].clone();
         let told: Vec<_> =
             response["messages"].as_array().expect("a list").iter().map(texts).collect();
         assert_eq!(told, ["before"]);
         assert_eq!((&response["fresh"], &response["more"]), (&json!(true), &json!(false)));
         assert!(matches!(member.next().await, Some(hub::Event::Message(_))));
+    }
+
+    #[tokio::test]
+    async fn who_has_a_message_from_another_node_does_not_get_it_again() {
+        let hub = Hub::alone(Settings::default());
+        // This node has not yet given out what another one has.
+        let mut member = hub.join("room:a").await;
+        say(&hub, "room:a", "Ada", &json!({"text": "one"})).await;
+        let history = hub.history("room:a", None, 9).await.expect("a history");
+        let parameters = Payload::Json(json!({"after": history.end.to_string()}));
+        let response = missed(&hub, &mut member, "room:a", &parameters).await;
+        assert_eq!(response["messages"], json!([]));
+        say(&hub, "room:a", "Ada", &json!({"text": "two"})).await;
+        match member.next().await {
+            Some(hub::Event::Message(message)) => {
+                assert!(message.data.ends_with(b"\"two\"}}"), "{message:?}")
+            }
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]

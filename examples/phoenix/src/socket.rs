@@ -95,8 +95,8 @@ impl Socket {
             outs.extend(replaced);
             return outs;
         }
-        let member = self.hub.join(&push.topic).await;
-        let response = channel::missed(&self.hub, &member, &push.topic, &push.payload).await;
+        let mut member = self.hub.join(&push.topic).await;
+        let response = channel::missed(&self.hub, &mut member, &push.topic, &push.payload).await;
         outs.push(reply(join_ref.clone(), &push, true, Payload::Json(response)));
         outs.extend(replaced);
         if channel.has_presence() {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_nats::header::{NATS_MESSAGE_ID, NATS_SEQUENCE};
-use async_nats::jetstream::context::Context;
+use async_nats::jetstream::context::{Context, PublishErrorKind};
 use async_nats::jetstream::stream::{Config, Info, Republish, Stream};
 use async_nats::{Client, ConnectOptions, Event as ClientEvent, HeaderMap, jetstream};
 use async_trait::async_trait;
@@ -17,6 +17,7 @@ use futures_util::stream::iter;
 use serde_json::Value;
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
+use tokio::time::sleep;
 
 use super::{Appended, Broker, Inbox, Incoming, Page};
 use crate::{Away, Connect, Draft, Message, Position};
@@ -25,6 +26,8 @@ use crate::{Away, Connect, Draft, Message, Position};
 const WINDOW: Duration = Duration::from_secs(600);
 const TIMEOUT: Duration = Duration::from_secs(2);
 const FROM: &str = "Hub-From";
+/// How often a message is sent again that no stream takes.
+const TRIES: u32 = 8;
 /// How many messages of the history are asked for at once.
 const AT_ONCE: usize = 16;
 
@@ -143,19 +146,30 @@ fn message(position: Option<Position>, headers: Option<&HeaderMap>, data: Bytes)
 #[async_trait]
 impl Broker for Nats {
     async fn append(&self, topic: &str, draft: &Draft) -> Result<Appended, Away> {
-        let stream = self.stream(topic).await?;
-        let mut headers = HeaderMap::new();
-        headers.insert(NATS_MESSAGE_ID, &*draft.key);
-        headers.insert(FROM, &*draft.from);
         let subject = format!("hub.in.{}", token(topic));
-        let sent = self
-            .jetstream
-            .publish_with_headers(subject, headers, draft.data.clone())
-            .await
-            .map_err(log)?;
-        let kept = sent.await.map_err(log)?;
-        let position = Position { epoch: epoch(stream.cached_info()), offset: kept.sequence };
-        Ok(Appended { position, duplicate: kept.duplicate })
+        let mut tries = 0;
+        loop {
+            let stream = self.stream(topic).await?;
+            let mut headers = HeaderMap::new();
+            headers.insert(NATS_MESSAGE_ID, &*draft.key);
+            headers.insert(FROM, &*draft.from);
+            let sent =
+                self.jetstream.publish_with_headers(subject.clone(), headers, draft.data.clone());
+            match sent.await.map_err(log)?.await {
+                Ok(kept) => {
+                    let position =
+                        Position { epoch: epoch(stream.cached_info()), offset: kept.sequence };
+                    return Ok(Appended { position, duplicate: kept.duplicate });
+                }
+                // A stream that another node is just making can be asked about before it takes messages. Or somebody has deleted it.
+                Err(error) if error.kind() == PublishErrorKind::StreamNotFound && tries < TRIES => {
+                    tries += 1;
+                    self.streams.lock().await.remove(topic);
+                    sleep(tries * Duration::from_millis(10)).await;
+                }
+                Err(error) => return Err(log(error)),
+            }
+        }
     }
 
     async fn since(&self, topic: &str, after: u64, most: usize) -> Result<Page, Away> {

@@ -133,6 +133,21 @@ async fn presence_is_told_and_who_comes_knows_it() {
     assert_eq!(keys(&hub, "a").await, [""; 0]);
 }
 
+#[tokio::test]
+async fn a_member_skips_what_its_client_has() {
+    let hub = Hub::alone(Settings::default());
+    let (mut ada, mut bob) = (hub.join("a").await, hub.join("a").await);
+    say(&hub, "a", "one").await;
+    let two = at(say(&hub, "a", "two").await);
+    say(&hub, "a", "three").await;
+    ada.skip_until(two);
+    assert_eq!(heard(&mut ada).await, (Some(3), "three".into()));
+    bob.skip_until(Position { epoch: two.epoch ^ 1, ..two });
+    assert_eq!(heard(&mut bob).await, (Some(1), "one".into()));
+    bob.skip_until(two);
+    assert!(matches!(bob.next_now(), Some(Event::Message(message)) if message.key == "three"));
+}
+
 /// A history in which somebody says something after each look.
 struct Busy(Memory);
 
