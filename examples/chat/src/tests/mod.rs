@@ -158,11 +158,14 @@ impl Client {
 
     /// Id and text of all missed messages, and who is here.
     async fn missed(&mut self) -> (Vec<(u64, String)>, Value) {
-        let mut missed = Vec::new();
+        let (mut missed, mut welcomes) = (Vec::new(), 0);
         loop {
             let value = self.next().await;
             match value["type"].as_str() {
-                Some("welcome") => {}
+                Some("welcome") => {
+                    welcomes += 1;
+                    assert_eq!(welcomes, 1, "once is enough");
+                }
                 Some("history") => {
                     missed.extend(
                         value["messages"].as_array().expect("a list").iter().map(id_and_text),
