@@ -313,12 +313,7 @@ async def main():
     async with Browser() as first, Browser() as second:
         for check in CHECKS:
             title = f"chromium, chat: {check.__name__.removeprefix('check_')}"
-            try:
-                await asyncio.wait_for(run(check, [first, second]), 3 * TIMEOUT)
-            except Exception as error:
-                checks.report(title, error)
-            else:
-                checks.report(title)
+            await checks.run(title, run(check, [first, second]), 3 * TIMEOUT)
     return checks.exit_code()
 
 

@@ -1,5 +1,6 @@
 """What the interoperability scripts share: the examples as processes, and checks that print one line each."""
 
+import asyncio
 import os
 import pathlib
 import queue
@@ -77,6 +78,15 @@ class Checks:
         else:
             self.failed += 1
             print(f"FAILED  {name}: {type(error).__name__}: {error}", flush=True)
+
+    async def run(self, name, check, seconds):
+        """Waits for a check, at most so long, and reports it."""
+        try:
+            await asyncio.wait_for(check, seconds)
+        except Exception as error:
+            self.report(name, error)
+        else:
+            self.report(name)
 
     def exit_code(self):
         print(f"{self.passed} passed, {self.failed} failed")

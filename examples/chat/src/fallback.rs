@@ -16,7 +16,7 @@ use bowline_sse::Event;
 use bowline_sse::server::{Events, last_event_id};
 use futures_util::stream::unfold;
 use serde::{Deserialize, Serialize};
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::value::RawValue;
 use tokio::time::{Instant, interval, timeout};
 
 use crate::App;
@@ -34,13 +34,7 @@ const MOST: usize = 100;
 /// The history takes this long at most, or the client polls again.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The end of a session, told as a message, as there is no Close.
-#[derive(Serialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-enum Last {
-    End { why: &'static str },
-}
-
+/// What is said at the end of a session, as there is no Close.
 fn last(end: End) -> Vec<String> {
     let (refusal, why) = match end {
         End::Refused(why) => {
@@ -50,9 +44,7 @@ fn last(end: End) -> Vec<String> {
         End::TooSlow => (None, "too_slow"),
         End::Stopping => (None, "stopping"),
     };
-    let end =
-        serde_json::to_string(&Last::End { why }).expect("this type has nothing that JSON lacks");
-    refusal.into_iter().chain([end]).collect()
+    refusal.into_iter().chain([FromServer::End { why }.json()]).collect()
 }
 
 /// `GET /events?room=…&name=…&secret=…&since=…`: what a session sends, as server-sent events. An `EventSource` that connects again by itself
@@ -245,8 +237,8 @@ pub async fn poll(State(app): State<App>, Json(poll): Json<Poll>) -> Response {
 }
 
 fn raw(messages: impl IntoIterator<Item = String>) -> Vec<Box<RawValue>> {
-    let raw = |json| RawValue::from_string(json).or_else(|_| to_raw_value(&()));
-    messages.into_iter().filter_map(|json| raw(json).ok()).collect()
+    let raw = |json| RawValue::from_string(json).expect("serde_json made it");
+    messages.into_iter().map(raw).collect()
 }
 
 /// `POST /leave`: a page that polled is closed. Without this, the others would see its person for a while.
@@ -271,7 +263,7 @@ impl Polled {
             None => self.session.insert(rooms.enter(&poll.join).await?),
         };
         // A client that gives up during this has another number from now on.
-        self.turn = self.turn.max(poll.turn) + 1;
+        self.turn = self.turn.max(poll.turn).saturating_add(1);
         let until = Instant::now() + LONGEST_WAIT.min(Duration::from_secs(poll.wait));
         let mut messages = Vec::new();
         while messages.len() < MOST {

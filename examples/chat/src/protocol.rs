@@ -80,6 +80,10 @@ pub enum FromServer<'a> {
         /// The key of the message that was refused.
         key: Option<&'a str>,
     },
+    /// The end of the session, where there is no Close to say it.
+    End {
+        why: &'static str,
+    },
 }
 
 impl FromServer<'_> {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use hub::{Away, Draft, Event, Hub, Published};
+use hub::{Away, Draft, Event, Hub, Person, Published};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
@@ -104,11 +104,9 @@ impl Rooms {
 
     /// Says something, for somebody who may be in the room over another connection, or on another node.
     pub async fn say_as(&self, who: &Who, key: &str, text: &str) -> Result<Heard, Refusal> {
-        let people = self.hub.people(&who.room).await;
         let name = who.key();
-        if !people.iter().any(|person| person.key == name && person.info["proof"] == *who.proof) {
-            return Err(Refusal::NotHere);
-        }
+        let is = |person: &Person| person.key == name && person.info["proof"] == *who.proof;
+        self.hub.find(&who.room, is).await.ok_or(Refusal::NotHere)?;
         self.say(who, key, text).await
     }
 

@@ -57,10 +57,8 @@ pub struct Draft {
     /// A topic keeps a message with one key once, for some minutes at least. Who does not know whether a message arrived publishes it again
     /// with the same key.
     pub key: String,
-    /// The [reference](Member::reference) of the member that publishes it, or empty. Members compare it with their own, if they are not to
-    /// get their own messages.
-    ///
-    /// [`Member::reference`]: crate::Member::reference
+    /// The [reference](crate::Member::reference) of the member that publishes it, or empty. Members compare it with their own, if they are
+    /// not to get their own messages.
     pub from: String,
     /// The program's own bytes.
     pub data: Bytes,

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::broker::{Broker, Inbox, Incoming, Memory};
 use crate::topic::{Command, Topic};
-use crate::{Away, Draft, Member, Message, Person, Position, Published};
+use crate::{Away, Draft, Event, Member, Message, Person, Position, Published};
 
 /// What can be set. The defaults are right for a chat.
 #[derive(Clone, Debug)]
@@ -41,6 +41,9 @@ impl Default for Settings {
         }
     }
 }
+
+/// How long the other nodes have to say who is on them.
+const OTHERS: Duration = Duration::from_secs(1);
 
 /// All topics of this node. Clones are the same hub.
 #[derive(Clone)]
@@ -203,6 +206,26 @@ impl Hub {
         people.await.unwrap_or_default()
     }
 
+    /// Somebody who is present in a topic. A node that has nobody in the topic has to hear from the others first, and waits a second for it.
+    ///
+    /// Cancel safe: it changes nothing.
+    pub async fn find(&self, topic: &str, is: impl Fn(&Person) -> bool) -> Option<Arc<Person>> {
+        let mut member = self.join(topic).await;
+        let here = member.people().iter().find(|person| is(person)).cloned();
+        if here.is_some() || !self.0.broker.is_shared() {
+            return here;
+        }
+        let coming = async {
+            loop {
+                match member.next().await? {
+                    Event::Came(person) if is(&person) => return Some(person),
+                    _ => {}
+                }
+            }
+        };
+        timeout(OTHERS, coming).await.unwrap_or_default()
+    }
+
     /// Reads from the history of a topic: the messages after a position, or without one from the newest `most`.
     ///
     /// It fails if the broker is away.
@@ -353,9 +376,7 @@ impl Inner {
                 drop(inner);
                 sleep(wait).await;
                 let Some(inner) = weak.upgrade() else { break };
-                let topics = inner.topics().keys().cloned().collect();
-                let recovered =
-                    timeout(inner.settings.patience, inner.broker.recover(topics)).await;
+                let recovered = timeout(inner.settings.patience, inner.broker.recover()).await;
                 if recovered == Ok(Ok(())) {
                     inner.recovery().last = Some(Instant::now());
                     inner.reachable.send_replace(true);

@@ -220,6 +220,10 @@ async fn a_poll_waits_for_news_and_an_answer_that_was_lost_comes_again() {
         (json!(false), vec![(2, "two".into())])
     );
     assert!(fourth.turn() > third.turn());
+    // The number and the id are the client's to choose.
+    let absurd = format!("{}-{}", id.split_once('-').expect("an epoch").0, u64::MAX);
+    let fifth = server.poll("Bob", Some(&absurd), u64::MAX, 0).await;
+    assert_eq!((fifth.status, fifth.messages()[0]["fresh"].clone()), (200, json!(true)));
 }
 
 #[tokio::test]

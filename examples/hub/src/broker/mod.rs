@@ -48,8 +48,8 @@ pub trait Broker: Send + Sync + 'static {
         Ok(())
     }
 
-    /// Tries once to be well again after an error: connects, and watches these topics. The hub calls it until it succeeds.
-    async fn recover(&self, _topics: Vec<String>) -> Result<(), Away> {
+    /// Tries once to be well again after an error. The hub calls it until it succeeds, and then watches its topics again.
+    async fn recover(&self) -> Result<(), Away> {
         Ok(())
     }
 }

@@ -235,7 +235,7 @@ impl Broker for Nats {
         Ok(())
     }
 
-    async fn recover(&self, _topics: Vec<String>) -> Result<(), Away> {
+    async fn recover(&self) -> Result<(), Away> {
         // The client connects by itself. The broker may have lost its streams.
         has_jetstream(&self.client).await.map_err(log)?;
         self.streams.lock().await.clear();

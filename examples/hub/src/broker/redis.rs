@@ -181,8 +181,7 @@ impl Broker for Redis {
         self.connections.lock().await.subscription.unsubscribe(key(topic)).await.map_err(log)
     }
 
-    async fn recover(&self, _topics: Vec<String>) -> Result<(), Away> {
-        // The topics watch again by themselves.
+    async fn recover(&self) -> Result<(), Away> {
         let connections = Connections::open(&self.client, &self.inbox).await.map_err(log)?;
         *self.connections.lock().await = connections;
         Ok(())

@@ -338,6 +338,22 @@ async fn presence_is_on_all_nodes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn somebody_on_another_node_is_found_by_one_that_has_nobody() {
+    let wire = Wire::new(1000);
+    let ((one, _), (two, _)) = (wire.node(settings()), wire.node(settings()));
+    let mut ada = one.join("a").await;
+    ada.enter("Ada", json!(null));
+    came(&mut ada, "Ada").await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let begin = tokio::time::Instant::now();
+    let found = two.find("a", |person| person.key == "Ada").await.expect("she is there");
+    assert_eq!(&found.reference, ada.reference());
+    assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
+    assert_eq!(two.find("a", |person| person.key == "Bob").await, None);
+    assert_eq!(one.find("a", |person| person.key == "Ada").await, Some(found));
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_was_on_a_dead_node_is_gone_after_the_lease() {
     let wire = Wire::new(1000);
     let ((one, _), (two, dead)) = (wire.node(settings()), wire.node(settings()));

@@ -165,7 +165,7 @@ impl Broker for Handle {
         Ok(())
     }
 
-    async fn recover(&self, _topics: Vec<String>) -> Result<(), Away> {
+    async fn recover(&self) -> Result<(), Away> {
         self.0.there().await
     }
 }
