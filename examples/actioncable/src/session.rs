@@ -8,6 +8,7 @@ use bowline::axum::WebSocket;
 use bowline::{Error, Message};
 use hub::{Event, Hub, Seats};
 use serde_json::Value;
+use serve::stopped;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
@@ -171,11 +172,6 @@ impl Session<'_> {
         let values = channel.perform(&self.cable.hub, member, &self.viewer, data).await?;
         Ok(values.iter().map(|value| protocol::transmit(identifier, value)).collect())
     }
-}
-
-/// Waits for the stop. Ready at once if it came before.
-async fn stopped(stop: &mut watch::Receiver<bool>) {
-    let _ = stop.wait_for(|&stop| stop).await;
 }
 
 fn now() -> u64 {

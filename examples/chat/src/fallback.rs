@@ -162,12 +162,12 @@ struct Answer {
 
 /// Sessions of clients that poll. Between two polls they stay, and collect what is new.
 #[derive(Default)]
-pub struct Pollers(Mutex<HashMap<Who, Arc<Poller>>>);
+pub struct Pollers(Mutex<HashMap<Who, Poller>>);
 
-#[derive(Default)]
 struct Poller {
-    used: Mutex<Option<Instant>>,
-    state: tokio::sync::Mutex<Polled>,
+    /// When its last poll came.
+    used: Instant,
+    polled: Arc<tokio::sync::Mutex<Polled>>,
 }
 
 #[derive(Default)]
@@ -178,18 +178,20 @@ struct Polled {
 }
 
 impl Pollers {
-    fn all(&self) -> MutexGuard<'_, HashMap<Who, Arc<Poller>>> {
+    fn all(&self) -> MutexGuard<'_, HashMap<Who, Poller>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn get(&self, who: &Who) -> Result<Arc<Poller>, Refusal> {
+    fn get(&self, who: &Who) -> Result<Arc<tokio::sync::Mutex<Polled>>, Refusal> {
         let mut all = self.all();
         if all.len() >= MAX_POLLERS && !all.contains_key(who) {
             return Err(Refusal::Full);
         }
-        let poller = all.entry(who.clone()).or_default().clone();
-        poller.touch();
-        Ok(poller)
+        let used = Instant::now();
+        let poller =
+            all.entry(who.clone()).or_insert_with(|| Poller { used, polled: Arc::default() });
+        poller.used = used;
+        Ok(poller.polled.clone())
     }
 
     /// Ends the session of somebody who has another one now. Without this, it would stay until it is forgotten.
@@ -203,18 +205,8 @@ impl Pollers {
         loop {
             each.tick().await;
             // A poll takes less than this.
-            self.all().retain(|_, poller| poller.used().is_some_and(|used| used.elapsed() < GONE));
+            self.all().retain(|_, poller| poller.used.elapsed() < GONE);
         }
-    }
-}
-
-impl Poller {
-    fn used(&self) -> Option<Instant> {
-        *self.used.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn touch(&self) {
-        *self.used.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 }
 
@@ -222,11 +214,8 @@ impl Poller {
 pub async fn poll(State(app): State<App>, Json(poll): Json<Poll>) -> Response {
     let answered = match Who::check(&poll.join) {
         Ok(who) => match app.pollers.get(&who) {
-            Ok(poller) => {
-                // If the client has given up a poll before, that one ends when its connection does.
-                let mut state = poller.state.lock().await;
-                state.answer(&app.rooms, &poll).await
-            }
+            // If the client has given up a poll before, that one ends when its connection does.
+            Ok(polled) => polled.lock().await.answer(&app.rooms, &poll).await,
             Err(why) => Err(why),
         },
         Err(why) => Err(why),

@@ -41,8 +41,8 @@ pub struct Session {
     behind: Option<Behind>,
     /// The client has the messages up to here, or they are ready.
     at: Option<Position>,
-    /// The broker was away when what follows this was to be read.
-    unread: Option<Option<Position>>,
+    /// The broker was away when what follows `at` was to be read.
+    unread: bool,
     /// Whether the hub reaches other nodes, as the client was told.
     reachable: bool,
     people: BTreeMap<Arc<str>, Arc<Person>>,
@@ -52,11 +52,16 @@ pub struct Session {
 
 /// What the client has to get before it gets what is new.
 #[derive(Clone, Copy, Debug)]
-enum Behind {
+struct Behind {
     /// It has the messages up to this one, or none.
-    Since(Option<Position>),
-    /// It has been welcomed, and has these.
-    Welcomed(Position),
+    since: Option<Position>,
+    welcomed: bool,
+}
+
+impl Behind {
+    fn new(since: Option<Position>) -> Self {
+        Self { since, welcomed: false }
+    }
 }
 
 impl Session {
@@ -78,9 +83,9 @@ impl Session {
             who,
             place,
             ready: VecDeque::new(),
-            behind: Some(Behind::Since(since)),
+            behind: Some(Behind::new(since)),
             at: None,
-            unread: None,
+            unread: false,
             reachable: member.reachable(),
             people,
             member,
@@ -96,7 +101,7 @@ impl Session {
     /// The client did not get what it was sent. It has what comes up to this, and gets the rest again.
     pub fn begin_anew(&mut self, since: Option<Position>) {
         self.ready.clear();
-        self.behind = Some(Behind::Since(since));
+        self.behind = Some(Behind::new(since));
         self.list.mark_changed();
     }
 
@@ -135,28 +140,20 @@ impl Session {
 
     /// One step of what was missed.
     async fn catch_up(&mut self, behind: Behind) {
-        let hub = &self.place.rooms.hub;
-        let history = match behind {
-            Behind::Since(since) => hub.history(&self.who.room, since, BATCH).await,
-            Behind::Welcomed(position) => hub.history(&self.who.room, Some(position), BATCH).await,
-        };
-        let who = self.who.clone();
-        let welcome = |fresh| FromServer::Welcome { room: &who.room, name: &who.name, fresh };
-        let Ok(History { fresh, messages, end }) = history else {
+        let Behind { since, welcomed } = behind;
+        let history = self.place.rooms.hub.history(&self.who.room, since, BATCH).await;
+        self.unread = history.is_err();
+        let fresh = history.as_ref().is_ok_and(|history| history.fresh);
+        if fresh || !welcomed {
+            let Who { room, name, .. } = self.who.clone();
+            self.push(&FromServer::Welcome { room: &room, name: &name, fresh });
+        }
+        let Ok(History { messages, end, .. }) = history else {
             // Nobody knows what was missed. It is read when the broker is back.
-            let since = match behind {
-                Behind::Since(since) => since,
-                Behind::Welcomed(position) => Some(position),
-            };
-            (self.at, self.unread) = (since, Some(since));
-            self.push(&welcome(false));
+            self.at = since;
             self.here();
             return;
         };
-        self.unread = None;
-        if fresh || matches!(behind, Behind::Since(_)) {
-            self.push(&welcome(fresh));
-        }
         let said: Vec<_> = messages.iter().filter_map(|message| Said::read(message)).collect();
         let reached = messages.last().and_then(|message| message.position);
         if !said.is_empty() {
@@ -167,7 +164,7 @@ impl Session {
             self.at = Some(reached.unwrap_or(end));
             self.here();
         } else {
-            self.behind = reached.map(Behind::Welcomed);
+            self.behind = Some(Behind { since: reached, welcomed: true });
         }
     }
 
@@ -187,7 +184,7 @@ impl Session {
     fn take(&mut self, event: Event) -> Result<(), End> {
         match event {
             Event::Message(message) | Event::Settled(message) => self.said(&message),
-            Event::CatchUp(_) => self.behind = Some(Behind::Since(self.at)),
+            Event::CatchUp(_) => self.behind = Some(Behind::new(self.at)),
             Event::Came(person) => self.came(person)?,
             Event::Left(person) => {
                 self.people.remove(&person.reference);
@@ -198,8 +195,8 @@ impl Session {
             Event::Reachable(yes) => {
                 self.reachable = yes;
                 self.push(&FromServer::Reachable { yes });
-                if yes {
-                    self.behind = self.unread.map(Behind::Since).or(self.behind);
+                if yes && self.unread {
+                    self.behind = Some(Behind::new(self.at));
                 }
             }
         }
@@ -209,7 +206,7 @@ impl Session {
     fn said(&mut self, message: &Message) {
         if let Some(position) = message.position {
             // It will be in what was missed.
-            if self.unread.is_some() {
+            if self.unread {
                 return;
             }
             // It was in what was missed.

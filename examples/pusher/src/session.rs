@@ -9,6 +9,7 @@ use bowline::{Error, Message, Text};
 use hub::{Draft, Event, Hub, Person, Seats};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
+use serve::stopped;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
@@ -331,11 +332,6 @@ impl Bucket {
         }
         has
     }
-}
-
-/// Waits for the stop. Ready at once if it came before.
-async fn stopped(stop: &mut watch::Receiver<bool>) {
-    let _ = stop.wait_for(|&stop| stop).await;
 }
 
 #[cfg(test)]

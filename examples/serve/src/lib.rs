@@ -14,6 +14,7 @@ use bowline::tokio::Group;
 use bowline::{Config, RateLimit};
 use lexopt::prelude::*;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 /// The part of `--help` that is the same for all.
 pub const HELP: &str =
@@ -26,6 +27,11 @@ pub const HELP: &str =
 
 /// How long clients and handlers may take to end after Ctrl-C.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// Waits until this is true: the server ends. Ready at once if it ended before.
+pub async fn stopped(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|&stop| stop).await;
+}
 
 /// The name of a program, and what it listens to and allows.
 pub struct Server {
